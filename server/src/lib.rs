@@ -1,0 +1,1 @@
+//! The devices of `my-rng-server`, without their sockets.
