@@ -336,6 +336,7 @@ static int my_rng_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return dev_err_probe(dev, -ENODEV, "no registers in BAR %d\n",
 				     MY_RNG_BAR);
 
+	/* Claims and maps; newer kernels have a shorter way, 6.1 has this one */
 	err = pcim_iomap_regions(pdev, BIT(MY_RNG_BAR), KBUILD_MODNAME);
 	if (err)
 		return dev_err_probe(dev, err, "cannot map BAR %d\n",

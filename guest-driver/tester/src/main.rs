@@ -1,2 +1,66 @@
-//! The tester.
-fn main() {}
+//! Checks a `my_rng` device and its driver from inside a guest.
+//!
+//! The result is printed as TAP (Test Anything Protocol, version 14), or as JSON for machines.
+//! The exit status is 0 only when no check failed.
+
+#![deny(unsafe_code)]
+
+mod character_device;
+mod checks;
+mod cli;
+mod expected;
+mod latency;
+mod pci;
+mod registers;
+mod report;
+#[expect(
+    unsafe_code,
+    reason = "ioctls and mapped registers have no safe interface"
+)]
+mod sys;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use std::process::ExitCode;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    match run(&cli::Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("my-rng-tester: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True when everything asked for is well.
+fn run(options: &cli::Options) -> Result<bool> {
+    if let Some(millis) = options.hammer {
+        checks::concurrency::hammer(&options.device, Duration::from_millis(millis))?;
+        return Ok(true);
+    }
+
+    let selected = checks::select(&options.only);
+    if options.list {
+        for check in selected {
+            println!("{:<12} {}", check.group.name(), check.name);
+        }
+        return Ok(true);
+    }
+
+    let subject = checks::Subject {
+        device: options.device.clone(),
+        pci: match &options.pci {
+            Some(address) => Some(pci::Function::at(address)?),
+            None => pci::find(&options.device).context("looking for the device in sysfs")?,
+        },
+        generator: options.generator,
+    };
+    let mut report = report::Report::new(options.json, selected.len());
+    for check in selected {
+        report.add(check.group.name(), check.name, (check.run)(&subject));
+    }
+    Ok(report.finish(options.strict))
+}

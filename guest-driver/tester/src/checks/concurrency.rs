@@ -1,0 +1,106 @@
+//! Many users at once.
+
+use super::{Check, Group, Subject, ensure_not_constant, numbers};
+use crate::character_device::CharacterDevice;
+use crate::report::Outcome;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub const CHECKS: &[Check] = &[
+    check("threads with a file each", threads),
+    check("threads that share a file", shared_file),
+    check("processes", processes),
+    check(
+        "threads share out a seeded sequence, no number lost or doubled",
+        shared_sequence,
+    ),
+];
+
+const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
+    Check {
+        group: Group::Concurrency,
+        name,
+        run,
+    }
+}
+
+const USERS: usize = 8;
+const HAMMERING: Duration = Duration::from_millis(500);
+
+/// Uses the device in all ways until the time is over.
+pub fn hammer(path: &Path, time: Duration) -> Result<()> {
+    hammer_file(&CharacterDevice::open(path)?, time)
+}
+
+fn hammer_file(device: &CharacterDevice, time: Duration) -> Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        ensure_not_constant(&device.randoms(16)?)?;
+        let mut bytes = [0; 2048];
+        let got = device.read(&mut bytes).context("reading")?;
+        ensure!(got == bytes.len(), "{got} bytes of {}", bytes.len());
+        ensure_not_constant(&numbers(&bytes))?;
+    }
+    Ok(())
+}
+
+/// Runs the same in several threads; fails with the first failure.
+fn in_threads<T: Send>(run: impl Fn() -> Result<T> + Sync) -> Result<Vec<T>> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..USERS).map(|_| scope.spawn(&run)).collect();
+        let results = threads.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(_) => Err(anyhow!("a thread panicked")),
+        });
+        results.collect()
+    })
+}
+
+fn threads(subject: &Subject) -> Result<Outcome> {
+    in_threads(|| hammer(&subject.device, HAMMERING))?;
+    Ok(Outcome::Pass)
+}
+
+fn shared_file(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    in_threads(|| hammer_file(&device, HAMMERING))?;
+    Ok(Outcome::Pass)
+}
+
+fn processes(subject: &Subject) -> Result<Outcome> {
+    let start = || {
+        Command::new("/proc/self/exe")
+            .args(["--hammer", &HAMMERING.as_millis().to_string(), "--device"])
+            .arg(&subject.device)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("starting a copy of this program")
+    };
+    let children = (0..USERS).map(|_| start()).collect::<Result<Vec<_>>>()?;
+    let statuses = children.into_iter().map(|mut child| Ok(child.wait()?));
+    for status in statuses.collect::<Result<Vec<_>>>()? {
+        ensure!(status.success(), "one of the processes failed: {status}");
+    }
+    Ok(Outcome::Pass)
+}
+
+fn shared_sequence(subject: &Subject) -> Result<Outcome> {
+    const EACH: usize = 500;
+    const SEED: u32 = 42;
+
+    let device = subject.open()?;
+    device.seed(SEED)?;
+    let mut expected = device.randoms(USERS * EACH)?;
+    device.seed(SEED)?;
+    let mut seen = in_threads(|| device.randoms(EACH))?.concat();
+    expected.sort_unstable();
+    seen.sort_unstable();
+    ensure!(
+        seen == expected,
+        "not the numbers that one user gets for this seed"
+    );
+    Ok(Outcome::Pass)
+}

@@ -1,0 +1,41 @@
+//! Measurements through the driver. They pass whatever the figures are: a loaded host is no fault
+//! of the device.
+
+use super::{Check, Group, Subject};
+use crate::latency::Latency;
+use crate::report::Outcome;
+use anyhow::{Result, ensure};
+use serde_json::Map;
+use std::time::Instant;
+
+pub const CHECKS: &[Check] = &[check("one ioctl", one_ioctl), check("bulk read", bulk_read)];
+
+const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
+    Check {
+        group: Group::Latency,
+        name,
+        run,
+    }
+}
+
+/// Enough for a 99th percentile.
+const CALLS: usize = 10_000;
+
+fn one_ioctl(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    let latency = Latency::of(CALLS, || device.random().map(drop))?;
+    Ok(Outcome::Measured(latency.measurements()))
+}
+
+fn bulk_read(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    let mut buffer = vec![0; 256 * 1024];
+    let start = Instant::now();
+    let got = device.read(&mut buffer)?;
+    ensure!(got == buffer.len(), "{got} bytes of {}", buffer.len());
+    // Rounded to whole KiB per second.
+    let kibibytes = u128::try_from(got)? * 1_000_000 / 1024 / start.elapsed().as_micros().max(1);
+    let mut data = Map::new();
+    data.insert("kib_per_s".into(), u64::try_from(kibibytes)?.into());
+    Ok(Outcome::Measured(data))
+}

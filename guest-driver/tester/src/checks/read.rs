@@ -1,0 +1,165 @@
+//! Bulk reads.
+
+use super::{Check, Group, Subject, ensure_not_constant, numbers};
+use crate::character_device::CharacterDevice;
+use crate::report::Outcome;
+use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{OFlags, SeekFrom, seek};
+use rustix::io::{Errno, pread};
+use rustix::process::{Signal, getpid, kill_process};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub const CHECKS: &[Check] = &[
+    check("every length is served in full", lengths),
+    check(
+        "the bytes are the numbers, low byte first",
+        bytes_of_numbers,
+    ),
+    check("each read starts with a new number", reads_start_anew),
+    check("O_NONBLOCK gives bytes", nonblocking),
+    check("there is no position to seek to", no_position),
+    check(
+        "a signal ends a long read with what it has",
+        signal_ends_read,
+    ),
+    check("a killed reader dies at once", killed_reader),
+];
+
+const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
+    Check {
+        group: Group::Read,
+        name,
+        run,
+    }
+}
+
+/// Around a number, around the driver's step, a page, and many steps.
+const LENGTHS: [usize; 14] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    255,
+    256,
+    257,
+    4095,
+    4096,
+    4097,
+    1 << 20,
+];
+
+/// Seconds of work for the fastest device: the signal comes long before the end.
+const ENDLESS: usize = 16 << 20;
+/// Long enough for a read to be under way.
+const UNDER_WAY: Duration = Duration::from_millis(200);
+/// What a slow, loaded machine may need to react.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn lengths(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    for length in LENGTHS {
+        let mut buffer = vec![0; length];
+        let got = device
+            .read(&mut buffer)
+            .with_context(|| format!("reading {length} bytes"))?;
+        ensure!(got == length, "{got} bytes of {length}");
+        if length >= 16 {
+            ensure_not_constant(&numbers(&buffer))?;
+        }
+    }
+    Ok(Outcome::Pass)
+}
+
+fn bytes_of_numbers(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    device.seed(42)?;
+    let expected = device.randoms(1000)?;
+    device.seed(42)?;
+    let mut buffer = [0; 4000];
+    let got = device.read(&mut buffer)?;
+    ensure!(got == buffer.len(), "{got} bytes of {}", buffer.len());
+    ensure!(
+        numbers(&buffer) == expected,
+        "read() and ioctl give different numbers"
+    );
+    Ok(Outcome::Pass)
+}
+
+fn reads_start_anew(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    device.seed(42)?;
+    let sequence = device.randoms(4)?;
+    device.seed(42)?;
+    for (length, expected) in (1..=4).zip(sequence) {
+        let mut buffer = [0; 4];
+        device.read(&mut buffer[..length])?;
+        let expected = &expected.to_le_bytes()[..length];
+        ensure!(
+            &buffer[..length] == expected,
+            "{buffer:x?} instead of {expected:x?}"
+        );
+    }
+    Ok(Outcome::Pass)
+}
+
+fn nonblocking(subject: &Subject) -> Result<Outcome> {
+    let device = CharacterDevice::open_with(&subject.device, OFlags::RDWR | OFlags::NONBLOCK)?;
+    let mut buffer = [0; 4096];
+    let got = device.read(&mut buffer)?;
+    ensure!(got > 0, "end of file");
+    Ok(Outcome::Pass)
+}
+
+fn no_position(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    let seeking = seek(device.fd(), SeekFrom::Start(4));
+    ensure!(seeking == Err(Errno::SPIPE), "lseek() gives {seeking:?}");
+    let reading = pread(device.fd(), &mut [0; 4], 4);
+    ensure!(reading == Err(Errno::SPIPE), "pread() gives {reading:?}");
+    Ok(Outcome::Pass)
+}
+
+fn signal_ends_read(subject: &Subject) -> Result<Outcome> {
+    let device = subject.open()?;
+    let seen = Arc::new(AtomicBool::new(false));
+    let handler = signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&seen))?;
+    // A process-wide signal goes to the main thread if it can, and this is the main thread.
+    let sender = thread::spawn(|| {
+        thread::sleep(UNDER_WAY);
+        (Instant::now(), kill_process(getpid(), Signal::USR1))
+    });
+    let mut buffer = vec![0; ENDLESS];
+    let got = device.read(&mut buffer);
+    let returned = Instant::now();
+    let (sent, sending) = sender.join().expect("the sender does not panic");
+    signal_hook::low_level::unregister(handler);
+    sending?;
+    let got = got?;
+    ensure!(got > 0 && got < ENDLESS, "{got} bytes of {ENDLESS}");
+    let took = returned.saturating_duration_since(sent);
+    ensure!(took < PATIENCE, "returned only {took:?} after the signal");
+    Ok(Outcome::Pass)
+}
+
+fn killed_reader(subject: &Subject) -> Result<Outcome> {
+    let mut reader = Command::new("/proc/self/exe")
+        .args(["--hammer", "60000", "--device"])
+        .arg(&subject.device)
+        .stdin(Stdio::null())
+        .spawn()
+        .context("starting a copy of this program")?;
+    thread::sleep(UNDER_WAY);
+    reader.kill()?;
+    let killed = Instant::now();
+    reader.wait()?;
+    let took = killed.elapsed();
+    ensure!(took < PATIENCE, "died only {took:?} after SIGKILL");
+    Ok(Outcome::Pass)
+}

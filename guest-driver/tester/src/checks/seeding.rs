@@ -1,0 +1,139 @@
+//! Sequences after a seed.
+
+use super::{Check, Group, Subject};
+use crate::expected::GeneratorKind;
+use crate::report::Outcome;
+use anyhow::{Result, ensure};
+
+pub const CHECKS: &[Check] = &[
+    check("the same seed gives the same numbers", same_seed),
+    check("different seeds give different numbers", different_seeds),
+    check("a new seed takes effect in mid-sequence", reseeding),
+    check(
+        "nothing takes numbers out of a seeded sequence",
+        undisturbed,
+    ),
+    check("the numbers are the generator's", expected_numbers),
+    check("the numbers are the published ones", published_numbers),
+];
+
+const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
+    Check {
+        group: Group::Seeding,
+        name,
+        run,
+    }
+}
+
+/// The edges of the range, of its signed half, and something between.
+const SEEDS: [u32; 8] = [
+    0,
+    1,
+    2,
+    42,
+    0x1234_cafe,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_ffff,
+];
+
+/// rand() of the C library after srand(0) and srand(1).
+const PUBLISHED: [u32; 5] = [
+    1_804_289_383,
+    846_930_886,
+    1_681_692_777,
+    1_714_636_915,
+    1_957_747_793,
+];
+
+fn seeded(subject: &Subject, seed: u32, count: usize) -> Result<Vec<u32>> {
+    let device = subject.open()?;
+    device.seed(seed)?;
+    device.randoms(count)
+}
+
+fn same_seed(subject: &Subject) -> Result<Outcome> {
+    for seed in SEEDS {
+        let (first, second) = (seeded(subject, seed, 100)?, seeded(subject, seed, 100)?);
+        ensure!(
+            first == second,
+            "seed {seed}: {:x?}, then {:x?}",
+            &first[..4],
+            &second[..4]
+        );
+    }
+    Ok(Outcome::Pass)
+}
+
+fn different_seeds(subject: &Subject) -> Result<Outcome> {
+    // 0 and 1 are the same seed for the C library.
+    let sequences = SEEDS[1..].iter().map(|&seed| seeded(subject, seed, 8));
+    let mut sequences = sequences.collect::<Result<Vec<_>>>()?;
+    sequences.sort();
+    sequences.dedup();
+    ensure!(
+        sequences.len() == SEEDS.len() - 1,
+        "only {} sequences",
+        sequences.len()
+    );
+    Ok(Outcome::Pass)
+}
+
+fn reseeding(subject: &Subject) -> Result<Outcome> {
+    let expected = seeded(subject, 42, 8)?;
+    let device = subject.open()?;
+    device.seed(7)?;
+    device.randoms(3)?;
+    device.seed(42)?;
+    let seen = device.randoms(8)?;
+    ensure!(seen == expected, "{seen:x?} instead of {expected:x?}");
+    Ok(Outcome::Pass)
+}
+
+fn undisturbed(subject: &Subject) -> Result<Outcome> {
+    /// The kernel's entropy thread wakes up now and then; a driver may not let it draw.
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(1500);
+
+    let expected = seeded(subject, 42, 8)?;
+    let device = subject.open()?;
+    device.seed(42)?;
+    let mut seen = device.randoms(4)?;
+    std::thread::sleep(PAUSE);
+    seen.extend(device.randoms(4)?);
+    ensure!(seen == expected, "{seen:x?} instead of {expected:x?}");
+    Ok(Outcome::Pass)
+}
+
+fn expected_numbers(subject: &Subject) -> Result<Outcome> {
+    for seed in SEEDS {
+        let Some(expected) = subject.generator.sequence(seed, 500) else {
+            return Outcome::skip("generator not known, see --generator");
+        };
+        let seen = seeded(subject, seed, 500)?;
+        let differ = seen
+            .iter()
+            .zip(&expected)
+            .position(|(seen, expected)| seen != expected);
+        ensure!(
+            differ.is_none(),
+            "seed {seed}: {:x?} instead of {:x?}, first difference at {differ:?}",
+            &seen[..4],
+            &expected[..4]
+        );
+    }
+    Ok(Outcome::Pass)
+}
+
+fn published_numbers(subject: &Subject) -> Result<Outcome> {
+    if subject.generator != GeneratorKind::Glibc {
+        return Outcome::skip("published for --generator glibc only");
+    }
+    for seed in [0, 1] {
+        let seen = seeded(subject, seed, PUBLISHED.len())?;
+        ensure!(
+            seen == PUBLISHED,
+            "seed {seed}: {seen:?} instead of {PUBLISHED:?}"
+        );
+    }
+    Ok(Outcome::Pass)
+}
