@@ -78,21 +78,28 @@ static int my_rng_lock(struct my_rng *my_rng, bool nonblock)
 	return 0;
 }
 
-/* Numbers are stored as the device gives them, so that bytes have one order */
+/* Numbers are stored low byte first, as the device has them */
 static int my_rng_get_numbers(struct my_rng *my_rng, __le32 *numbers,
 			      unsigned int count, bool nonblock)
 {
-	int err = my_rng_lock(my_rng, nonblock);
+	unsigned int i;
+	int err;
 
+	err = my_rng_lock(my_rng, nonblock);
 	if (err)
 		return err;
 
-	ioread32_rep(my_rng->regs + MY_RNG_REG_RANDOM, numbers, count);
+	for (i = 0; i < count; i++) {
+		u32 number = ioread32(my_rng->regs + MY_RNG_REG_RANDOM);
 
-	/* A device that went away stays away: looking at the last will do */
-	if (numbers[count - 1] == cpu_to_le32(MY_RNG_ALL_ONES) &&
-	    !pci_device_is_present(my_rng->pdev))
-		err = -ENODEV;
+		/* Now and not at the end: a lost device may be slow to fail */
+		if (number == MY_RNG_ALL_ONES &&
+		    !pci_device_is_present(my_rng->pdev)) {
+			err = -ENODEV;
+			break;
+		}
+		numbers[i] = cpu_to_le32(number);
+	}
 
 	mutex_unlock(&my_rng->lock);
 	return err;
