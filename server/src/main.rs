@@ -1,2 +1,85 @@
-//! The daemon.
-fn main() {}
+//! `my-rng-server`: serves one device on one socket until it is told to stop.
+#![deny(missing_docs)]
+
+mod cli;
+mod ready;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use log::LevelFilter;
+use my_rng_server::devices::my_rng::MyRng;
+use my_rng_server::generator::{ChaCha20, Generator, Glibc};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use vfio_user_kit::{Device, Options, Server};
+
+use cli::{Arguments, DeviceKind, GeneratorKind};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(arguments.verbose);
+    match serve(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("my-rng-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    // Before the socket exists, so that no signal can leave it behind.
+    let stop = termination_signals().context("cannot handle SIGINT and SIGTERM")?;
+    let ready = ready::Readiness::new(arguments.ready_fd)?;
+    let options = Options {
+        socket_mode: arguments.socket_mode,
+        busy_poll: arguments.busy_poll(),
+    };
+    let device = device(arguments).context("no randomness from the operating system")?;
+    let server = Server::bind(&arguments.socket_path, device, options)?;
+    log::info!("listening at {}", arguments.socket_path.display());
+    ready.announce()?;
+    server.run(stop.as_fd())?;
+    log::info!("stopped");
+    Ok(())
+}
+
+/// The device that the command line asks for.
+fn device(arguments: &Arguments) -> io::Result<Box<dyn Device>> {
+    let DeviceKind::MyRng = arguments.device;
+    let mut generator: Box<dyn Generator> = match arguments.generator {
+        GeneratorKind::Chacha20 => Box::new(ChaCha20::from_os()?),
+        GeneratorKind::Glibc => Box::new(Glibc::from_os()?),
+    };
+    if let Some(seed) = arguments.seed {
+        generator.seed(seed);
+    }
+    Ok(Box::new(MyRng::new(generator)))
+}
+
+/// A socket that becomes readable when the process is told to end.
+fn termination_signals() -> io::Result<UnixStream> {
+    let (stop, signalled) = UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
+    }
+    Ok(stop)
+}
+
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        2 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    env_logger::Builder::new()
+        .filter_level(level)
+        .format_target(false)
+        .format_timestamp_micros()
+        .init();
+}

@@ -1,0 +1,142 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, ValueEnum};
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  Serve the teaching device and attach a QEMU (10.1 or newer) to it:
+
+    my-rng-server --socket-path /tmp/my-rng.sock &
+    qemu-system-x86_64 ... \\
+      -object memory-backend-memfd,id=m0,size=256M,share=on -machine memory-backend=m0 \\
+      -device '{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/tmp/my-rng.sock\"}}'
+
+  The numbers of the C library, the same in every run, and a log of each register access:
+
+    my-rng-server --socket-path /tmp/my-rng.sock --generator glibc --seed 1 -vv
+
+  Know when to start QEMU, in a shell script:
+
+    coproc SERVER { my-rng-server --socket-path /tmp/my-rng.sock --ready-fd 1; }
+    read -r -u \"${SERVER[0]}\" && qemu-system-x86_64 ...
+
+SIGNALS
+  SIGINT and SIGTERM end the server: the connection is closed, the socket file removed, the exit
+  status 0.
+
+EXIT STATUS
+  0 after a signal, 1 if the socket cannot be served, 2 for a wrong command line.";
+
+/// Serve a PCI random number generator to a virtual machine over vfio-user.
+///
+/// The guest sees a PCI device (1234:cafe) with a register RANDOM at 0x0 of BAR 0, which returns a
+/// new number at every read, and a register SEED at 0x4. The server serves one virtual machine at
+/// a time and any number one after the other; the device keeps its state in between.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// Where to listen. The path is used exactly as given. A socket file that is left over there
+    /// and that nobody serves is replaced; anything else is left alone and refused.
+    #[arg(long, value_name = "PATH")]
+    pub socket_path: PathBuf,
+
+    /// The device to show.
+    #[arg(long, value_enum, default_value_t = DeviceKind::MyRng)]
+    pub device: DeviceKind,
+
+    /// Where the numbers come from.
+    #[arg(long, value_enum, default_value_t = GeneratorKind::Chacha20)]
+    pub generator: GeneratorKind,
+
+    /// Seed the generator with N (decimal, or hexadecimal with 0x), as if the guest had written it
+    /// to SEED. Without it the operating system chooses.
+    #[arg(long, value_name = "N", value_parser = parse_seed)]
+    pub seed: Option<u32>,
+
+    /// Permissions of the socket file, in octal.
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = parse_mode)]
+    pub socket_mode: u32,
+
+    /// Write a newline to the open file descriptor N, and close it, once the socket listens. A
+    /// service of systemd is announced to it without this.
+    #[arg(long, value_name = "N")]
+    pub ready_fd: Option<u32>,
+
+    /// After each message, ask for the next one again and again for N microseconds before going
+    /// to sleep. Saves the wake-up, and keeps a processor busy.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub busy_poll_us: u64,
+
+    /// Log connections (-v), each register access by name (-vv), each message (-vvv) to standard
+    /// error.
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Arguments {
+    /// How long to spin before going to sleep.
+    pub fn busy_poll(&self) -> Duration {
+        Duration::from_micros(self.busy_poll_us)
+    }
+}
+
+/// The devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceKind {
+    /// The teaching device of virtualisation courses: two registers, RANDOM and SEED.
+    MyRng,
+}
+
+/// The generators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GeneratorKind {
+    /// The ChaCha20 stream cipher's key stream; the seed is the key's first 32 bits.
+    Chacha20,
+    /// srand() and rand() of the GNU C library, bit by bit.
+    Glibc,
+}
+
+fn parse_seed(text: &str) -> Result<u32, String> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| format!("{error}; a number from 0 to 4294967295 is needed"))
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("an octal number from 0 to 777 is needed, such as 0660".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_decimal_or_hexadecimal() {
+        assert_eq!(parse_seed("42"), Ok(42));
+        assert_eq!(parse_seed("0xffffffff"), Ok(u32::MAX));
+        assert!(parse_seed("4294967296").is_err());
+        assert!(parse_seed("-1").is_err());
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        assert_eq!(parse_mode("0660"), Ok(0o660));
+        assert!(parse_mode("1000").is_err());
+        assert!(parse_mode("rw").is_err());
+    }
+}

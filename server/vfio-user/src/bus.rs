@@ -1,0 +1,104 @@
+//! A device's way out: interrupts, guest memory, time.
+
+use std::time::{Duration, Instant};
+
+use crate::description::{BAR_COUNT, Description};
+use crate::dma::{DmaError, DmaQueue, DmaSpace};
+use crate::interrupts::Interrupts;
+use crate::pci::ConfigSpace;
+use crate::shared_memory::SharedMemory;
+
+/// What a device can do to the world outside of it. Each verb of a
+/// [`Device`](crate::Device) is given one.
+#[derive(Debug)]
+pub struct Bus {
+    pub(crate) config: ConfigSpace,
+    pub(crate) interrupts: Interrupts,
+    pub(crate) memory: DmaSpace,
+    pub(crate) dma: DmaQueue,
+    pub(crate) timer: Option<Instant>,
+    pub(crate) shared: [Option<SharedMemory>; BAR_COUNT],
+}
+
+impl Bus {
+    /// A bus for a device of that description, which has been checked.
+    pub(crate) fn new(description: &Description) -> std::io::Result<Self> {
+        let mut shared: [Option<SharedMemory>; BAR_COUNT] = Default::default();
+        for (slot, bar) in shared.iter_mut().zip(&description.bars) {
+            if let Some(bar) = bar.as_ref().filter(|bar| !bar.mappable.is_empty()) {
+                *slot = Some(SharedMemory::new(bar.size)?);
+            }
+        }
+        let vectors = description.msix.map_or(0, |msix| msix.vectors);
+        Ok(Bus {
+            config: ConfigSpace::new(description),
+            interrupts: Interrupts::new(description.interrupt_pin, vectors),
+            memory: DmaSpace::default(),
+            dma: DmaQueue::default(),
+            timer: None,
+            shared,
+        })
+    }
+
+    /// Drives the interrupt pin INTA#. It is level-triggered: the guest is interrupted until the
+    /// device takes it back. Without an interrupt pin nothing happens.
+    pub fn set_interrupt_pin(&mut self, asserted: bool) {
+        self.interrupts.set_pin(asserted, &self.config);
+    }
+
+    /// Raises an MSI-X vector. While the driver has it masked it stays pending; while MSI-X is not
+    /// enabled nothing happens.
+    pub fn raise(&mut self, vector: u16) {
+        self.interrupts.raise(vector, &self.config);
+    }
+
+    /// Whether the driver uses MSI-X, so that [`Bus::raise`] is the way to interrupt it; else it
+    /// is [`Bus::set_interrupt_pin`].
+    pub fn msix_enabled(&self) -> bool {
+        self.interrupts.msix_enabled(&self.config)
+    }
+
+    /// Starts to read `length` bytes of guest memory at the address that the driver has given to
+    /// the device. The bytes come with [`Device::dma_done`](crate::Device::dma_done) and `tag`,
+    /// after the present verb has returned.
+    ///
+    /// # Errors
+    /// [`DmaError::TooLong`] and [`DmaError::QueueFull`]; everything else comes with `dma_done`.
+    pub fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError> {
+        self.dma.read(address, length, tag)
+    }
+
+    /// Starts to write `data` to guest memory. That it is done comes with
+    /// [`Device::dma_done`](crate::Device::dma_done) and `tag`.
+    ///
+    /// # Errors
+    /// As [`Bus::dma_read`].
+    pub fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
+        self.dma.write(address, data, tag)
+    }
+
+    /// Lets [`Device::timer`](crate::Device::timer) be called after that time. There is one timer;
+    /// setting it again moves it.
+    pub fn set_timer(&mut self, after: Duration) {
+        self.timer = Instant::now().checked_add(after);
+    }
+
+    /// Stops the timer.
+    pub fn cancel_timer(&mut self) {
+        self.timer = None;
+    }
+
+    /// The memory behind a BAR with mappable parts, which the guest writes to without the device
+    /// hearing of it.
+    pub fn shared_memory(&self, bar: usize) -> Option<&SharedMemory> {
+        self.shared.get(bar)?.as_ref()
+    }
+
+    /// Everything that a reset takes back outside of the device itself.
+    pub(crate) fn reset(&mut self) {
+        self.config.reset();
+        self.interrupts.reset();
+        self.dma.clear();
+        self.timer = None;
+    }
+}

@@ -1,0 +1,180 @@
+//! A region of guest memory that came with a file descriptor, mapped into this process.
+//!
+//! The guest writes to the same pages at the same time. Nothing here makes a reference into them:
+//! bytes are copied out and in by volatile accesses, and looked at only in their private copy.
+
+use std::os::fd::BorrowedFd;
+use std::ptr;
+
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use vm_memory::{Bytes, VolatileSlice};
+
+use super::sigbus::guarded;
+use crate::wire::DmaMapFlags;
+
+/// A shared mapping of a part of a file.
+#[derive(Debug)]
+pub(crate) struct MappedFile {
+    address: *mut u8,
+    length: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is only accessed by volatile copies through
+// it; which thread does them makes no difference.
+unsafe impl Send for MappedFile {}
+
+/// The memory behind a mapping is gone: its file was truncated.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Truncated;
+
+impl MappedFile {
+    /// Maps `length` bytes from `offset` of the file. The descriptor is not needed afterwards.
+    ///
+    /// # Errors
+    /// EINVAL if a regular file has fewer bytes than that, else what mmap(2) says.
+    pub fn new(
+        file: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        access: DmaMapFlags,
+    ) -> Result<Self, Errno> {
+        let status = fstat(file)?;
+        let end = offset.checked_add(length).ok_or(Errno::OVERFLOW)?;
+        let is_regular = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+        if is_regular && u64::try_from(status.st_size).is_ok_and(|size| size < end) {
+            return Err(Errno::INVAL);
+        }
+        let length = usize::try_from(length).map_err(|_| Errno::NOMEM)?;
+        let mut protection = ProtFlags::empty();
+        protection.set(ProtFlags::READ, access.contains(DmaMapFlags::READ));
+        protection.set(ProtFlags::WRITE, access.contains(DmaMapFlags::WRITE));
+        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
+        let address = unsafe {
+            mmap(
+                ptr::null_mut(),
+                length,
+                protection,
+                MapFlags::SHARED,
+                file,
+                offset,
+            )?
+        };
+        Ok(MappedFile {
+            address: address.cast(),
+            length,
+        })
+    }
+
+    /// Size of the mapping in bytes.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Copies `buffer.len()` bytes from `offset` on out of the mapping.
+    ///
+    /// # Errors
+    /// [`Truncated`], also when the range reaches past the mapping.
+    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<(), Truncated> {
+        let length = buffer.len();
+        self.copy(offset, length, |slice| slice.read_slice(buffer, 0).is_ok())
+    }
+
+    /// Copies `data` into the mapping from `offset` on.
+    ///
+    /// # Errors
+    /// As [`MappedFile::read`].
+    pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), Truncated> {
+        self.copy(offset, data.len(), |slice| {
+            slice.write_slice(data, 0).is_ok()
+        })
+    }
+
+    fn copy(
+        &self,
+        offset: usize,
+        length: usize,
+        copy: impl FnOnce(VolatileSlice<'_>) -> bool,
+    ) -> Result<(), Truncated> {
+        // SAFETY: address and length are those of the mapping, which lives as long as `self`.
+        let whole = unsafe { VolatileSlice::new(self.address, self.length) };
+        let part = whole.subslice(offset, length).map_err(|_| Truncated)?;
+        let start = part.ptr_guard().as_ptr() as usize;
+        let mut copied = false;
+        let intact = guarded(start..start + length, || copied = copy(part));
+        if copied && intact {
+            Ok(())
+        } else {
+            Err(Truncated)
+        }
+    }
+}
+
+impl Drop for MappedFile {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new` and nothing refers to it any more.
+        if let Err(errno) = unsafe { munmap(self.address.cast(), self.length) } {
+            log::error!("munmap of {} bytes: {errno}", self.length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    const BOTH: DmaMapFlags = DmaMapFlags::all();
+
+    fn file(size: u64) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_written_is_in_the_file() {
+        use std::os::unix::fs::FileExt;
+        let file = file(8192);
+        let mapped = MappedFile::new(file.as_fd(), 4096, 4096, BOTH).unwrap();
+        mapped.write(10, b"hello").unwrap();
+        let mut bytes = [0; 5];
+        file.read_exact_at(&mut bytes, 4106).unwrap();
+        assert_eq!(&bytes, b"hello");
+        file.write_all_at(b"J", 4106).unwrap();
+        mapped.read(10, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"Jello");
+    }
+
+    #[test]
+    fn ranges_past_the_mapping_are_refused() {
+        let mapped = MappedFile::new(file(4096).as_fd(), 0, 4096, BOTH).unwrap();
+        assert!(mapped.read(4095, &mut [0; 2]).is_err());
+        assert!(mapped.write(usize::MAX, &[0; 2]).is_err());
+        assert!(mapped.read(4096, &mut []).is_ok());
+    }
+
+    #[test]
+    fn files_too_small_for_the_region_are_refused() {
+        let file = file(4096);
+        let refused = MappedFile::new(file.as_fd(), 0, 8192, BOTH).unwrap_err();
+        assert_eq!(refused, Errno::INVAL);
+        let refused = MappedFile::new(file.as_fd(), u64::MAX, 4096, BOTH).unwrap_err();
+        assert_eq!(refused, Errno::OVERFLOW);
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_and_not_the_end_of_the_process() {
+        let file = file(4 * 4096);
+        let mapped = MappedFile::new(file.as_fd(), 0, 4 * 4096, BOTH).unwrap();
+        file.set_len(4096).unwrap();
+        let mut bytes = vec![1; 2 * 4096];
+        assert_eq!(mapped.read(0, &mut bytes), Err(Truncated));
+        assert_eq!(mapped.write(3 * 4096, b"x"), Err(Truncated));
+        // What is still there can still be reached.
+        assert_eq!(mapped.write(0, b"x"), Ok(()));
+    }
+}

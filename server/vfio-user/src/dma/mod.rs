@@ -1,0 +1,301 @@
+//! Guest memory as the device reaches it: a table of regions, and the queue of accesses to them.
+//!
+//! A client announces its memory region by region. A region with a file descriptor is mapped and
+//! copied from directly ([`MappedFile`]); one without is reached only by asking the client, with
+//! DMA_READ and DMA_WRITE messages. The table says which of the two an address needs.
+
+mod mapped;
+mod queue;
+mod sigbus;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+pub(crate) use mapped::MappedFile;
+pub use queue::{DmaDone, DmaError};
+pub(crate) use queue::{DmaQueue, InFlight, Step};
+
+use crate::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};
+
+/// How the bytes of a region are reached.
+#[derive(Debug)]
+enum Provider {
+    /// The client's file is mapped into this process.
+    Mapped(MappedFile),
+    /// Only the client can reach them.
+    ByMessage,
+}
+
+/// One announced region.
+#[derive(Debug)]
+struct Region {
+    size: u64,
+    access: DmaMapFlags,
+    provider: Provider,
+}
+
+/// Where a piece of guest memory is to be found.
+#[derive(Debug)]
+pub(crate) enum Place<'m> {
+    /// In a mapping, from an offset on.
+    Mapped(&'m MappedFile, usize),
+    /// At the client.
+    ByMessage,
+}
+
+/// Why a region cannot be announced.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// No size, no access, or a range past the end of the address space.
+    #[error("region {address:#x} of {size:#x} bytes is not possible")]
+    NotARange {
+        /// First address.
+        address: u64,
+        /// Bytes.
+        size: u64,
+    },
+    /// Larger than any guest.
+    #[error("region of {0:#x} bytes, {MAX_DMA_REGION_SIZE:#x} at most")]
+    TooLarge(u64),
+    /// Overlaps one that is there.
+    #[error("region {address:#x} of {size:#x} bytes overlaps the one at {existing:#x}")]
+    Overlap {
+        /// First address.
+        address: u64,
+        /// Bytes.
+        size: u64,
+        /// First address of the region that is there.
+        existing: u64,
+    },
+    /// The table is full.
+    #[error("more than {MAX_DMA_REGIONS} regions")]
+    TooMany,
+    /// The file cannot be mapped.
+    #[error("file cannot be mapped: {0}")]
+    Mmap(#[from] Errno),
+}
+
+impl MapError {
+    /// The errno for the client.
+    pub(crate) fn errno(&self) -> Errno {
+        match self {
+            MapError::NotARange { .. } | MapError::TooMany => Errno::INVAL,
+            MapError::TooLarge(_) => Errno::NOSPC,
+            MapError::Overlap { .. } => Errno::EXIST,
+            MapError::Mmap(errno) => *errno,
+        }
+    }
+}
+
+/// The regions of guest memory, by first address. They never overlap.
+#[derive(Debug, Default)]
+pub(crate) struct DmaSpace {
+    regions: BTreeMap<u64, Region>,
+}
+
+impl DmaSpace {
+    /// Announces a region; with a file it is mapped.
+    pub fn map(
+        &mut self,
+        address: u64,
+        size: u64,
+        access: DmaMapFlags,
+        file: Option<(OwnedFd, u64)>,
+    ) -> Result<(), MapError> {
+        let Some(last) = size
+            .checked_sub(1)
+            .and_then(|rest| address.checked_add(rest))
+        else {
+            return Err(MapError::NotARange { address, size });
+        };
+        if access.is_empty() {
+            return Err(MapError::NotARange { address, size });
+        }
+        if size > MAX_DMA_REGION_SIZE {
+            return Err(MapError::TooLarge(size));
+        }
+        // Regions do not overlap, so only the last one that starts by our end can reach into us.
+        if let Some((existing, region)) = self.regions.range(..=last).next_back() {
+            if *existing >= address || region.size > address - existing {
+                return Err(MapError::Overlap {
+                    address,
+                    size,
+                    existing: *existing,
+                });
+            }
+        }
+        if self.regions.len() >= MAX_DMA_REGIONS {
+            return Err(MapError::TooMany);
+        }
+        let provider = match file {
+            Some((file, offset)) => {
+                use std::os::fd::AsFd;
+                Provider::Mapped(MappedFile::new(file.as_fd(), offset, size, access)?)
+            }
+            None => Provider::ByMessage,
+        };
+        self.regions.insert(
+            address,
+            Region {
+                size,
+                access,
+                provider,
+            },
+        );
+        Ok(())
+    }
+
+    /// Takes a region back. Returns false if none has exactly this address and size.
+    pub fn unmap(&mut self, address: u64, size: u64) -> bool {
+        if self
+            .regions
+            .get(&address)
+            .is_none_or(|region| region.size != size)
+        {
+            return false;
+        }
+        self.regions.remove(&address).is_some()
+    }
+
+    /// Takes every region back.
+    pub fn clear(&mut self) {
+        self.regions.clear();
+    }
+
+    /// Whether any region is mapped into this process.
+    pub fn any_mapped(&self) -> bool {
+        self.regions
+            .values()
+            .any(|region| matches!(region.provider, Provider::Mapped(_)))
+    }
+
+    /// Where the bytes from `address` on are, and how many of `length` lie there in one piece.
+    pub fn locate(
+        &self,
+        address: u64,
+        length: usize,
+        access: DmaMapFlags,
+    ) -> Result<(Place<'_>, usize), DmaError> {
+        let (start, region) = self
+            .regions
+            .range(..=address)
+            .next_back()
+            .filter(|(start, region)| address - *start < region.size)
+            .ok_or(DmaError::NotMapped { address })?;
+        if !region.access.contains(access) {
+            return Err(DmaError::NotPermitted { address });
+        }
+        let offset = address - start;
+        let length = usize::try_from(region.size - offset)
+            .unwrap_or(usize::MAX)
+            .min(length);
+        match &region.provider {
+            Provider::ByMessage => Ok((Place::ByMessage, length)),
+            Provider::Mapped(file) => {
+                let offset =
+                    usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
+                Ok((Place::Mapped(file, offset), length))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOTH: DmaMapFlags = DmaMapFlags::all();
+
+    #[test]
+    fn overlaps_are_refused_wherever_they_are() {
+        let mut space = DmaSpace::default();
+        space.map(0x2000, 0x2000, BOTH, None).unwrap();
+        for (address, size) in [
+            (0x2000, 0x2000),
+            (0, u64::MAX),
+            (0x1000, 0x1001),
+            (0x3fff, 1),
+            (0x2800, 0x100),
+        ] {
+            let refused = space.map(address, size, BOTH, None);
+            assert!(refused.is_err(), "{address:#x} {size:#x}");
+        }
+        space.map(0x1000, 0x1000, BOTH, None).unwrap();
+        space.map(0x4000, 0x1000, BOTH, None).unwrap();
+        let error = space.map(0x2000, 0x2000, BOTH, None).unwrap_err();
+        assert_eq!(error.errno(), Errno::EXIST);
+    }
+
+    #[test]
+    fn impossible_ranges_are_refused_with_their_errno() {
+        let mut space = DmaSpace::default();
+        let mut errno = |address, size, access| {
+            space
+                .map(address, size, access, None)
+                .map_err(|error| error.errno())
+        };
+        assert_eq!(errno(0, 0, BOTH), Err(Errno::INVAL));
+        assert_eq!(errno(u64::MAX, 2, BOTH), Err(Errno::INVAL));
+        assert_eq!(errno(0, 4096, DmaMapFlags::empty()), Err(Errno::INVAL));
+        assert_eq!(errno(0, MAX_DMA_REGION_SIZE + 1, BOTH), Err(Errno::NOSPC));
+        assert_eq!(errno(u64::MAX, 1, BOTH), Ok(()));
+        assert_eq!(errno(0, MAX_DMA_REGION_SIZE, BOTH), Ok(()));
+    }
+
+    #[test]
+    fn unmap_wants_the_exact_region() {
+        let mut space = DmaSpace::default();
+        space.map(0x1000, 0x1000, BOTH, None).unwrap();
+        assert!(!space.unmap(0x1000, 0x800));
+        assert!(!space.unmap(0x1800, 0x800));
+        assert!(space.unmap(0x1000, 0x1000));
+        assert!(!space.unmap(0x1000, 0x1000));
+    }
+
+    #[test]
+    fn permissions_are_kept() {
+        let mut space = DmaSpace::default();
+        space.map(0, 4096, DmaMapFlags::READ, None).unwrap();
+        assert!(space.locate(0, 1, DmaMapFlags::READ).is_ok());
+        let refused = space.locate(0, 1, DmaMapFlags::WRITE).unwrap_err();
+        assert_eq!(refused, DmaError::NotPermitted { address: 0 });
+    }
+
+    proptest! {
+        /// Against a map from every page to its region, kept by hand.
+        #[test]
+        fn regions_behave_like_a_page_table(
+            operations in prop::collection::vec((any::<bool>(), 0_u64..32, 1_u64..8), 1..200),
+            probes in prop::collection::vec(0_u64..48, 20),
+        ) {
+            let mut space = DmaSpace::default();
+            let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
+            for (map, first, count) in operations {
+                let range = first..first + count;
+                let (address, size) = (first << 12, count << 12);
+                if map {
+                    let free = range.clone().all(|page| !pages.contains_key(&page));
+                    prop_assert_eq!(space.map(address, size, BOTH, None).is_ok(), free);
+                    if free {
+                        pages.extend(range.map(|page| (page, first)));
+                    }
+                } else {
+                    let exact = pages.values().filter(|start| **start == first).count() as u64
+                        == count && pages.get(&first) == Some(&first);
+                    prop_assert_eq!(space.unmap(address, size), exact);
+                    if exact {
+                        pages.retain(|_, start| *start != first);
+                    }
+                }
+            }
+            for page in probes {
+                let found = space.locate((page << 12) + 5, 1, BOTH).is_ok();
+                prop_assert_eq!(found, pages.contains_key(&page));
+            }
+        }
+    }
+}

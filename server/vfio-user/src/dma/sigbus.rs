@@ -1,0 +1,98 @@
+//! Surviving a guest that truncates its memory file.
+//!
+//! A mapped page whose file has shrunk raises SIGBUS when it is touched, which would end the
+//! process and every other guest's device with it. [`guarded`] marks, for this thread, the range
+//! that a copy is about to touch. The handler replaces the missing pages of a marked range by
+//! anonymous zero pages, so that the copy finishes, and says that it happened. A SIGBUS from
+//! anywhere else keeps its default action.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
+use std::ptr;
+use std::sync::Once;
+
+/// The addresses a copy of this thread may touch, and whether a page was missing among them.
+#[derive(Clone, Copy)]
+struct Guard {
+    start: usize,
+    end: usize,
+    tripped: bool,
+}
+
+const NOTHING: Guard = Guard {
+    start: 0,
+    end: 0,
+    tripped: false,
+};
+
+thread_local! {
+    // `const` and without a destructor: reading it is one load, fit for a signal handler.
+    static GUARD: Cell<Guard> = const { Cell::new(NOTHING) };
+}
+
+/// Runs `copy`, which may touch `addresses`. Returns false if a page of them had no memory behind
+/// it any more; the copy has then seen (or written to) zero pages that nobody shares.
+pub(super) fn guarded(addresses: Range<usize>, copy: impl FnOnce()) -> bool {
+    install();
+    GUARD.set(Guard {
+        start: addresses.start,
+        end: addresses.end,
+        tripped: false,
+    });
+    copy();
+    !GUARD.replace(NOTHING).tripped
+}
+
+fn install() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // SAFETY: a zeroed sigaction is a valid value of that C structure, the handler has the
+        // signature that SA_SIGINFO asks for, and the pointers are to live locals or null.
+        let result = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_sigbus as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigaction(libc::SIGBUS, &action, ptr::null_mut())
+        };
+        if result != 0 {
+            log::warn!("no SIGBUS handler: {}", std::io::Error::last_os_error());
+        }
+    });
+}
+
+extern "C" fn on_sigbus(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
+    // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
+    let address = unsafe { (*info).si_addr() } as usize;
+    let guard = GUARD.get();
+    if guard.start <= address && address < guard.end && replace_pages(address, guard.end) {
+        GUARD.set(Guard {
+            tripped: true,
+            ..guard
+        });
+        return;
+    }
+    // Not ours: the default action, when the faulting instruction runs again.
+    // SAFETY: signal(2) with SIG_DFL has no preconditions.
+    unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
+}
+
+/// Puts zero pages over everything from the page of `address` to the page of `end - 1`.
+fn replace_pages(address: usize, end: usize) -> bool {
+    let page = rustix::param::page_size();
+    let first = address & !(page - 1);
+    // SAFETY: the range lies in a mapping of guest memory that the interrupted `guarded` call of
+    // this thread holds on to; nothing but volatile copies ever looks into that mapping, and they
+    // make no assumption about what the memory holds. mmap is a plain system call.
+    let mapped = unsafe {
+        libc::mmap(
+            first as *mut c_void,
+            end - first,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+            -1,
+            0,
+        )
+    };
+    mapped != libc::MAP_FAILED
+}

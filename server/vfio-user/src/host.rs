@@ -1,0 +1,279 @@
+//! A device together with everything PCI around it, as regions that can be read and written.
+//!
+//! This is what outlives a client. It knows nothing of sockets: a session, a test bench and a fuzz
+//! target drive it alike.
+
+use std::fmt;
+
+use crate::bus::Bus;
+use crate::description::{Bar, Description, DescriptionError, Register};
+use crate::device::{Access, Device, Width};
+use crate::dma::DmaDone;
+use crate::pci;
+use crate::wire::CONFIG_REGION;
+
+/// Why a device cannot be hosted.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Its description is impossible.
+    #[error("the device cannot exist: {0}")]
+    Description(#[from] DescriptionError),
+    /// Memory for its mappable BARs cannot be had.
+    #[error("memory for a mappable BAR: {0}")]
+    Memory(#[from] std::io::Error),
+}
+
+/// A device, its configuration space, its interrupts and its guest's memory.
+pub(crate) struct Host {
+    device: Box<dyn Device>,
+    pub description: Description,
+    pub bus: Bus,
+}
+
+/// What answers a part of a BAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Window {
+    Device,
+    Shared,
+    MsixTable,
+    MsixPending,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("description", &self.description)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    pub fn new(device: Box<dyn Device>) -> Result<Self, HostError> {
+        let description = device.describe();
+        description.check()?;
+        let bus = Bus::new(&description)?;
+        Ok(Host {
+            device,
+            description,
+            bus,
+        })
+    }
+
+    /// Size of a region in bytes; 0 for one that the device does not have.
+    pub fn region_size(&self, region: u32) -> u64 {
+        if region == CONFIG_REGION {
+            return pci::CONFIG_SIZE;
+        }
+        self.bar(region).map_or(0, |bar| bar.size)
+    }
+
+    pub fn bar(&self, region: u32) -> Option<&Bar> {
+        self.description
+            .bars
+            .get(usize::try_from(region).ok()?)?
+            .as_ref()
+    }
+
+    /// Reads from a region. The range lies within it.
+    pub fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
+        if region == CONFIG_REGION {
+            if let Ok(start) = usize::try_from(offset) {
+                let pin = self.bus.interrupts.pin_asserted();
+                self.bus
+                    .config
+                    .read(start..start.saturating_add(data.len()), pin, data);
+            }
+            return;
+        }
+        let mut rest = data;
+        let mut position = offset;
+        while let Some((window, access)) = self.next_access(region, position, rest.len()) {
+            let (piece, tail) = rest.split_at_mut(access.width.bytes().min(rest.len()));
+            self.read_window(window, access, piece);
+            position += access.width.bytes() as u64;
+            rest = tail;
+        }
+    }
+
+    /// Writes to a region. The range lies within it.
+    pub fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
+        if region == CONFIG_REGION {
+            if let Ok(start) = usize::try_from(offset) {
+                self.bus.config.write(start, data);
+                self.bus.interrupts.masks_changed(&self.bus.config);
+            }
+            return;
+        }
+        let mut rest = data;
+        let mut position = offset;
+        while let Some((window, access)) = self.next_access(region, position, rest.len()) {
+            let (piece, tail) = rest.split_at(access.width.bytes().min(rest.len()));
+            self.write_window(window, access, piece);
+            position += access.width.bytes() as u64;
+            rest = tail;
+        }
+    }
+
+    /// The widest naturally aligned access at `position` that is not longer than `left` and that
+    /// the BAR allows, and who answers it. Windows begin and end at multiples of 8 bytes, so an
+    /// aligned access lies in one of them. `None` when nothing is left.
+    fn next_access(&self, region: u32, position: u64, left: usize) -> Option<(Window, Access)> {
+        let index = usize::try_from(region).ok()?;
+        let bar = self.description.bars.get(index)?.as_ref()?;
+        let fits = |width: &Width| {
+            *width <= bar.widest && width.bytes() <= left && position % width.bytes() as u64 == 0
+        };
+        let width = Width::DESCENDING.into_iter().find(fits)?;
+        let msix = self
+            .description
+            .msix
+            .as_ref()
+            .filter(|msix| msix.bar == index);
+        let window = if msix.is_some_and(|msix| msix.table_range().contains(&position)) {
+            Window::MsixTable
+        } else if msix.is_some_and(|msix| msix.pba_range().contains(&position)) {
+            Window::MsixPending
+        } else if bar.mappable.iter().any(|part| part.contains(&position)) {
+            Window::Shared
+        } else {
+            Window::Device
+        };
+        Some((
+            window,
+            Access {
+                bar: index,
+                offset: position,
+                width,
+            },
+        ))
+    }
+
+    /// Offset of an access from the start of the MSI-X table, or of the pending bits.
+    fn msix_offset(&self, window: Window, access: Access) -> usize {
+        let start = self
+            .description
+            .msix
+            .as_ref()
+            .map_or(0, |msix| match window {
+                Window::MsixTable => msix.table,
+                _ => msix.pba,
+            });
+        usize::try_from(access.offset - start).unwrap_or(usize::MAX)
+    }
+
+    fn read_window(&mut self, window: Window, access: Access, data: &mut [u8]) {
+        match window {
+            Window::Device => {
+                let value = self.device.read(&mut self.bus, access) & access.width.mask();
+                log::debug!("{} read {} -> {value:#x}", self.name(access), access.width);
+                data.iter_mut()
+                    .zip(value.to_le_bytes())
+                    .for_each(|(to, from)| *to = from);
+            }
+            Window::Shared => match self.bus.shared_memory(access.bar) {
+                Some(memory) => memory.read(access.offset, data),
+                None => data.fill(0),
+            },
+            Window::MsixTable => {
+                self.bus
+                    .interrupts
+                    .table
+                    .read(self.msix_offset(window, access), data);
+            }
+            Window::MsixPending => {
+                self.bus
+                    .interrupts
+                    .read_pending(self.msix_offset(window, access), data);
+            }
+        }
+    }
+
+    fn write_window(&mut self, window: Window, access: Access, data: &[u8]) {
+        match window {
+            Window::Device => {
+                let mut bytes = [0; 8];
+                bytes
+                    .iter_mut()
+                    .zip(data)
+                    .for_each(|(to, from)| *to = *from);
+                let value = u64::from_le_bytes(bytes);
+                log::debug!("{} write {} <- {value:#x}", self.name(access), access.width);
+                self.device.write(&mut self.bus, access, value);
+            }
+            Window::Shared => {
+                if let Some(memory) = self.bus.shared_memory(access.bar) {
+                    memory.write(access.offset, data);
+                }
+            }
+            Window::MsixTable => {
+                let offset = self.msix_offset(window, access);
+                self.bus.interrupts.table.write(offset, data);
+                self.bus.interrupts.masks_changed(&self.bus.config);
+            }
+            // Pending bits are the device's to change.
+            Window::MsixPending => {}
+        }
+    }
+
+    /// Name of what an access is for, for people.
+    fn name(&self, access: Access) -> RegisterName {
+        let bar = self
+            .description
+            .bars
+            .get(access.bar)
+            .and_then(Option::as_ref);
+        let holds = |register: &&Register| {
+            (register.offset..register.offset + register.size).contains(&access.offset)
+        };
+        let register = bar
+            .and_then(|bar| bar.registers.iter().find(holds))
+            .copied();
+        RegisterName { access, register }
+    }
+
+    /// Resets the device and all of PCI around it.
+    pub fn reset(&mut self) {
+        self.bus.reset();
+        self.device.reset(&mut self.bus);
+    }
+
+    /// Calls the timer verb.
+    pub fn timer(&mut self) {
+        self.bus.timer = None;
+        self.device.timer(&mut self.bus);
+    }
+
+    /// Tells the device that an access to guest memory is done.
+    pub fn dma_done(&mut self, done: DmaDone) {
+        self.device.dma_done(&mut self.bus, done);
+    }
+
+    /// The client is gone: its memory and its descriptors go, accesses that waited for it fail.
+    /// The device keeps its state.
+    pub fn disconnect(&mut self) {
+        self.bus.interrupts.disconnect();
+        self.bus.memory.clear();
+        for done in self.bus.dma.disconnect() {
+            self.dma_done(done);
+        }
+        // Whatever it has asked for since then has nowhere to go.
+        self.bus.dma.clear();
+    }
+}
+
+/// "RANDOM", "RANDOM+2", or "BAR0+0x10" where no register has been named.
+struct RegisterName {
+    access: Access,
+    register: Option<Register>,
+}
+
+impl fmt::Display for RegisterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Access { bar, offset, .. } = self.access;
+        match self.register {
+            Some(register) if register.offset == offset => f.write_str(register.name),
+            Some(register) => write!(f, "{}+{}", register.name, offset - register.offset),
+            None => write!(f, "BAR{bar}+{offset:#x}"),
+        }
+    }
+}

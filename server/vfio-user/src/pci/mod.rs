@@ -1,0 +1,7 @@
+//! PCI as a guest sees it: configuration space and MSI-X.
+
+mod config_space;
+mod msix_table;
+
+pub(crate) use config_space::{CONFIG_SIZE, ConfigSpace};
+pub(crate) use msix_table::MsixTable;

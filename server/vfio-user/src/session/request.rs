@@ -1,0 +1,661 @@
+//! What a client asks for, taken apart and checked before anything is done.
+//!
+//! Every function here is pure: payload in, checked request or [`RequestError`] out. All numbers
+//! come from the other side, so sums saturate and counts are held against limits.
+
+use rustix::io::Errno;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use super::connection::MessageFds;
+use crate::dma::MapError;
+use crate::interrupts::IrqIndex;
+use crate::wire::{
+    Command, DeviceFeature, DeviceInfo, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags,
+    IRQ_INDEX_COUNT, IrqInfo, IrqSet, IrqSetFlags, MAX_DATA_SIZE, REGION_COUNT, RegionAccess,
+    RegionInfo, RegionIoFds, RegionWriteEntry,
+};
+
+/// Why a request is refused. The connection goes on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("payload of {got} bytes, at least {need} needed")]
+    Short { got: usize, need: usize },
+    #[error("argsz {argsz}, at least {need} needed")]
+    Argsz { argsz: u32, need: usize },
+    #[error("unknown or contradicting flags {0:#x}")]
+    Flags(u32),
+    #[error("no region {0}")]
+    NoRegion(u32),
+    #[error("{count:#x} bytes at {offset:#x} are outside of region {region} of {size:#x} bytes")]
+    OutOfRegion {
+        region: u32,
+        offset: u64,
+        count: u64,
+        size: u64,
+    },
+    #[error("{got} bytes of data, {expected} expected")]
+    DataLength { got: usize, expected: u64 },
+    #[error("{0} bytes of data, {MAX_DATA_SIZE} at most")]
+    TooMuchData(u32),
+    #[error("no interrupt index {0}")]
+    NoIrqIndex(u32),
+    #[error("vectors {start} to {start}+{count} of {available}")]
+    NoVectors {
+        start: u32,
+        count: u32,
+        available: u32,
+    },
+    #[error("interrupt index {0:?} cannot do that")]
+    IrqAction(IrqIndex),
+    #[error("{got} file descriptors, {expected} expected")]
+    Fds { got: usize, expected: usize },
+    #[error("{0}")]
+    Map(#[from] MapError),
+    #[error("no region of guest memory at {address:#x} with {size:#x} bytes")]
+    NotMapped { address: u64, size: u64 },
+    #[error("not a command (flags {0:#x})")]
+    NotACommand(u32),
+    #[error("unknown command {0}")]
+    UnknownCommand(u16),
+    #[error("{0:?} comes from servers, not from clients")]
+    WrongDirection(Command),
+    #[error("the version is negotiated already")]
+    AlreadyNegotiated,
+    #[error("feature {0} is not offered")]
+    NoFeature(u32),
+    #[error("{0:?} is not offered")]
+    NotOffered(Command),
+    #[error("{0}")]
+    Os(#[from] Errno),
+}
+
+impl RequestError {
+    /// The errno for the client.
+    pub fn errno(&self) -> Errno {
+        match self {
+            RequestError::Map(error) => error.errno(),
+            RequestError::NotMapped { .. } => Errno::NOENT,
+            RequestError::NotOffered(_) => Errno::NOTSUP,
+            RequestError::Os(errno) => *errno,
+            _ => Errno::INVAL,
+        }
+    }
+}
+
+/// The structure at the start of a payload, and what follows it.
+fn head<T: FromBytes + Immutable + KnownLayout>(
+    payload: &[u8],
+) -> Result<(T, &[u8]), RequestError> {
+    T::read_from_prefix(payload).map_err(|_| RequestError::Short {
+        got: payload.len(),
+        need: size_of::<T>(),
+    })
+}
+
+fn check_argsz(argsz: u32, need: usize) -> Result<(), RequestError> {
+    if (argsz as usize) < need {
+        Err(RequestError::Argsz { argsz, need })
+    } else {
+        Ok(())
+    }
+}
+
+/// A checked DMA_MAP.
+#[derive(Debug)]
+pub(crate) struct MapRequest {
+    pub address: u64,
+    pub size: u64,
+    pub offset: u64,
+    pub access: DmaMapFlags,
+}
+
+pub(crate) fn dma_map(payload: &[u8]) -> Result<MapRequest, RequestError> {
+    let (map, _) = head::<DmaMap>(payload)?;
+    check_argsz(map.argsz, size_of::<DmaMap>())?;
+    let access = DmaMapFlags::from_bits(map.flags).ok_or(RequestError::Flags(map.flags))?;
+    Ok(MapRequest {
+        address: map.address,
+        size: map.size,
+        offset: map.offset,
+        access,
+    })
+}
+
+/// What to unmap.
+#[derive(Debug)]
+pub(crate) enum UnmapRange {
+    All,
+    Region { address: u64, size: u64 },
+}
+
+/// A checked DMA_UNMAP, and the structure that its reply repeats.
+pub(crate) fn dma_unmap(payload: &[u8]) -> Result<(DmaUnmap, UnmapRange), RequestError> {
+    let (unmap, _) = head::<DmaUnmap>(payload)?;
+    check_argsz(unmap.argsz, size_of::<DmaUnmap>())?;
+    let flags = DmaUnmapFlags::from_bits_retain(unmap.flags);
+    let range = if flags == DmaUnmapFlags::ALL && unmap.address == 0 && unmap.size == 0 {
+        UnmapRange::All
+    } else if flags.is_empty() {
+        UnmapRange::Region {
+            address: unmap.address,
+            size: unmap.size,
+        }
+    } else {
+        return Err(RequestError::Flags(unmap.flags));
+    };
+    Ok((unmap, range))
+}
+
+pub(crate) fn device_info(payload: &[u8]) -> Result<(), RequestError> {
+    let (info, _) = head::<DeviceInfo>(payload)?;
+    check_argsz(info.argsz, size_of::<DeviceInfo>())
+}
+
+pub(crate) fn region_info(payload: &[u8]) -> Result<RegionInfo, RequestError> {
+    let (info, _) = head::<RegionInfo>(payload)?;
+    check_argsz(info.argsz, size_of::<RegionInfo>())?;
+    check_region(info.index)?;
+    Ok(info)
+}
+
+pub(crate) fn region_io_fds(payload: &[u8]) -> Result<(), RequestError> {
+    let (request, _) = head::<RegionIoFds>(payload)?;
+    check_argsz(request.argsz, size_of::<RegionIoFds>())?;
+    if request.flags != 0 || request.count != 0 {
+        return Err(RequestError::Flags(request.flags));
+    }
+    check_region(request.index)?;
+    Err(RequestError::NotOffered(Command::DeviceGetRegionIoFds))
+}
+
+fn check_region(region: u32) -> Result<(), RequestError> {
+    if region < REGION_COUNT {
+        Ok(())
+    } else {
+        Err(RequestError::NoRegion(region))
+    }
+}
+
+pub(crate) fn irq_info(payload: &[u8]) -> Result<IrqIndex, RequestError> {
+    let (info, _) = head::<IrqInfo>(payload)?;
+    check_argsz(info.argsz, size_of::<IrqInfo>())?;
+    irq_index(info.index)
+}
+
+fn irq_index(index: u32) -> Result<IrqIndex, RequestError> {
+    debug_assert_eq!(IRQ_INDEX_COUNT, IrqIndex::Request as u32 + 1);
+    IrqIndex::from_wire(index).ok_or(RequestError::NoIrqIndex(index))
+}
+
+/// Checks an access against the region that it names; `size` tells each region's size.
+fn check_access(access: &RegionAccess, size: impl Fn(u32) -> u64) -> Result<(), RequestError> {
+    let RegionAccess {
+        offset,
+        region,
+        count,
+    } = *access;
+    check_region(region)?;
+    if count as usize > MAX_DATA_SIZE {
+        return Err(RequestError::TooMuchData(count));
+    }
+    let size = size(region);
+    let count = u64::from(count);
+    if offset.checked_add(count).is_none_or(|end| end > size) {
+        return Err(RequestError::OutOfRegion {
+            region,
+            offset,
+            count,
+            size,
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn region_read(
+    payload: &[u8],
+    size: impl Fn(u32) -> u64,
+) -> Result<RegionAccess, RequestError> {
+    let (access, _) = head::<RegionAccess>(payload)?;
+    check_access(&access, size)?;
+    Ok(access)
+}
+
+pub(crate) fn region_write(
+    payload: &[u8],
+    size: impl Fn(u32) -> u64,
+) -> Result<(RegionAccess, &[u8]), RequestError> {
+    let (access, data) = head::<RegionAccess>(payload)?;
+    check_access(&access, size)?;
+    if data.len() != access.count as usize {
+        let expected = u64::from(access.count);
+        return Err(RequestError::DataLength {
+            got: data.len(),
+            expected,
+        });
+    }
+    Ok((access, data))
+}
+
+/// The entries of a REGION_WRITE_MULTI, every one checked before the first is carried out.
+pub(crate) fn region_write_multi(
+    payload: &[u8],
+    size: impl Fn(u32) -> u64,
+) -> Result<&[RegionWriteEntry], RequestError> {
+    let (count, data) = head::<u64>(payload)?;
+    let expected = count.saturating_mul(size_of::<RegionWriteEntry>() as u64);
+    let entries = <[RegionWriteEntry]>::ref_from_bytes(data)
+        .ok()
+        .filter(|_| data.len() as u64 == expected)
+        .ok_or(RequestError::DataLength {
+            got: data.len(),
+            expected,
+        })?;
+    for entry in entries {
+        let RegionWriteEntry {
+            offset,
+            region,
+            count,
+            ..
+        } = *entry;
+        if count as usize > entry.data.len() {
+            return Err(RequestError::TooMuchData(count));
+        }
+        check_access(
+            &RegionAccess {
+                offset,
+                region,
+                count,
+            },
+            &size,
+        )?;
+    }
+    Ok(entries)
+}
+
+/// No feature is offered; what is left is to say so to questions that are well put.
+pub(crate) fn device_feature(payload: &[u8]) -> Result<(), RequestError> {
+    let (feature, _) = head::<DeviceFeature>(payload)?;
+    check_argsz(feature.argsz, size_of::<DeviceFeature>())?;
+    Err(RequestError::NoFeature(feature.flags & 0xffff))
+}
+
+/// What a SET_IRQS does with its vectors.
+#[derive(Debug)]
+pub(crate) enum IrqAction {
+    /// Takes all eventfds of the index away.
+    Disable,
+    /// Assigns the message's eventfds as what is signalled, or takes them away if there are none.
+    Assign,
+    /// Assigns the message's eventfd as what unmasks the pin.
+    AssignUnmask,
+    /// Signals the chosen vectors now.
+    Trigger,
+    /// Masks the chosen vectors.
+    Mask,
+    /// Unmasks the chosen vectors.
+    Unmask,
+}
+
+/// A checked SET_IRQS.
+#[derive(Debug)]
+pub(crate) struct IrqRequest<'p> {
+    pub index: IrqIndex,
+    pub start: u32,
+    pub count: u32,
+    pub action: IrqAction,
+    /// One byte a vector; without them every vector is chosen.
+    chosen: Option<&'p [u8]>,
+}
+
+impl IrqRequest<'_> {
+    /// The vectors that the action is for.
+    pub fn vectors(&self) -> impl Iterator<Item = usize> + '_ {
+        let range = self.start..self.start.saturating_add(self.count);
+        range.enumerate().filter_map(|(position, vector)| {
+            let chosen = self
+                .chosen
+                .is_none_or(|bytes| bytes.get(position).is_some_and(|byte| *byte != 0));
+            chosen.then_some(vector as usize)
+        })
+    }
+}
+
+/// Checks a SET_IRQS; `available` tells each index's number of vectors.
+pub(crate) fn set_irqs<'p>(
+    payload: &'p [u8],
+    fds: &MessageFds,
+    available: impl Fn(IrqIndex) -> u32,
+) -> Result<IrqRequest<'p>, RequestError> {
+    let (set, data) = head::<IrqSet>(payload)?;
+    check_argsz(set.argsz, size_of::<IrqSet>())?;
+    let index = irq_index(set.index)?;
+    let flags = IrqSetFlags::from_bits(set.flags).ok_or(RequestError::Flags(set.flags))?;
+    let kind = flags & IrqSetFlags::DATA_MASK;
+    let what = flags & IrqSetFlags::ACTION_MASK_ALL;
+    if kind.bits().count_ones() != 1 || what.bits().count_ones() != 1 {
+        return Err(RequestError::Flags(set.flags));
+    }
+    let (start, count) = (set.start, set.count);
+    let available = available(index);
+    let in_range =
+        start < available && start.checked_add(count).is_some_and(|end| end <= available);
+    if !in_range {
+        return Err(RequestError::NoVectors {
+            start,
+            count,
+            available,
+        });
+    }
+    let alone = matches!(index, IrqIndex::Error | IrqIndex::Request);
+    if alone && (what != IrqSetFlags::ACTION_TRIGGER || (count != 1 && count != 0)) {
+        return Err(RequestError::IrqAction(index));
+    }
+    let trigger = what == IrqSetFlags::ACTION_TRIGGER;
+    if count == 0 && (start != 0 || !trigger || kind != IrqSetFlags::DATA_NONE) {
+        return Err(RequestError::NoVectors {
+            start,
+            count,
+            available,
+        });
+    }
+    let expected_fds = if kind == IrqSetFlags::DATA_EVENTFD {
+        count as usize
+    } else {
+        0
+    };
+    let got = fds.fds.len();
+    if fds.too_many || (got != expected_fds && got != 0) {
+        return Err(RequestError::Fds {
+            got,
+            expected: expected_fds,
+        });
+    }
+    let chosen = if kind == IrqSetFlags::DATA_BOOL {
+        if data.len() != count as usize {
+            return Err(RequestError::DataLength {
+                got: data.len(),
+                expected: u64::from(count),
+            });
+        }
+        Some(data)
+    } else {
+        None
+    };
+    let eventfd = kind == IrqSetFlags::DATA_EVENTFD;
+    let action = if trigger {
+        match (eventfd, count) {
+            (true, _) => IrqAction::Assign,
+            (false, 0) => IrqAction::Disable,
+            (false, _) => IrqAction::Trigger,
+        }
+    } else if eventfd {
+        // As in the kernel: the pin can be unmasked by eventfd, nothing can be masked by one.
+        if index != IrqIndex::Intx || what != IrqSetFlags::ACTION_UNMASK {
+            return Err(RequestError::IrqAction(index));
+        }
+        IrqAction::AssignUnmask
+    } else if what == IrqSetFlags::ACTION_MASK {
+        IrqAction::Mask
+    } else {
+        IrqAction::Unmask
+    };
+    Ok(IrqRequest {
+        index,
+        start,
+        count,
+        action,
+        chosen,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    use super::*;
+
+    /// The numbers that lengths and counts are tried with.
+    const EDGES: [u64; 9] = [0, 1, 15, 16, 4095, 4096, 1 << 20, u32::MAX as u64, u64::MAX];
+
+    fn size(region: u32) -> u64 {
+        if region == 0 { 4096 } else { 0 }
+    }
+
+    #[test]
+    fn region_accesses_are_held_within_their_region() {
+        for offset in EDGES {
+            for count in EDGES
+                .into_iter()
+                .filter_map(|edge| u32::try_from(edge).ok())
+            {
+                for region in [0, 1, 8, 9, u32::MAX] {
+                    let access = RegionAccess {
+                        offset,
+                        region,
+                        count,
+                    };
+                    let fits = u128::from(offset) + u128::from(count) <= u128::from(size(region));
+                    let accepted = region_read(access.as_bytes(), size).is_ok();
+                    assert_eq!(accepted, fits && region < 9, "{access:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn writes_need_exactly_their_data() {
+        let access = RegionAccess {
+            offset: 0,
+            region: 0,
+            count: 4,
+        };
+        for length in 0..10 {
+            let payload = [access.as_bytes(), &vec![0; length]].concat();
+            assert_eq!(region_write(&payload, size).is_ok(), length == 4);
+        }
+    }
+
+    #[test]
+    fn write_multi_counts_are_not_believed() {
+        let entry = RegionWriteEntry {
+            offset: 0,
+            region: 0,
+            count: 4,
+            data: [0; 8],
+        };
+        let payload = |count: u64, entries: &[RegionWriteEntry]| {
+            [count.as_bytes(), entries.as_bytes()].concat()
+        };
+        assert_eq!(
+            region_write_multi(&payload(2, &[entry; 2]), size)
+                .unwrap()
+                .len(),
+            2
+        );
+        assert!(region_write_multi(&payload(0, &[]), size).is_ok());
+        for count in EDGES.into_iter().filter(|count| *count != 1) {
+            assert!(region_write_multi(&payload(count, &[entry]), size).is_err());
+        }
+        for wrong in [
+            RegionWriteEntry { count: 9, ..entry },
+            RegionWriteEntry {
+                offset: 4093,
+                ..entry
+            },
+            RegionWriteEntry { region: 9, ..entry },
+        ] {
+            assert!(region_write_multi(&payload(2, &[entry, wrong]), size).is_err());
+        }
+    }
+
+    #[test]
+    fn short_payloads_and_argsz_are_refused() {
+        type Check = (&'static str, fn(&[u8]) -> bool, usize);
+        let checks: [Check; 7] = [
+            ("device_info", |p| device_info(p).is_ok(), 16),
+            ("region_info", |p| region_info(p).is_ok(), 32),
+            ("irq_info", |p| irq_info(p).is_ok(), 16),
+            ("dma_map", |p| dma_map(p).is_ok(), 32),
+            ("dma_unmap", |p| dma_unmap(p).is_ok(), 24),
+            (
+                "io_fds",
+                |p| matches!(region_io_fds(p), Err(RequestError::NotOffered(_))),
+                16,
+            ),
+            (
+                "feature",
+                |p| matches!(device_feature(p), Err(RequestError::NoFeature(_))),
+                8,
+            ),
+        ];
+        for (name, accepts, need) in checks {
+            for length in [0, 1, 4, need - 1, need, need + 1, need + 100] {
+                for argsz in [
+                    0,
+                    1,
+                    need as u32 - 1,
+                    need as u32,
+                    need as u32 + 1,
+                    u32::MAX,
+                ] {
+                    let mut payload = vec![0; length];
+                    if length >= 4 {
+                        payload[..4].copy_from_slice(&argsz.to_ne_bytes());
+                    }
+                    let expected = length >= need && argsz as usize >= need;
+                    assert_eq!(
+                        accepts(&payload),
+                        expected,
+                        "{name}: {length} bytes, argsz {argsz}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unmap_all_wants_everything_else_zero() {
+        let unmap = |flags, address, size| {
+            dma_unmap(
+                DmaUnmap {
+                    argsz: 24,
+                    flags,
+                    address,
+                    size,
+                }
+                .as_bytes(),
+            )
+            .is_ok()
+        };
+        assert!(unmap(0, 5, 5));
+        assert!(unmap(2, 0, 0));
+        assert!(!unmap(2, 1, 0) && !unmap(2, 0, 1));
+        assert!(!unmap(1, 0, 4096) && !unmap(3, 0, 0) && !unmap(4, 0, 0) && !unmap(1 << 31, 0, 0));
+    }
+
+    /// SET_IRQS with three MSI-X vectors and one pin.
+    fn irqs(set: IrqSet, data: usize, fds: usize) -> Result<(), Errno> {
+        let fd = || std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let fds = MessageFds {
+            fds: (0..fds).map(|_| fd()).collect(),
+            too_many: false,
+        };
+        let payload = [set.as_bytes(), &vec![1; data]].concat();
+        let available = |index| match index {
+            IrqIndex::Msix => 3,
+            IrqIndex::Msi => 0,
+            _ => 1,
+        };
+        set_irqs(&payload, &fds, available)
+            .map(|_| ())
+            .map_err(|error| error.errno())
+    }
+
+    #[test]
+    fn set_irqs_follows_its_rules() {
+        let set = |flags, index, start, count| IrqSet {
+            argsz: 20,
+            flags,
+            index,
+            start,
+            count,
+        };
+        let (none, boolean, eventfd) = (1, 2, 4);
+        let (mask, unmask, trigger) = (8, 16, 32);
+        let (intx, msi, msix, error, request) = (0, 1, 2, 3, 4);
+        let fine = [
+            (set(trigger | none, msix, 0, 0), 0, 0),
+            (set(trigger | none, msix, 0, 3), 0, 0),
+            (set(trigger | eventfd, msix, 1, 2), 0, 2),
+            (set(trigger | eventfd, msix, 1, 2), 0, 0),
+            (set(trigger | boolean, msix, 2, 1), 1, 0),
+            (set(mask | none, msix, 0, 3), 0, 0),
+            (set(unmask | boolean, intx, 0, 1), 1, 0),
+            (set(unmask | eventfd, intx, 0, 1), 0, 1),
+            (set(trigger | eventfd, error, 0, 1), 0, 1),
+            (set(trigger | eventfd, request, 0, 1), 0, 1),
+        ];
+        for (set, data, fds) in fine {
+            assert_eq!(irqs(set, data, fds), Ok(()), "{set:?}");
+        }
+        let wrong = [
+            (
+                IrqSet {
+                    argsz: 19,
+                    ..set(trigger | none, msix, 0, 0)
+                },
+                0,
+                0,
+            ),
+            (set(trigger | none, 5, 0, 0), 0, 0),
+            (set(trigger | none, u32::MAX, 0, 0), 0, 0),
+            (set(mask | unmask | none, msix, 0, 1), 0, 0),
+            (set(trigger | none | boolean, msix, 0, 1), 1, 0),
+            (set(trigger, msix, 0, 1), 0, 0),
+            (set(none, msix, 0, 1), 0, 0),
+            (set(64 | trigger | none, msix, 0, 1), 0, 0),
+            (set(trigger | none, msix, 3, 0), 0, 0),
+            (set(trigger | none, msi, 0, 0), 0, 0),
+            (set(trigger | none, msix, 0, 4), 0, 0),
+            (set(trigger | none, msix, 1, u32::MAX), 0, 0),
+            (set(trigger | none, msix, u32::MAX, 1), 0, 0),
+            (set(mask | none, error, 0, 1), 0, 0),
+            (set(trigger | eventfd, request, 0, 2), 0, 2),
+            (set(trigger | none, msix, 1, 0), 0, 0),
+            (set(mask | none, msix, 0, 0), 0, 0),
+            (set(trigger | eventfd, msix, 0, 0), 0, 0),
+            (set(trigger | boolean, msix, 0, 2), 1, 0),
+            (set(trigger | boolean, msix, 0, 2), 3, 0),
+            (set(trigger | none, msix, 0, 1), 0, 1),
+            (set(trigger | boolean, msix, 0, 1), 1, 1),
+            (set(trigger | eventfd, msix, 0, 2), 0, 1),
+            (set(trigger | eventfd, msix, 0, 2), 0, 3),
+            (set(mask | eventfd, intx, 0, 1), 0, 1),
+            (set(unmask | eventfd, msix, 0, 1), 0, 1),
+        ];
+        for (set, data, fds) in wrong {
+            assert_eq!(
+                irqs(set, data, fds),
+                Err(Errno::INVAL),
+                "{set:?} {data} {fds}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_accepted_or_refused(payload in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = dma_map(&payload);
+            let _ = dma_unmap(&payload);
+            let _ = region_info(&payload);
+            let _ = region_write_multi(&payload, size);
+            if let Ok((access, data)) = region_write(&payload, size) {
+                prop_assert_eq!(access.count as usize, data.len());
+            }
+            if let Ok(request) = set_irqs(&payload, &MessageFds::default(), |_| 3) {
+                prop_assert!(request.vectors().all(|vector| vector < 3));
+            }
+        }
+    }
+}
