@@ -3,7 +3,67 @@
 //! The device lives in a process of its own. QEMU's `vfio-user-pci` connects to its socket, and
 //! the guest sees a PCI device like any other. This crate is everything between the two: the
 //! vfio-user protocol, PCI configuration space, interrupts, guest memory. A device implements
-//! [`Device`], and [`Server`] does the rest.
+//! [`Device`]; [`Server`] puts it on a socket; [`TestBench`] tries it without one.
+//!
+//! # The parts
+//!
+//! | module | what it knows | what it does not know |
+//! | --- | --- | --- |
+//! | [`Device`], [`Description`], [`Bus`] | what a device author writes and is given | sockets, messages, threads |
+//! | `host` | a device, its BARs, configuration space and reset | where accesses come from |
+//! | `pci`, `interrupts` | PCI registers, masks, eventfds | the protocol |
+//! | `dma` | guest memory, mapped or by message | who asks, and for what |
+//! | [`wire`] | the layout of messages | what they mean |
+//! | `session` | one client: receive, check, act, answer | how it came to be connected |
+//! | [`Server`] | the socket file, who may connect | messages |
+//!
+//! # Two rules that shape everything
+//!
+//! **A verb never waits.** A register access has to be answered whatever the device is busy with:
+//! while a virtual CPU waits for it, QEMU holds its big lock, and can neither run another virtual
+//! CPU nor answer the device's own DMA messages. What takes time is started in one verb and ends
+//! in another: [`Bus::set_timer`] and [`Device::timer`], [`Bus::dma_read`] and
+//! [`Device::dma_done`]. Guest memory that QEMU shares by file descriptor is copied at once, but
+//! the device is told in the same way, so that it works the same with memory that is not shared.
+//!
+//! **Whatever comes from the other side is hostile.** A message is received whole, taken apart and
+//! checked by a pure function, and then carried out. It ends in a reply, an error reply with the
+//! stream still in sync, or (when the length in a header cannot be true, so that nobody knows where
+//! the next message starts) in the connection's end with a line in the log. Memory shared with a
+//! guest is copied, then looked at. A guest that truncates its memory gets an error, not a crash.
+//!
+//! # Where the specification leaves a choice
+//!
+//! The specification is QEMU's `docs/interop/vfio-user.rst`. libvfio-user is the C library that
+//! most other servers are made of.
+//!
+//! | point | here | why |
+//! | --- | --- | --- |
+//! | DMA_MAP over an existing region | `EEXIST`, also for an identical one | the specification; libvfio-user has `EINVAL`, and accepts an identical one |
+//! | capabilities in VERSION's reply | only those the client named | the specification; also keeps the reply shorter than the request, which QEMU needs |
+//! | minor version | the smaller of the client's and 1 | the specification |
+//! | `max_dma_maps` | 65535, the default, offered or not | the specification; libvfio-user has 64 |
+//! | more regions than that | `EINVAL` | libvfio-user |
+//! | DMA_MAP without read and write | `EINVAL` | the kernel's VFIO |
+//! | a regular file that is too short for its region | `EINVAL` | mmap(2) would accept it, and the first access fail |
+//! | flags of DMA_UNMAP | bit 1 is "all", others `EINVAL` | the specification has none; QEMU and libvfio-user follow the kernel |
+//! | DMA_UNMAP during a DMA message to that region | answered after the client's reply, but after 100 ms at the latest; the access then fails and a late reply is ignored | the specification wants the former; QEMU answers nothing while it waits for the unmap, and gives up after 5 s |
+//! | `count` in DMA_READ and DMA_WRITE | 8 bytes, also in DMA_WRITE's reply | QEMU 11 and libvfio-user; the specification's table has 4 in that one place |
+//! | twin socket | given to a client that offers it | the specification recommends it; QEMU 11 does not offer it |
+//! | REGION_WRITE_MULTI | offered, every entry checked before the first is written | the specification; libvfio-user lacks it |
+//! | a read or write of 0 bytes | a reply of the header alone | libvfio-user |
+//! | a posted message that fails | no reply, not even an error | the specification |
+//! | a message with file descriptors that has no use for them | the descriptors are closed, the message is answered | libvfio-user; VERSION with descriptors is refused, as there |
+//! | INTx | maskable and automasked | the kernel's vfio-pci, which QEMU is written for |
+//! | UNMASK with an eventfd | the client signals it to unmask the pin | the kernel's vfio-pci, and what QEMU with KVM does; the specification has the server signal it |
+//! | MSI-X table mask bits | count once a client has written them | clients emulate the table themselves and never clear the power-on masks here |
+//! | MSI-X vector without eventfd | stays pending while MSI-X is enabled | so that nothing is lost between a guest's enable and the client's SET_IRQS |
+//! | writes to read-only configuration space | ignored | PCI; libvfio-user has `EPERM`, which QEMU would log |
+//! | GET_REGION_IO_FDS, MIG_DATA_READ, MIG_DATA_WRITE | `ENOTSUP` when well-formed | not offered |
+//! | DEVICE_FEATURE | `EINVAL` | libvfio-user for a feature it does not know |
+//! | region info with too small an `argsz` | 32 bytes that tell the size needed; neither MMAP flag nor descriptor yet | the descriptor belongs to the reply that the client can use |
+//! | a client that says nothing | disconnected after 5 s | it would keep the next one out |
+//! | a second client beside a connected one | closed at once | QEMU fails with a message instead of hanging |
 #![deny(missing_docs)]
 // Tests count in small numbers.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]

@@ -19,7 +19,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair}
 use zerocopy::{FromBytes, IntoBytes};
 
 pub(crate) use connection::ConnectionError;
-use connection::{Connection, MessageFds};
+use connection::{Connection, Message, MessageFds};
 use request::{IrqAction, RequestError, UnmapRange};
 
 use crate::dma::{InFlight, Step};
@@ -732,6 +732,24 @@ fn sparse_mmap(parts: &[std::ops::Range<u64>]) -> Vec<u8> {
     });
     let areas: Vec<MmapArea> = areas.collect();
     [head.as_bytes(), areas.as_bytes()].concat()
+}
+
+/// A message in one line, for the log.
+fn describe(header: &Header, message: &Message<'_>) -> String {
+    let name = match Command::from_wire(header.command) {
+        Some(command) => format!("{command:?}"),
+        None => format!("command {}", header.command),
+    };
+    let kind = match (header.is_command(), header.wants_reply()) {
+        (true, true) => "",
+        (true, false) => " (posted)",
+        (false, _) => " (reply)",
+    };
+    let (bytes, fds) = (message.payload.len(), message.fds.fds.len());
+    format!(
+        "{name}{kind} {}: {bytes} bytes, {fds} descriptors",
+        header.id
+    )
 }
 
 /// Size of a wire structure as the protocol writes it.
