@@ -49,28 +49,15 @@ fn main() -> Result<()> {
             contender.round(ROUND)?;
         }
         if std::io::stderr().is_terminal() {
-            eprint!(
-                "\rround {}/{ROUNDS}{}",
-                round + 1,
-                if round + 1 < ROUNDS { "" } else { "\n" }
-            );
+            eprint!("\rround {}/{ROUNDS}{}", round + 1, if round + 1 < ROUNDS { "" } else { "\n" });
         }
     }
-    println!(
-        "4-byte register read, {} of each, alternating rounds of {ROUND}",
-        ROUND * ROUNDS
-    );
-    println!(
-        "{:<34} {:>9} {:>9} {:>9}  ratio of p50",
-        "", "p50 us", "p99 us", "mean us"
-    );
+    println!("4-byte register read, {} of each, alternating rounds of {ROUND}", ROUND * ROUNDS);
+    println!("{:<34} {:>9} {:>9} {:>9}  ratio of p50", "", "p50 us", "p99 us", "mean us");
     let floor = ping.percentile(50);
     for contender in [&mut ping, &mut plain, &mut busy] {
-        let (p50, p99, mean) = (
-            contender.percentile(50),
-            contender.percentile(99),
-            contender.mean(),
-        );
+        let (p50, p99, mean) =
+            (contender.percentile(50), contender.percentile(99), contender.mean());
         let ratio = p50.as_secs_f64() / floor.as_secs_f64();
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         println!(
@@ -81,10 +68,7 @@ fn main() -> Result<()> {
             micros(mean)
         );
     }
-    println!(
-        "resident memory of the server with one idle client: {} KiB",
-        plain.resident_kib()?
-    );
+    println!("resident memory of the server with one idle client: {} KiB", plain.resident_kib()?);
     Ok(())
 }
 
@@ -103,12 +87,7 @@ impl Contender {
         let process = Command::new(env::current_exe()?).env(PONG, &path).spawn()?;
         let (socket, _) = listener.accept()?;
         let name = format!("ping-pong, {REQUEST} and {REPLY} bytes");
-        Ok(Contender {
-            name,
-            socket,
-            process,
-            times: Vec::new(),
-        })
+        Ok(Contender { name, socket, process, times: Vec::new() })
     }
 
     fn server(folder: &Path, name: &str, options: &[&str]) -> Result<Self> {
@@ -119,21 +98,11 @@ impl Contender {
             .args(options)
             .stdout(Stdio::piped())
             .spawn()?;
-        let mut ready = process
-            .stdout
-            .take()
-            .context("the server's standard output")?;
-        ready
-            .read_exact(&mut [0; 1])
-            .context("the server did not become ready")?;
+        let mut ready = process.stdout.take().context("the server's standard output")?;
+        ready.read_exact(&mut [0; 1]).context("the server did not become ready")?;
         let mut socket = UnixStream::connect(&path)?;
         negotiate(&mut socket)?;
-        Ok(Contender {
-            name: name.into(),
-            socket,
-            process,
-            times: Vec::new(),
-        })
+        Ok(Contender { name: name.into(), socket, process, times: Vec::new() })
     }
 
     /// Exchanges `count` requests and replies, each timed.
@@ -162,9 +131,7 @@ impl Contender {
     fn resident_kib(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line
-            .and_then(|line| line.split_whitespace().next())
-            .context("VmRSS")?;
+        let kib = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;
         Ok(kib.parse()?)
     }
 }
@@ -180,25 +147,15 @@ impl Drop for Contender {
 /// A REGION_READ of four bytes at offset 0 of BAR 0.
 fn read_of_random() -> [u8; REQUEST] {
     let mut request = [0; REQUEST];
-    let header = header(WireCommand::RegionRead, REQUEST);
-    let access = RegionAccess {
-        offset: 0,
-        region: 0,
-        count: 4,
-    };
+    let header = header(WireCommand::RegionRead, 32);
+    let access = RegionAccess { offset: 0, region: 0, count: 4 };
     request[..16].copy_from_slice(header.as_bytes());
     request[16..].copy_from_slice(access.as_bytes());
     request
 }
 
-fn header(command: WireCommand, size: usize) -> Header {
-    Header {
-        id: 1,
-        command: command as u16,
-        size: size as u32,
-        flags: 0,
-        error: 0,
-    }
+fn header(command: WireCommand, size: u32) -> Header {
+    Header { id: 1, command: command as u16, size, flags: 0, error: 0 }
 }
 
 fn negotiate(socket: &mut UnixStream) -> Result<()> {
@@ -208,11 +165,7 @@ fn negotiate(socket: &mut UnixStream) -> Result<()> {
     let mut head = [0; 16];
     socket.read_exact(&mut head)?;
     let head = Header::read_from_bytes(&head).ok().context("a header")?;
-    ensure!(
-        head.error == 0,
-        "the server refused VERSION: errno {}",
-        head.error
-    );
+    ensure!(head.error == 0, "the server refused VERSION: errno {}", head.error);
     let mut payload = vec![0; head.size as usize - 16];
     socket.read_exact(&mut payload)?;
     Ok(())

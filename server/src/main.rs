@@ -35,10 +35,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     // Before the socket exists, so that no signal can leave it behind.
     let stop = termination_signals().context("cannot handle SIGINT and SIGTERM")?;
     let ready = ready::Readiness::new(arguments.ready_fd)?;
-    let options = Options {
-        socket_mode: arguments.socket_mode,
-        busy_poll: arguments.busy_poll(),
-    };
+    let options = Options { socket_mode: arguments.socket_mode, busy_poll: arguments.busy_poll() };
     let device = device(arguments).context("no randomness from the operating system")?;
     let server = Server::bind(&arguments.socket_path, device, options)?;
     log::info!("listening at {}", arguments.socket_path.display());

@@ -30,9 +30,7 @@ impl Readiness {
         }
         // SAFETY: the descriptor is open, and it was given to this process for this use alone.
         let owned = unsafe { OwnedFd::from_raw_fd(raw) };
-        Ok(Readiness {
-            pipe: Some(owned.into()),
-        })
+        Ok(Readiness { pipe: Some(owned.into()) })
     }
 
     /// Writes a newline to the descriptor and closes it; notifies systemd if it is there.
@@ -41,8 +39,7 @@ impl Readiness {
     /// Writing failed.
     pub fn announce(self) -> anyhow::Result<()> {
         if let Some(mut pipe) = self.pipe {
-            pipe.write_all(b"\n")
-                .context("--ready-fd: cannot write the newline")?;
+            pipe.write_all(b"\n").context("--ready-fd: cannot write the newline")?;
         }
         if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
             log::warn!("cannot notify systemd: {error}");

@@ -39,10 +39,7 @@ impl MyRng {
 
 impl Device for MyRng {
     fn describe(&self) -> Description {
-        let registers = [
-            Register::new("RANDOM", RANDOM, 4),
-            Register::new("SEED", SEED, 4),
-        ];
+        let registers = [Register::new("RANDOM", RANDOM, 4), Register::new("SEED", SEED, 4)];
         Description::new(Identity::new(VENDOR_ID, DEVICE_ID).revision(REVISION))
             .bar(0, Bar::memory32(BAR_SIZE).registers(&registers))
     }
@@ -103,17 +100,9 @@ mod tests {
     #[test]
     fn wide_accesses_are_two_with_the_low_one_first() {
         let mut bench = bench();
-        assert_eq!(
-            bench.read(0, RANDOM, 8),
-            NUMBERS[0],
-            "SEED reads as 0 above it"
-        );
+        assert_eq!(bench.read(0, RANDOM, 8), NUMBERS[0], "SEED reads as 0 above it");
         bench.write(0, RANDOM, 8, 1 << 32);
-        assert_eq!(
-            bench.read(0, RANDOM, 4),
-            NUMBERS[0],
-            "the high half went to SEED"
-        );
+        assert_eq!(bench.read(0, RANDOM, 4), NUMBERS[0], "the high half went to SEED");
     }
 
     #[test]

@@ -49,11 +49,7 @@ impl Glibc {
             // Two's complement of an int32_t that was widened: the low half is the word.
             *slot = (word & 0xffff_ffff) as u32;
         }
-        let mut generator = Glibc {
-            state,
-            front: SEPARATION,
-            rear: 0,
-        };
+        let mut generator = Glibc { state, front: SEPARATION, rear: 0 };
         for _ in 0..DISCARDED {
             generator.next_u32();
         }
@@ -101,26 +97,14 @@ mod tests {
         for seed in [0, 1] {
             let mut numbers = Glibc::from_seed(seed);
             let first: [u32; 5] = std::array::from_fn(|_| numbers.next_u32());
-            assert_eq!(
-                first,
-                [1804289383, 846930886, 1681692777, 1714636915, 1957747793]
-            );
+            assert_eq!(first, [1804289383, 846930886, 1681692777, 1714636915, 1957747793]);
         }
     }
 
     /// One test function holds every call of rand(): the C library has one state a process.
     #[test]
     fn twenty_thousand_seeds_agree_with_the_c_library() {
-        let edges = [
-            0,
-            1,
-            2,
-            0x7fff_fffe,
-            0x7fff_ffff,
-            0x8000_0000,
-            0x8000_0001,
-            u32::MAX,
-        ];
+        let edges = [0, 1, 2, 0x7fff_fffe, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, u32::MAX];
         let spread = (0..20_000_u32).map(|n| n.wrapping_mul(0x9e37_79b9));
         for seed in edges.into_iter().chain(spread) {
             let mut numbers = Glibc::from_seed(seed);

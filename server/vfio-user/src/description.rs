@@ -34,11 +34,7 @@ pub struct Class {
 impl Class {
     /// Class 00ff00, what QEMU gives to devices that fit nowhere; lspci shows "Unclassified
     /// device".
-    pub const UNCLASSIFIED: Class = Class {
-        base: 0x00,
-        sub: 0xff,
-        interface: 0x00,
-    };
+    pub const UNCLASSIFIED: Class = Class { base: 0x00, sub: 0xff, interface: 0x00 };
 }
 
 /// Who a device is: the numbers that drivers are found by.
@@ -290,10 +286,8 @@ impl Description {
         if let Some(msix) = &self.msix {
             self.check_msix(msix)?;
         }
-        let sizes = self
-            .capabilities
-            .iter()
-            .map(|capability| (capability.body.len() + 2).div_ceil(4) * 4);
+        let sizes =
+            self.capabilities.iter().map(|capability| (capability.body.len() + 2).div_ceil(4) * 4);
         let msix_size = if self.msix.is_some() { 12 } else { 0 };
         let total = sizes.sum::<usize>() + msix_size;
         if total > CAPABILITY_SPACE {
@@ -309,10 +303,7 @@ impl Description {
             BarKind::Memory64 => MEMORY_BAR_SIZES,
         };
         if !bar.size.is_power_of_two() || !sizes.contains(&bar.size) {
-            return Err(DescriptionError::BarSize {
-                index,
-                size: bar.size,
-            });
+            return Err(DescriptionError::BarSize { index, size: bar.size });
         }
         if bar.kind == BarKind::Memory64 && !matches!(self.bars.get(index + 1), Some(None)) {
             return Err(DescriptionError::NoRoomFor64Bit(index));
@@ -330,10 +321,7 @@ impl Description {
         for part in &bar.mappable {
             let aligned = part.start % PAGE_SIZE == 0 && part.end % PAGE_SIZE == 0;
             if !aligned || part.is_empty() || part.end > bar.size || bar.kind == BarKind::Io {
-                return Err(DescriptionError::Mappable {
-                    index,
-                    part: part.clone(),
-                });
+                return Err(DescriptionError::Mappable { index, part: part.clone() });
             }
         }
         Ok(())
@@ -405,11 +393,7 @@ pub enum DescriptionError {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:04x}:{:04x} (rev {:02x})",
-            self.vendor, self.device, self.revision
-        )
+        write!(f, "{:04x}:{:04x} (rev {:02x})", self.vendor, self.device, self.revision)
     }
 }
 
@@ -423,17 +407,9 @@ mod tests {
 
     #[test]
     fn possible_devices_pass() {
-        let msix = Msix {
-            vectors: 3,
-            bar: 2,
-            table: 0,
-            pba: 0x800,
-        };
+        let msix = Msix { vectors: 3, bar: 2, table: 0, pba: 0x800 };
         let possible = device()
-            .bar(
-                0,
-                Bar::memory32(4096).registers(&[Register::new("LAST", 4092, 4)]),
-            )
+            .bar(0, Bar::memory32(4096).registers(&[Register::new("LAST", 4092, 4)]))
             .bar(1, Bar::io(32))
             .bar(2, Bar::memory64(8192).mappable(4096..8192))
             .msix(msix)
@@ -443,12 +419,7 @@ mod tests {
 
     #[test]
     fn impossible_devices_are_told_why() {
-        let msix = Msix {
-            vectors: 2,
-            bar: 0,
-            table: 0,
-            pba: 32,
-        };
+        let msix = Msix { vectors: 2, bar: 0, table: 0, pba: 32 };
         let bar0 = |bar| device().bar(0, bar);
         let memory = || Bar::memory32(4096);
         let impossible = [
@@ -464,19 +435,13 @@ mod tests {
             device().msix(msix),
             bar0(memory()).msix(Msix { pba: 16, ..msix }),
             bar0(memory()).msix(Msix { vectors: 0, ..msix }),
-            bar0(memory()).msix(Msix {
-                vectors: 2048,
-                pba: 0x8000,
-                ..msix
-            }),
+            bar0(memory()).msix(Msix { vectors: 2048, pba: 0x8000, ..msix }),
             device().capability(9, vec![0; 200]),
         ];
         for description in impossible {
             assert!(description.check().is_err(), "{description:?}");
         }
-        let error = bar0(memory().registers(&[Register::new("OUT", 4094, 4)]))
-            .check()
-            .unwrap_err();
+        let error = bar0(memory().registers(&[Register::new("OUT", 4094, 4)])).check().unwrap_err();
         assert_eq!(
             error.to_string(),
             "register OUT at 0xffe of 4 bytes does not fit into BAR 0 of 0x1000 bytes"

@@ -41,9 +41,7 @@ enum Window {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host")
-            .field("description", &self.description)
-            .finish_non_exhaustive()
+        f.debug_struct("Host").field("description", &self.description).finish_non_exhaustive()
     }
 }
 
@@ -52,11 +50,7 @@ impl Host {
         let description = device.describe();
         description.check()?;
         let bus = Bus::new(&description)?;
-        Ok(Host {
-            device,
-            description,
-            bus,
-        })
+        Ok(Host { device, description, bus })
     }
 
     /// Size of a region in bytes; 0 for one that the device does not have.
@@ -68,10 +62,7 @@ impl Host {
     }
 
     pub fn bar(&self, region: u32) -> Option<&Bar> {
-        self.description
-            .bars
-            .get(usize::try_from(region).ok()?)?
-            .as_ref()
+        self.description.bars.get(usize::try_from(region).ok()?)?.as_ref()
     }
 
     /// Reads from a region. The range lies within it.
@@ -79,9 +70,7 @@ impl Host {
         if region == CONFIG_REGION {
             if let Ok(start) = usize::try_from(offset) {
                 let pin = self.bus.interrupts.pin_asserted();
-                self.bus
-                    .config
-                    .read(start..start.saturating_add(data.len()), pin, data);
+                self.bus.config.read(start..start.saturating_add(data.len()), pin, data);
             }
             return;
         }
@@ -124,11 +113,7 @@ impl Host {
             *width <= bar.widest && width.bytes() <= left && position % width.bytes() as u64 == 0
         };
         let width = Width::DESCENDING.into_iter().find(fits)?;
-        let msix = self
-            .description
-            .msix
-            .as_ref()
-            .filter(|msix| msix.bar == index);
+        let msix = self.description.msix.as_ref().filter(|msix| msix.bar == index);
         let window = if msix.is_some_and(|msix| msix.table_range().contains(&position)) {
             Window::MsixTable
         } else if msix.is_some_and(|msix| msix.pba_range().contains(&position)) {
@@ -138,26 +123,15 @@ impl Host {
         } else {
             Window::Device
         };
-        Some((
-            window,
-            Access {
-                bar: index,
-                offset: position,
-                width,
-            },
-        ))
+        Some((window, Access { bar: index, offset: position, width }))
     }
 
     /// Offset of an access from the start of the MSI-X table, or of the pending bits.
     fn msix_offset(&self, window: Window, access: Access) -> usize {
-        let start = self
-            .description
-            .msix
-            .as_ref()
-            .map_or(0, |msix| match window {
-                Window::MsixTable => msix.table,
-                _ => msix.pba,
-            });
+        let start = self.description.msix.as_ref().map_or(0, |msix| match window {
+            Window::MsixTable => msix.table,
+            _ => msix.pba,
+        });
         usize::try_from(access.offset - start).unwrap_or(usize::MAX)
     }
 
@@ -166,24 +140,17 @@ impl Host {
             Window::Device => {
                 let value = self.device.read(&mut self.bus, access) & access.width.mask();
                 log::debug!("{} read {} -> {value:#x}", self.name(access), access.width);
-                data.iter_mut()
-                    .zip(value.to_le_bytes())
-                    .for_each(|(to, from)| *to = from);
+                data.iter_mut().zip(value.to_le_bytes()).for_each(|(to, from)| *to = from);
             }
             Window::Shared => match self.bus.shared_memory(access.bar) {
                 Some(memory) => memory.read(access.offset, data),
                 None => data.fill(0),
             },
             Window::MsixTable => {
-                self.bus
-                    .interrupts
-                    .table
-                    .read(self.msix_offset(window, access), data);
+                self.bus.interrupts.table.read(self.msix_offset(window, access), data);
             }
             Window::MsixPending => {
-                self.bus
-                    .interrupts
-                    .read_pending(self.msix_offset(window, access), data);
+                self.bus.interrupts.read_pending(self.msix_offset(window, access), data);
             }
         }
     }
@@ -192,10 +159,7 @@ impl Host {
         match window {
             Window::Device => {
                 let mut bytes = [0; 8];
-                bytes
-                    .iter_mut()
-                    .zip(data)
-                    .for_each(|(to, from)| *to = *from);
+                bytes.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
                 let value = u64::from_le_bytes(bytes);
                 log::debug!("{} write {} <- {value:#x}", self.name(access), access.width);
                 self.device.write(&mut self.bus, access, value);
@@ -217,17 +181,11 @@ impl Host {
 
     /// Name of what an access is for, for people.
     fn name(&self, access: Access) -> RegisterName {
-        let bar = self
-            .description
-            .bars
-            .get(access.bar)
-            .and_then(Option::as_ref);
+        let bar = self.description.bars.get(access.bar).and_then(Option::as_ref);
         let holds = |register: &&Register| {
             (register.offset..register.offset + register.size).contains(&access.offset)
         };
-        let register = bar
-            .and_then(|bar| bar.registers.iter().find(holds))
-            .copied();
+        let register = bar.and_then(|bar| bar.registers.iter().find(holds)).copied();
         RegisterName { access, register }
     }
 

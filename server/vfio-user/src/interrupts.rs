@@ -26,15 +26,9 @@ pub(crate) enum IrqIndex {
 
 impl IrqIndex {
     pub fn from_wire(index: u32) -> Option<IrqIndex> {
-        [
-            IrqIndex::Intx,
-            IrqIndex::Msi,
-            IrqIndex::Msix,
-            IrqIndex::Error,
-            IrqIndex::Request,
-        ]
-        .into_iter()
-        .find(|known| *known as u32 == index)
+        [IrqIndex::Intx, IrqIndex::Msi, IrqIndex::Msix, IrqIndex::Error, IrqIndex::Request]
+            .into_iter()
+            .find(|known| *known as u32 == index)
     }
 
     /// What a client may do with it. The pin's flags are those of the kernel's vfio-pci.
@@ -112,10 +106,7 @@ pub(crate) struct Interrupts {
 impl Interrupts {
     pub fn new(interrupt_pin: bool, vectors: u16) -> Self {
         Interrupts {
-            pin: Pin {
-                present: interrupt_pin,
-                ..Pin::default()
-            },
+            pin: Pin { present: interrupt_pin, ..Pin::default() },
             vectors: (0..vectors).map(|_| Vector::default()).collect(),
             table: MsixTable::new(vectors),
             error: None,
@@ -151,9 +142,7 @@ impl Interrupts {
             raised.pending = true;
             self.fire_pending(config);
             if !self.msix_enabled(config) {
-                self.vectors
-                    .iter_mut()
-                    .for_each(|vector| vector.pending = false);
+                self.vectors.iter_mut().for_each(|vector| vector.pending = false);
             }
         }
     }
@@ -204,9 +193,7 @@ impl Interrupts {
                 .skip(first)
                 .take(8)
                 .enumerate()
-                .fold(0, |bits, (bit, vector)| {
-                    bits | (u8::from(vector.pending) << bit)
-                });
+                .fold(0, |bits, (bit, vector)| bits | (u8::from(vector.pending) << bit));
         }
     }
 
@@ -281,10 +268,7 @@ impl Interrupts {
     pub fn signal(&self, index: IrqIndex, vector: usize) {
         let eventfd = match index {
             IrqIndex::Intx => self.pin.trigger.as_ref(),
-            IrqIndex::Msix => self
-                .vectors
-                .get(vector)
-                .and_then(|vector| vector.eventfd.as_ref()),
+            IrqIndex::Msix => self.vectors.get(vector).and_then(|vector| vector.eventfd.as_ref()),
             IrqIndex::Error => self.error.as_ref(),
             IrqIndex::Request => self.request.as_ref(),
             IrqIndex::Msi => None,
@@ -302,10 +286,9 @@ impl Interrupts {
                 self.pin.unmask = None;
                 self.pin.masked = false;
             }
-            IrqIndex::Msix => self
-                .vectors
-                .iter_mut()
-                .for_each(|vector| *vector = Vector::default()),
+            IrqIndex::Msix => {
+                self.vectors.iter_mut().for_each(|vector| *vector = Vector::default())
+            }
             IrqIndex::Error => self.error = None,
             IrqIndex::Request => self.request = None,
             IrqIndex::Msi => {}
@@ -314,12 +297,7 @@ impl Interrupts {
 
     /// The client is gone, and its eventfds and masks with it. The pin keeps its level.
     pub fn disconnect(&mut self) {
-        for index in [
-            IrqIndex::Intx,
-            IrqIndex::Msix,
-            IrqIndex::Error,
-            IrqIndex::Request,
-        ] {
+        for index in [IrqIndex::Intx, IrqIndex::Msix, IrqIndex::Error, IrqIndex::Request] {
             self.disable(index);
         }
     }
@@ -327,9 +305,7 @@ impl Interrupts {
     /// The device was reset: nothing is asserted or pending, the table is at power-on.
     pub fn reset(&mut self) {
         self.pin.asserted = false;
-        self.vectors
-            .iter_mut()
-            .for_each(|vector| vector.pending = false);
+        self.vectors.iter_mut().for_each(|vector| vector.pending = false);
         self.table.reset();
     }
 }
@@ -348,12 +324,7 @@ mod tests {
         let description = Description::new(Identity::new(1, 2))
             .bar(0, Bar::memory32(4096))
             .interrupt_pin()
-            .msix(Msix {
-                vectors: 70,
-                bar: 0,
-                table: 0,
-                pba: 0x800,
-            });
+            .msix(Msix { vectors: 70, bar: 0, table: 0, pba: 0x800 });
         (Interrupts::new(true, 70), ConfigSpace::new(&description))
     }
 
@@ -374,9 +345,7 @@ mod tests {
     fn an_asserted_pin_fires_once_until_it_is_unmasked() {
         let (mut interrupts, config) = parts();
         let (event, fd) = event();
-        interrupts
-            .assign(IrqIndex::Intx, 0, [fd].into_iter(), &config)
-            .unwrap();
+        interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
         interrupts.set_pin(true, &config);
         assert!(event.take());
         interrupts.set_pin(true, &config);
@@ -394,9 +363,7 @@ mod tests {
     fn the_pin_can_be_unmasked_by_eventfd() {
         let (mut interrupts, config) = parts();
         let ((event, fd), (unmask, unmask_fd)) = (event(), event());
-        interrupts
-            .assign(IrqIndex::Intx, 0, [fd].into_iter(), &config)
-            .unwrap();
+        interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
         interrupts.assign_unmask(unmask_fd).unwrap();
         interrupts.set_pin(true, &config);
         assert!(event.take());
@@ -411,9 +378,7 @@ mod tests {
     fn the_command_registers_interrupt_disable_holds_the_pin_back() {
         let (mut interrupts, mut config) = parts();
         let (event, fd) = event();
-        interrupts
-            .assign(IrqIndex::Intx, 0, [fd].into_iter(), &config)
-            .unwrap();
+        interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
         config.write(COMMAND, &[0, 4]);
         interrupts.set_pin(true, &config);
         assert!(!event.take());
@@ -427,9 +392,7 @@ mod tests {
         let (mut interrupts, config) = parts();
         let (event, fd) = event();
         interrupts.set_pin(true, &config);
-        interrupts
-            .assign(IrqIndex::Intx, 0, [fd].into_iter(), &config)
-            .unwrap();
+        interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
         assert!(event.take());
     }
 
@@ -437,9 +400,7 @@ mod tests {
     fn function_mask_keeps_vectors_pending() {
         let (mut interrupts, mut config) = parts();
         let (event, fd) = event();
-        interrupts
-            .assign(IrqIndex::Msix, 67, [fd].into_iter(), &config)
-            .unwrap();
+        interrupts.assign(IrqIndex::Msix, 67, [fd].into_iter(), &config).unwrap();
         config.write(MSIX_CONTROL, &[0, 0xc0]);
         interrupts.raise(67, &config);
         assert!(!event.take());
@@ -460,9 +421,7 @@ mod tests {
             let (mut interrupts, mut config) = parts();
             let (event, fd) = event();
             config.write(MSIX_CONTROL, &[0, 0x80]);
-            interrupts
-                .assign(IrqIndex::Msix, 1, [fd].into_iter(), &config)
-                .unwrap();
+            interrupts.assign(IrqIndex::Msix, 1, [fd].into_iter(), &config).unwrap();
             set(&mut interrupts, true);
             interrupts.raise(1, &config);
             assert!(!event.take() && pending(&interrupts, 1));
@@ -479,10 +438,7 @@ mod tests {
         config.write(MSIX_CONTROL, &[0, 0x80]);
         assert!(!pending(&interrupts, 0));
         interrupts.raise(0, &config);
-        assert!(
-            pending(&interrupts, 0),
-            "enabled, but without an eventfd yet"
-        );
+        assert!(pending(&interrupts, 0), "enabled, but without an eventfd yet");
         interrupts.raise(999, &config);
     }
 
@@ -491,9 +447,7 @@ mod tests {
         let (mut interrupts, config) = parts();
         let fd = eventfd(0, EventfdFlags::empty()).unwrap();
         rustix::io::write(&fd, &(u64::MAX - 1).to_ne_bytes()).unwrap();
-        interrupts
-            .assign(IrqIndex::Msix, 0, [Some(fd)].into_iter(), &config)
-            .unwrap();
+        interrupts.assign(IrqIndex::Msix, 0, [Some(fd)].into_iter(), &config).unwrap();
         interrupts.raise(0, &config);
     }
 
@@ -504,9 +458,7 @@ mod tests {
         interrupts.set_pin(true, &config);
         interrupts.disconnect();
         let (event, fd) = event();
-        interrupts
-            .assign(IrqIndex::Intx, 0, [fd].into_iter(), &config)
-            .unwrap();
+        interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
         assert!(event.take(), "the level was kept");
     }
 }

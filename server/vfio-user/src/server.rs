@@ -26,10 +26,7 @@ use crate::session::{ConnectionError, Session};
 const SESSION_END: Duration = Duration::from_secs(1);
 /// How long to leave a listening socket alone that accept(2) has failed on, for want of
 /// descriptors for example.
-const ACCEPT_PAUSE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Why a server cannot be had at a path, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +66,7 @@ pub struct Options {
 impl Default for Options {
     /// A socket for its owner alone, and no busy waiting.
     fn default() -> Self {
-        Options {
-            socket_mode: 0o600,
-            busy_poll: Duration::ZERO,
-        }
+        Options { socket_mode: 0o600, busy_poll: Duration::ZERO }
     }
 }
 
@@ -97,10 +91,7 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let host = Host::new(Box::new(device))?;
         remove_stale_socket(path)?;
-        let bind_error = |source| ServerError::Bind {
-            path: path.into(),
-            source,
-        };
+        let bind_error = |source| ServerError::Bind { path: path.into(), source };
         // The file is there from bind(2) on, so its permissions have to be right from then on.
         let previous = umask(Mode::from_raw_mode(0o777 & !options.socket_mode));
         let bound = UnixListener::bind(path);
@@ -108,12 +99,7 @@ impl Server {
         let listener = bound.map_err(bind_error)?;
         let file = SocketFile::new(path).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
-        Ok(Server {
-            listener,
-            file,
-            host: Arc::new(Mutex::new(host)),
-            options,
-        })
+        Ok(Server { listener, file, host: Arc::new(Mutex::new(host)), options })
     }
 
     /// Serves clients, one at a time, until `stop` becomes readable. The socket file is removed
@@ -137,10 +123,7 @@ impl Server {
                 Ok((client, _)) => current = self.admit(client, current),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    log::error!(
-                        "cannot accept a client at {}: {error}",
-                        self.file.path.display()
-                    );
+                    log::error!("cannot accept a client at {}: {error}", self.file.path.display());
                     let mut stop = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
                     poll(&mut stop, Some(&ACCEPT_PAUSE))?;
                 }
@@ -180,23 +163,17 @@ impl Server {
         let host = Arc::clone(&self.host);
         let busy_poll = self.options.busy_poll;
         let name = peer.clone();
-        let thread = thread::Builder::new()
-            .name("session".into())
-            .spawn(move || {
-                // A device that panicked earlier is served on: its state may be odd, but it is its
-                // author's bug and better seen than hidden behind a dead socket.
-                let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
-                log::info!("{name} connected");
-                match Session::new(socket, &mut host, busy_poll).run() {
-                    ConnectionError::Closed => log::info!("{name} disconnected"),
-                    end => log::warn!("{name} disconnected: {end}"),
-                }
-            })?;
-        Ok(Running {
-            thread,
-            socket: handle,
-            peer,
-        })
+        let thread = thread::Builder::new().name("session".into()).spawn(move || {
+            // A device that panicked earlier is served on: its state may be odd, but it is its
+            // author's bug and better seen than hidden behind a dead socket.
+            let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
+            log::info!("{name} connected");
+            match Session::new(socket, &mut host, busy_poll).run() {
+                ConnectionError::Closed => log::info!("{name} disconnected"),
+                end => log::warn!("{name} disconnected: {end}"),
+            }
+        })?;
+        Ok(Running { thread, socket: handle, peer })
     }
 }
 
@@ -212,11 +189,7 @@ impl Running {
     /// Returns itself if the client is still there. If it has hung up, waits for its session to
     /// notice, so that a client that comes right after it is not turned away.
     fn ended(self) -> Option<Running> {
-        if self.thread.is_finished() || self.hung_up() {
-            self.wait()
-        } else {
-            Some(self)
-        }
+        if self.thread.is_finished() || self.hung_up() { self.wait() } else { Some(self) }
     }
 
     fn hung_up(&self) -> bool {
@@ -224,17 +197,8 @@ impl Running {
             return true;
         };
         let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
-        let polled = poll(
-            &mut fds,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        );
-        polled.is_ok()
-            && fds[0]
-                .revents()
-                .intersects(PollFlags::HUP | PollFlags::RDHUP)
+        let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        polled.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::RDHUP)
     }
 
     /// Ends the session. One that does not end (a device that hangs in one of its verbs) is left
@@ -276,11 +240,7 @@ struct SocketFile {
 impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
         let status = path.symlink_metadata()?;
-        Ok(SocketFile {
-            path: path.into(),
-            device: status.dev(),
-            inode: status.ino(),
-        })
+        Ok(SocketFile { path: path.into(), device: status.dev(), inode: status.ino() })
     }
 }
 
@@ -298,10 +258,7 @@ impl Drop for SocketFile {
 
 /// Makes way for a new socket: removes one that nobody listens on, and nothing else.
 fn remove_stale_socket(path: &Path) -> Result<(), ServerError> {
-    let bind_error = |source| ServerError::Bind {
-        path: path.into(),
-        source,
-    };
+    let bind_error = |source| ServerError::Bind { path: path.into(), source };
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(bind_error(error)),

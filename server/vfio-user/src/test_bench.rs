@@ -99,10 +99,7 @@ impl TestBench {
     /// Copies guest memory out. Without memory, or past its end, it reads as zero.
     pub fn read_memory(&self, address: usize, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        let read = self
-            .memory
-            .as_ref()
-            .map(|memory| memory.read(address, &mut bytes));
+        let read = self.memory.as_ref().map(|memory| memory.read(address, &mut bytes));
         if !matches!(read, Some(Ok(()))) {
             bytes.fill(0);
         }
@@ -111,18 +108,14 @@ impl TestBench {
 
     /// Copies into guest memory. Returns false if there is none at that address.
     pub fn write_memory(&mut self, address: usize, data: &[u8]) -> bool {
-        self.memory
-            .as_ref()
-            .is_some_and(|memory| memory.write(address, data).is_ok())
+        self.memory.as_ref().is_some_and(|memory| memory.write(address, data).is_ok())
     }
 
     /// Does the accesses to guest memory that the device has asked for.
     fn run(&mut self) {
         loop {
             let bus = &mut self.host.bus;
-            let step = bus
-                .dma
-                .step(&bus.memory, bus.config.bus_master(), usize::MAX);
+            let step = bus.dma.step(&bus.memory, bus.config.bus_master(), usize::MAX);
             let Step::Done(done) = step else { return };
             self.host.dma_done(done);
         }

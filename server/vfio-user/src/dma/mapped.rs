@@ -51,20 +51,9 @@ impl MappedFile {
         protection.set(ProtFlags::READ, access.contains(DmaMapFlags::READ));
         protection.set(ProtFlags::WRITE, access.contains(DmaMapFlags::WRITE));
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
-        let address = unsafe {
-            mmap(
-                ptr::null_mut(),
-                length,
-                protection,
-                MapFlags::SHARED,
-                file,
-                offset,
-            )?
-        };
-        Ok(MappedFile {
-            address: address.cast(),
-            length,
-        })
+        let address =
+            unsafe { mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset)? };
+        Ok(MappedFile { address: address.cast(), length })
     }
 
     /// Size of the mapping in bytes.
@@ -86,9 +75,7 @@ impl MappedFile {
     /// # Errors
     /// As [`MappedFile::read`].
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), Truncated> {
-        self.copy(offset, data.len(), |slice| {
-            slice.write_slice(data, 0).is_ok()
-        })
+        self.copy(offset, data.len(), |slice| slice.write_slice(data, 0).is_ok())
     }
 
     fn copy(
@@ -103,11 +90,7 @@ impl MappedFile {
         let start = part.ptr_guard().as_ptr() as usize;
         let mut copied = false;
         let intact = guarded(start..start + length, || copied = copy(part));
-        if copied && intact {
-            Ok(())
-        } else {
-            Err(Truncated)
-        }
+        if copied && intact { Ok(()) } else { Err(Truncated) }
     }
 }
 

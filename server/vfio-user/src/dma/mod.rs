@@ -104,10 +104,7 @@ impl DmaSpace {
         access: DmaMapFlags,
         file: Option<(OwnedFd, u64)>,
     ) -> Result<(), MapError> {
-        let Some(last) = size
-            .checked_sub(1)
-            .and_then(|rest| address.checked_add(rest))
-        else {
+        let Some(last) = size.checked_sub(1).and_then(|rest| address.checked_add(rest)) else {
             return Err(MapError::NotARange { address, size });
         };
         if access.is_empty() {
@@ -119,11 +116,7 @@ impl DmaSpace {
         // Regions do not overlap, so only the last one that starts by our end can reach into us.
         if let Some((existing, region)) = self.regions.range(..=last).next_back() {
             if *existing >= address || region.size > address - existing {
-                return Err(MapError::Overlap {
-                    address,
-                    size,
-                    existing: *existing,
-                });
+                return Err(MapError::Overlap { address, size, existing: *existing });
             }
         }
         if self.regions.len() >= MAX_DMA_REGIONS {
@@ -136,24 +129,13 @@ impl DmaSpace {
             }
             None => Provider::ByMessage,
         };
-        self.regions.insert(
-            address,
-            Region {
-                size,
-                access,
-                provider,
-            },
-        );
+        self.regions.insert(address, Region { size, access, provider });
         Ok(())
     }
 
     /// Takes a region back. Returns false if none has exactly this address and size.
     pub fn unmap(&mut self, address: u64, size: u64) -> bool {
-        if self
-            .regions
-            .get(&address)
-            .is_none_or(|region| region.size != size)
-        {
+        if self.regions.get(&address).is_none_or(|region| region.size != size) {
             return false;
         }
         self.regions.remove(&address).is_some()
@@ -166,9 +148,7 @@ impl DmaSpace {
 
     /// Whether any region is mapped into this process.
     pub fn any_mapped(&self) -> bool {
-        self.regions
-            .values()
-            .any(|region| matches!(region.provider, Provider::Mapped(_)))
+        self.regions.values().any(|region| matches!(region.provider, Provider::Mapped(_)))
     }
 
     /// Where the bytes from `address` on are, and how many of `length` lie there in one piece.
@@ -188,9 +168,7 @@ impl DmaSpace {
             return Err(DmaError::NotPermitted { address });
         }
         let offset = address - start;
-        let length = usize::try_from(region.size - offset)
-            .unwrap_or(usize::MAX)
-            .min(length);
+        let length = usize::try_from(region.size - offset).unwrap_or(usize::MAX).min(length);
         match &region.provider {
             Provider::ByMessage => Ok((Place::ByMessage, length)),
             Provider::Mapped(file) => {
@@ -214,13 +192,9 @@ mod tests {
     fn overlaps_are_refused_wherever_they_are() {
         let mut space = DmaSpace::default();
         space.map(0x2000, 0x2000, BOTH, None).unwrap();
-        for (address, size) in [
-            (0x2000, 0x2000),
-            (0, u64::MAX),
-            (0x1000, 0x1001),
-            (0x3fff, 1),
-            (0x2800, 0x100),
-        ] {
+        for (address, size) in
+            [(0x2000, 0x2000), (0, u64::MAX), (0x1000, 0x1001), (0x3fff, 1), (0x2800, 0x100)]
+        {
             let refused = space.map(address, size, BOTH, None);
             assert!(refused.is_err(), "{address:#x} {size:#x}");
         }
@@ -234,9 +208,7 @@ mod tests {
     fn impossible_ranges_are_refused_with_their_errno() {
         let mut space = DmaSpace::default();
         let mut errno = |address, size, access| {
-            space
-                .map(address, size, access, None)
-                .map_err(|error| error.errno())
+            space.map(address, size, access, None).map_err(|error| error.errno())
         };
         assert_eq!(errno(0, 0, BOTH), Err(Errno::INVAL));
         assert_eq!(errno(u64::MAX, 2, BOTH), Err(Errno::INVAL));

@@ -191,13 +191,8 @@ impl DmaQueue {
     pub fn abandon_in_flight(&mut self) -> Option<DmaDone> {
         let in_flight = self.in_flight.take()?;
         let operation = self.operations.pop_front()?;
-        let error = DmaError::NotMapped {
-            address: in_flight.address,
-        };
-        Some(DmaDone {
-            tag: operation.tag,
-            result: Err(error),
-        })
+        let error = DmaError::NotMapped { address: in_flight.address };
+        Some(DmaDone { tag: operation.tag, result: Err(error) })
     }
 
     /// Ends every access, because the client is gone.
@@ -240,21 +235,9 @@ impl DmaQueue {
     fn finish(&mut self, result: Result<(), DmaError>) -> Step<'_> {
         match self.operations.pop_front() {
             None => Step::Idle,
-            Some(Operation {
-                tag,
-                direction,
-                data,
-                ..
-            }) => {
-                let data = if direction == Direction::Read {
-                    data
-                } else {
-                    Vec::new()
-                };
-                Step::Done(DmaDone {
-                    tag,
-                    result: result.map(|()| data),
-                })
+            Some(Operation { tag, direction, data, .. }) => {
+                let data = if direction == Direction::Read { data } else { Vec::new() };
+                Step::Done(DmaDone { tag, result: result.map(|()| data) })
             }
         }
     }
@@ -273,22 +256,9 @@ impl DmaQueue {
         };
         let (id, address) = (self.next_id, operation.next_address());
         self.next_id = id.wrapping_add(1);
-        self.in_flight = Some(InFlight {
-            id,
-            command,
-            address,
-            count,
-        });
-        let access = DmaAccess {
-            address,
-            count: count as u64,
-        };
-        Step::Send(MessageRequest {
-            id,
-            command,
-            access,
-            data,
-        })
+        self.in_flight = Some(InFlight { id, command, address, count });
+        let access = DmaAccess { address, count: count as u64 };
+        Step::Send(MessageRequest { id, command, access, data })
     }
 
     /// Takes a reply of the client. Returns false if nobody has asked for it.
@@ -309,10 +279,7 @@ impl DmaQueue {
                 operation.done += sent.count;
             }
             Err(errno) => {
-                operation.refused = Some(DmaError::Refused {
-                    address: sent.address,
-                    errno,
-                });
+                operation.refused = Some(DmaError::Refused { address: sent.address, errno });
             }
         }
         true
@@ -363,17 +330,11 @@ impl Operation {
 fn reply_data<'p>(sent: &InFlight, header: &Header, payload: &'p [u8]) -> Result<&'p [u8], Errno> {
     if header.flags().contains(HeaderFlags::ERROR) {
         // An errno that makes no sense becomes one that does.
-        let plausible = i32::try_from(header.error)
-            .ok()
-            .filter(|errno| (1..4096).contains(errno));
+        let plausible = i32::try_from(header.error).ok().filter(|errno| (1..4096).contains(errno));
         return Err(plausible.map_or(Errno::INVAL, Errno::from_raw_os_error));
     }
     let (access, data) = DmaAccess::read_from_prefix(payload).map_err(|_| Errno::PROTO)?;
-    let wanted = if sent.command == Command::DmaRead {
-        sent.count
-    } else {
-        0
-    };
+    let wanted = if sent.command == Command::DmaRead { sent.count } else { 0 };
     if access.address != sent.address || access.count != sent.count as u64 || data.len() != wanted {
         return Err(Errno::PROTO);
     }
@@ -394,9 +355,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(4096).unwrap();
         let mut space = DmaSpace::default();
-        space
-            .map(0, 4096, BOTH, Some((OwnedFd::from(file), 0)))
-            .unwrap();
+        space.map(0, 4096, BOTH, Some((OwnedFd::from(file), 0))).unwrap();
         space.map(4096, 4096, BOTH, None).unwrap();
         space
     }
@@ -411,13 +370,7 @@ mod tests {
         }
         let flags = HeaderFlags::REPLY.bits();
         (
-            Header {
-                id: request.id,
-                command: request.command as u16,
-                size: 0,
-                flags,
-                error: 0,
-            },
+            Header { id: request.id, command: request.command as u16, size: 0, flags, error: 0 },
             payload,
         )
     }
@@ -441,22 +394,10 @@ mod tests {
         let (mut queue, space) = (DmaQueue::default(), space());
         queue.write(4090, vec![7; 6], 1).unwrap();
         queue.read(4090, 2010, 2).unwrap();
-        assert_eq!(
-            run(&mut queue, &space).0,
-            DmaDone {
-                tag: 1,
-                result: Ok(vec![])
-            }
-        );
+        assert_eq!(run(&mut queue, &space).0, DmaDone { tag: 1, result: Ok(vec![]) });
         let (done, messages) = run(&mut queue, &space);
         let expected: Vec<u8> = [vec![7; 6], (4096..6100_u64).map(|a| a as u8).collect()].concat();
-        assert_eq!(
-            done,
-            DmaDone {
-                tag: 2,
-                result: Ok(expected)
-            }
-        );
+        assert_eq!(done, DmaDone { tag: 2, result: Ok(expected) });
         assert_eq!(messages, 3, "split at the client's limit");
     }
 
@@ -467,9 +408,7 @@ mod tests {
         let (done, _) = run(&mut queue, &space);
         assert_eq!(done.result, Err(DmaError::NotMapped { address: 8192 }));
         queue.read(0, 4, 2).unwrap();
-        let Step::Done(done) = queue.step(&space, false, LARGEST) else {
-            panic!()
-        };
+        let Step::Done(done) = queue.step(&space, false, LARGEST) else { panic!() };
         assert_eq!(done.result, Err(DmaError::NotBusMaster));
         queue.read(u64::MAX, 2, 3).unwrap();
         assert!(run(&mut queue, &space).0.result.is_err());
@@ -489,22 +428,12 @@ mod tests {
         let mut errnos = Vec::new();
         for breakage in breakages {
             queue.read(5000, 10, 1).unwrap();
-            let Step::Send(request) = queue.step(&space, true, LARGEST) else {
-                panic!()
-            };
+            let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
             let (mut header, mut payload) = answer(&request);
             breakage(&mut header, &mut payload);
             assert!(queue.reply(&header, &payload));
-            let Step::Done(done) = queue.step(&space, true, LARGEST) else {
-                panic!()
-            };
-            let Err(DmaError::Refused {
-                errno,
-                address: 5000,
-            }) = done.result
-            else {
-                panic!()
-            };
+            let Step::Done(done) = queue.step(&space, true, LARGEST) else { panic!() };
+            let Err(DmaError::Refused { errno, address: 5000 }) = done.result else { panic!() };
             errnos.push(errno);
         }
         let (io, inval, proto) = (Errno::IO, Errno::INVAL, Errno::PROTO);
@@ -517,24 +446,10 @@ mod tests {
     fn replies_nobody_asked_for_change_nothing() {
         let (mut queue, space) = (DmaQueue::default(), space());
         queue.read(5000, 10, 1).unwrap();
-        let Step::Send(request) = queue.step(&space, true, LARGEST) else {
-            panic!()
-        };
+        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
         let (header, payload) = answer(&request);
-        assert!(!queue.reply(
-            &Header {
-                id: header.id ^ 1,
-                ..header
-            },
-            &payload
-        ));
-        assert!(!queue.reply(
-            &Header {
-                command: 12,
-                ..header
-            },
-            &payload
-        ));
+        assert!(!queue.reply(&Header { id: header.id ^ 1, ..header }, &payload));
+        assert!(!queue.reply(&Header { command: 12, ..header }, &payload));
         assert!(queue.reply(&header, &payload));
         assert!(!queue.reply(&header, &payload));
     }
@@ -543,9 +458,7 @@ mod tests {
     fn an_abandoned_message_fails_its_access_and_its_late_reply_is_unknown() {
         let (mut queue, space) = (DmaQueue::default(), space());
         queue.read(5000, 10, 1).unwrap();
-        let Step::Send(request) = queue.step(&space, true, LARGEST) else {
-            panic!()
-        };
+        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
         let (header, payload) = answer(&request);
         assert!(queue.in_flight().unwrap().touches(4096, 4096));
         assert!(!queue.in_flight().unwrap().touches(0, 4096));

@@ -20,11 +20,7 @@ struct Guard {
     tripped: bool,
 }
 
-const NOTHING: Guard = Guard {
-    start: 0,
-    end: 0,
-    tripped: false,
-};
+const NOTHING: Guard = Guard { start: 0, end: 0, tripped: false };
 
 thread_local! {
     // `const` and without a destructor: reading it is one load, fit for a signal handler.
@@ -35,11 +31,7 @@ thread_local! {
 /// it any more; the copy has then seen (or written to) zero pages that nobody shares.
 pub(super) fn guarded(addresses: Range<usize>, copy: impl FnOnce()) -> bool {
     install();
-    GUARD.set(Guard {
-        start: addresses.start,
-        end: addresses.end,
-        tripped: false,
-    });
+    GUARD.set(Guard { start: addresses.start, end: addresses.end, tripped: false });
     copy();
     !GUARD.replace(NOTHING).tripped
 }
@@ -66,10 +58,7 @@ extern "C" fn on_sigbus(_signal: c_int, info: *mut libc::siginfo_t, _context: *m
     let address = unsafe { (*info).si_addr() } as usize;
     let guard = GUARD.get();
     if guard.start <= address && address < guard.end && replace_pages(address, guard.end) {
-        GUARD.set(Guard {
-            tripped: true,
-            ..guard
-        });
+        GUARD.set(Guard { tripped: true, ..guard });
         return;
     }
     // Not ours: the default action, when the faulting instruction runs again.

@@ -81,22 +81,15 @@ pub(crate) struct ConfigSpace {
 impl ConfigSpace {
     /// The space of a device at power-on. The description has been checked.
     pub fn new(description: &Description) -> Self {
-        let mut space = ConfigSpace {
-            bytes: [0; SIZE],
-            writable: [0; SIZE],
-            at_reset: [0; SIZE],
-            msix: None,
-        };
+        let mut space =
+            ConfigSpace { bytes: [0; SIZE], writable: [0; SIZE], at_reset: [0; SIZE], msix: None };
         let identity = &description.identity;
         space.set(VENDOR_ID, &identity.vendor.to_le_bytes());
         space.set(DEVICE_ID, &identity.device.to_le_bytes());
         space.set(REVISION, &[identity.revision]);
         let class = identity.class;
         space.set(CLASS, &[class.interface, class.sub, class.base]);
-        space.set(
-            SUBSYSTEM_VENDOR_ID,
-            &identity.subsystem_vendor.to_le_bytes(),
-        );
+        space.set(SUBSYSTEM_VENDOR_ID, &identity.subsystem_vendor.to_le_bytes());
         space.set(SUBSYSTEM_ID, &identity.subsystem.to_le_bytes());
         space.allow(COMMAND, &command::WRITABLE.to_le_bytes());
         space.allow(CACHE_LINE_SIZE, &[0xff]);
@@ -215,8 +208,7 @@ impl ConfigSpace {
     }
 
     fn msix_control(&self) -> u16 {
-        self.msix
-            .map_or(0, |start| self.word(start + msix::CONTROL))
+        self.msix.map_or(0, |start| self.word(start + msix::CONTROL))
     }
 }
 
@@ -224,17 +216,8 @@ impl ConfigSpace {
 fn msix_body(msix: &Msix) -> Vec<u8> {
     let control = msix.vectors - 1;
     // The low three bits of an offset, which are zero, hold the number of the BAR.
-    let place = |offset: u64| {
-        u32::try_from(offset | msix.bar as u64)
-            .unwrap_or(0)
-            .to_le_bytes()
-    };
-    [
-        &control.to_le_bytes()[..],
-        &place(msix.table),
-        &place(msix.pba),
-    ]
-    .concat()
+    let place = |offset: u64| u32::try_from(offset | msix.bar as u64).unwrap_or(0).to_le_bytes();
+    [&control.to_le_bytes()[..], &place(msix.table), &place(msix.pba)].concat()
 }
 
 #[cfg(test)]
@@ -251,12 +234,7 @@ mod tests {
             .bar(2, Bar::memory64(1 << 33).prefetchable())
             .bar(4, Bar::memory32(8192))
             .interrupt_pin()
-            .msix(Msix {
-                vectors: 2,
-                bar: 4,
-                table: 0,
-                pba: 0x1000,
-            })
+            .msix(Msix { vectors: 2, bar: 4, table: 0, pba: 0x1000 })
             .capability(0x09, vec![7; 5])
     }
 
@@ -288,17 +266,7 @@ mod tests {
             read(&space, BARS + 4 * index, 4)
         };
         let bars: [u64; 6] = std::array::from_fn(&mut sized);
-        assert_eq!(
-            bars,
-            [
-                0xffff_f000,
-                0xffff_ffe1,
-                0x0000_000c,
-                0xffff_fffe,
-                0xffff_e000,
-                0
-            ]
-        );
+        assert_eq!(bars, [0xffff_f000, 0xffff_ffe1, 0x0000_000c, 0xffff_fffe, 0xffff_e000, 0]);
     }
 
     #[test]
@@ -306,11 +274,7 @@ mod tests {
         let space = ConfigSpace::new(&description());
         assert_eq!(read(&space, STATUS, 2), u64::from(status::CAPABILITIES));
         assert_eq!(read(&space, CAPABILITIES_POINTER, 1), 0x40);
-        assert_eq!(
-            read(&space, 0x40, 4),
-            0x0001_4c11,
-            "MSI-X, next at 0x4c, two vectors"
-        );
+        assert_eq!(read(&space, 0x40, 4), 0x0001_4c11, "MSI-X, next at 0x4c, two vectors");
         assert_eq!(read(&space, 0x44, 8), 0x0000_1004_0000_0004);
         assert_eq!(read(&space, 0x4c, 2), 0x0009, "vendor specific, the last");
         assert_eq!(read(&space, 0x4e, 5), 0x07_0707_0707);
@@ -332,10 +296,7 @@ mod tests {
         let space = ConfigSpace::new(&description());
         let mut status = [0; 2];
         space.read(STATUS..STATUS + 2, true, &mut status);
-        assert_eq!(
-            u16::from_le_bytes(status),
-            status::INTERRUPT | status::CAPABILITIES
-        );
+        assert_eq!(u16::from_le_bytes(status), status::INTERRUPT | status::CAPABILITIES);
     }
 
     #[test]

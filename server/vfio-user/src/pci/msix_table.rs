@@ -25,10 +25,7 @@ impl MsixTable {
         let mut entry = [0; MSIX_ENTRY_SIZE];
         entry[VECTOR_CONTROL] = MASK_BIT;
         let vectors = usize::from(vectors);
-        MsixTable {
-            bytes: entry.repeat(vectors),
-            masked: vec![false; vectors],
-        }
+        MsixTable { bytes: entry.repeat(vectors), masked: vec![false; vectors] }
     }
 
     /// Back to power-on.
@@ -39,9 +36,7 @@ impl MsixTable {
     /// Reads from `offset` on; bytes past the table are 0.
     pub fn read(&self, offset: usize, data: &mut [u8]) {
         let bytes = self.bytes.iter().skip(offset).chain(std::iter::repeat(&0));
-        data.iter_mut()
-            .zip(bytes)
-            .for_each(|(to, from)| *to = *from);
+        data.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     }
 
     /// Writes from `offset` on.

@@ -136,11 +136,7 @@ impl Connection {
                     std::mem::take(&mut self.fds)
                 };
                 let payload = self.head.get(HEADER_SIZE..size).unwrap_or_default();
-                return Ok(Some(Message {
-                    header,
-                    payload,
-                    fds,
-                }));
+                return Ok(Some(Message { header, payload, fds }));
             }
             if size <= FIRST_READ {
                 if !self.receive_head(flags)? {
@@ -161,11 +157,7 @@ impl Connection {
             self.consumed = self.head_filled;
             let fds = std::mem::take(&mut self.fds);
             let payload = self.long.get(HEADER_SIZE..size).unwrap_or_default();
-            return Ok(Some(Message {
-                header,
-                payload,
-                fds,
-            }));
+            return Ok(Some(Message { header, payload, fds }));
         }
     }
 
@@ -201,12 +193,7 @@ impl Connection {
             // The descriptor has gone with the first bytes.
             let sending = match sent {
                 0 => sendmsg(self.as_fd(), &rest, &mut control, SendFlags::NOSIGNAL),
-                _ => sendmsg(
-                    self.as_fd(),
-                    &rest,
-                    &mut Default::default(),
-                    SendFlags::NOSIGNAL,
-                ),
+                _ => sendmsg(self.as_fd(), &rest, &mut Default::default(), SendFlags::NOSIGNAL),
             };
             match sending {
                 Ok(bytes) => sent += bytes,
@@ -240,10 +227,7 @@ impl Connection {
             return Ok(None);
         };
         if !(HEADER_SIZE..=MAX_MESSAGE_SIZE).contains(&(header.size as usize)) {
-            return Err(ConnectionError::Size {
-                id: header.id,
-                size: header.size,
-            });
+            return Err(ConnectionError::Size { id: header.id, size: header.size });
         }
         Ok(Some(header))
     }
@@ -287,12 +271,7 @@ fn receive_some(
     let mut control = RecvAncillaryBuffer::new(&mut space);
     loop {
         let mut buffers = [IoSliceMut::new(buffer)];
-        match recvmsg(
-            socket,
-            &mut buffers,
-            &mut control,
-            flags | RecvFlags::CMSG_CLOEXEC,
-        ) {
+        match recvmsg(socket, &mut buffers, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
             Ok(received) => {
                 for message in control.drain() {
                     if let RecvAncillaryMessage::ScmRights(received) = message {
@@ -317,25 +296,15 @@ mod tests {
     use super::*;
 
     fn pair() -> (Connection, OwnedFd) {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .unwrap();
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .unwrap();
         (Connection::new(Arc::new(ours)), theirs)
     }
 
     fn message(id: u16, payload: &[u8]) -> Vec<u8> {
         let size = u32::try_from(HEADER_SIZE + payload.len()).unwrap();
-        let header = Header {
-            id,
-            command: 13,
-            size,
-            flags: 0,
-            error: 0,
-        };
+        let header = Header { id, command: 13, size, flags: 0, error: 0 };
         [header.as_bytes(), payload].concat()
     }
 
@@ -345,25 +314,13 @@ mod tests {
         if !fds.is_empty() {
             assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
         }
-        let sent = sendmsg(
-            socket,
-            &[IoSlice::new(bytes)],
-            &mut control,
-            SendFlags::empty(),
-        );
+        let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::empty());
         assert_eq!(sent.unwrap(), bytes.len());
     }
 
     fn next(connection: &mut Connection) -> (u16, Vec<u8>, usize) {
-        let message = connection
-            .receive(RecvFlags::DONTWAIT)
-            .unwrap()
-            .expect("a message");
-        (
-            message.header.id,
-            message.payload.to_vec(),
-            message.fds.fds.len(),
-        )
+        let message = connection.receive(RecvFlags::DONTWAIT).unwrap().expect("a message");
+        (message.header.id, message.payload.to_vec(), message.fds.fds.len())
     }
 
     #[test]
@@ -376,10 +333,7 @@ mod tests {
         }
         send(&client, &stream, &[]);
         for (id, length) in lengths.iter().enumerate() {
-            assert_eq!(
-                next(&mut connection),
-                (id as u16, vec![id as u8; *length], 0)
-            );
+            assert_eq!(next(&mut connection), (id as u16, vec![id as u8; *length], 0));
         }
         assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
     }
@@ -416,11 +370,7 @@ mod tests {
     fn surplus_descriptors_are_closed_and_reported() {
         let (mut connection, client) = pair();
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        send(
-            &client,
-            &message(1, b""),
-            &[writer.as_fd(); MAX_MESSAGE_FDS + 3],
-        );
+        send(&client, &message(1, b""), &[writer.as_fd(); MAX_MESSAGE_FDS + 3]);
         drop(writer);
         let received = connection.receive(RecvFlags::DONTWAIT).unwrap().unwrap();
         assert!(received.fds.too_many);
@@ -435,21 +385,10 @@ mod tests {
     fn sizes_that_cannot_be_true_end_the_connection() {
         for size in [0, 15, MAX_MESSAGE_SIZE as u32 + 1, u32::MAX] {
             let (mut connection, client) = pair();
-            let header = Header {
-                id: 9,
-                command: 9,
-                size,
-                flags: 0,
-                error: 0,
-            };
+            let header = Header { id: 9, command: 9, size, flags: 0, error: 0 };
             send(&client, header.as_bytes(), &[]);
-            let result = connection
-                .receive(RecvFlags::DONTWAIT)
-                .map(|message| message.is_some());
-            assert!(
-                matches!(result, Err(ConnectionError::Size { id: 9, .. })),
-                "{size}"
-            );
+            let result = connection.receive(RecvFlags::DONTWAIT).map(|message| message.is_some());
+            assert!(matches!(result, Err(ConnectionError::Size { id: 9, .. })), "{size}");
         }
     }
 
@@ -457,13 +396,7 @@ mod tests {
     fn a_claimed_size_allocates_nothing_before_its_bytes_arrive() {
         let (mut connection, client) = pair();
         let size = MAX_MESSAGE_SIZE as u32;
-        let header = Header {
-            id: 1,
-            command: 10,
-            size,
-            flags: 0,
-            error: 0,
-        };
+        let header = Header { id: 1, command: 10, size, flags: 0, error: 0 };
         send(&client, header.as_bytes(), &[]);
         assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
         assert!(connection.long.capacity() <= 2 * GROWTH);
@@ -473,10 +406,7 @@ mod tests {
     fn the_end_of_the_stream_is_told_apart_from_a_cut_message() {
         let (mut connection, client) = pair();
         drop(client);
-        assert!(matches!(
-            connection.receive(RecvFlags::empty()),
-            Err(ConnectionError::Closed)
-        ));
+        assert!(matches!(connection.receive(RecvFlags::empty()), Err(ConnectionError::Closed)));
         let (mut connection, client) = pair();
         send(&client, &[1, 2, 3], &[]);
         drop(client);

@@ -10,9 +10,10 @@ use super::connection::MessageFds;
 use crate::dma::MapError;
 use crate::interrupts::IrqIndex;
 use crate::wire::{
-    Command, DeviceFeature, DeviceInfo, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags,
-    IRQ_INDEX_COUNT, IrqInfo, IrqSet, IrqSetFlags, MAX_DATA_SIZE, REGION_COUNT, RegionAccess,
-    RegionInfo, RegionIoFds, RegionWriteEntry,
+    Capabilities, Command, DeviceFeature, DeviceInfo, DmaMap, DmaMapFlags, DmaUnmap, DmaUnmapFlags,
+    Header, IRQ_INDEX_COUNT, IrqInfo, IrqSet, IrqSetFlags, MAX_DATA_SIZE, REGION_COUNT,
+    RegionAccess, RegionInfo, RegionIoFds, RegionWriteEntry, VERSION_MAJOR, VERSION_MINOR, Version,
+    parse_version_data,
 };
 
 /// Why a request is refused. The connection goes on.
@@ -27,12 +28,7 @@ pub(crate) enum RequestError {
     #[error("no region {0}")]
     NoRegion(u32),
     #[error("{count:#x} bytes at {offset:#x} are outside of region {region} of {size:#x} bytes")]
-    OutOfRegion {
-        region: u32,
-        offset: u64,
-        count: u64,
-        size: u64,
-    },
+    OutOfRegion { region: u32, offset: u64, count: u64, size: u64 },
     #[error("{got} bytes of data, {expected} expected")]
     DataLength { got: usize, expected: u64 },
     #[error("{0} bytes of data, {MAX_DATA_SIZE} at most")]
@@ -40,11 +36,7 @@ pub(crate) enum RequestError {
     #[error("no interrupt index {0}")]
     NoIrqIndex(u32),
     #[error("vectors {start} to {start}+{count} of {available}")]
-    NoVectors {
-        start: u32,
-        count: u32,
-        available: u32,
-    },
+    NoVectors { start: u32, count: u32, available: u32 },
     #[error("interrupt index {0:?} cannot do that")]
     IrqAction(IrqIndex),
     #[error("{got} file descriptors, {expected} expected")]
@@ -86,20 +78,38 @@ impl RequestError {
 fn head<T: FromBytes + Immutable + KnownLayout>(
     payload: &[u8],
 ) -> Result<(T, &[u8]), RequestError> {
-    T::read_from_prefix(payload).map_err(|_| RequestError::Short {
-        got: payload.len(),
-        need: size_of::<T>(),
-    })
+    T::read_from_prefix(payload)
+        .map_err(|_| RequestError::Short { got: payload.len(), need: size_of::<T>() })
 }
 
 fn check_argsz(argsz: u32, need: usize) -> Result<(), RequestError> {
-    if (argsz as usize) < need {
-        Err(RequestError::Argsz { argsz, need })
-    } else {
-        Ok(())
-    }
+    if (argsz as usize) < need { Err(RequestError::Argsz { argsz, need }) } else { Ok(()) }
 }
 
+/// Checks a first message: what version and which capabilities the client proposes, or why it
+/// cannot be talked to.
+pub(crate) fn version(
+    header: &Header,
+    payload: &[u8],
+    fds: &MessageFds,
+) -> Result<(Version, Capabilities), String> {
+    if !header.is_command() || header.command != Command::Version as u16 {
+        return Err(format!("the first message is command {}, not VERSION", header.command));
+    }
+    if !header.wants_reply() {
+        return Err("VERSION that wants no reply".into());
+    }
+    if fds.any() {
+        return Err("VERSION with file descriptors".into());
+    }
+    let (version, data) = Version::read_from_prefix(payload)
+        .map_err(|_| format!("VERSION of {} bytes", payload.len()))?;
+    if version.major != VERSION_MAJOR {
+        return Err(format!("major version {}, {VERSION_MAJOR} is spoken here", version.major));
+    }
+    let capabilities = parse_version_data(data).map_err(|error| error.to_string())?;
+    Ok((Version { minor: version.minor.min(VERSION_MINOR), ..version }, capabilities))
+}
 /// A checked DMA_MAP.
 #[derive(Debug)]
 pub(crate) struct MapRequest {
@@ -113,12 +123,7 @@ pub(crate) fn dma_map(payload: &[u8]) -> Result<MapRequest, RequestError> {
     let (map, _) = head::<DmaMap>(payload)?;
     check_argsz(map.argsz, size_of::<DmaMap>())?;
     let access = DmaMapFlags::from_bits(map.flags).ok_or(RequestError::Flags(map.flags))?;
-    Ok(MapRequest {
-        address: map.address,
-        size: map.size,
-        offset: map.offset,
-        access,
-    })
+    Ok(MapRequest { address: map.address, size: map.size, offset: map.offset, access })
 }
 
 /// What to unmap.
@@ -136,10 +141,7 @@ pub(crate) fn dma_unmap(payload: &[u8]) -> Result<(DmaUnmap, UnmapRange), Reques
     let range = if flags == DmaUnmapFlags::ALL && unmap.address == 0 && unmap.size == 0 {
         UnmapRange::All
     } else if flags.is_empty() {
-        UnmapRange::Region {
-            address: unmap.address,
-            size: unmap.size,
-        }
+        UnmapRange::Region { address: unmap.address, size: unmap.size }
     } else {
         return Err(RequestError::Flags(unmap.flags));
     };
@@ -169,11 +171,7 @@ pub(crate) fn region_io_fds(payload: &[u8]) -> Result<(), RequestError> {
 }
 
 fn check_region(region: u32) -> Result<(), RequestError> {
-    if region < REGION_COUNT {
-        Ok(())
-    } else {
-        Err(RequestError::NoRegion(region))
-    }
+    if region < REGION_COUNT { Ok(()) } else { Err(RequestError::NoRegion(region)) }
 }
 
 pub(crate) fn irq_info(payload: &[u8]) -> Result<IrqIndex, RequestError> {
@@ -189,11 +187,7 @@ fn irq_index(index: u32) -> Result<IrqIndex, RequestError> {
 
 /// Checks an access against the region that it names; `size` tells each region's size.
 fn check_access(access: &RegionAccess, size: impl Fn(u32) -> u64) -> Result<(), RequestError> {
-    let RegionAccess {
-        offset,
-        region,
-        count,
-    } = *access;
+    let RegionAccess { offset, region, count } = *access;
     check_region(region)?;
     if count as usize > MAX_DATA_SIZE {
         return Err(RequestError::TooMuchData(count));
@@ -201,12 +195,7 @@ fn check_access(access: &RegionAccess, size: impl Fn(u32) -> u64) -> Result<(), 
     let size = size(region);
     let count = u64::from(count);
     if offset.checked_add(count).is_none_or(|end| end > size) {
-        return Err(RequestError::OutOfRegion {
-            region,
-            offset,
-            count,
-            size,
-        });
+        return Err(RequestError::OutOfRegion { region, offset, count, size });
     }
     Ok(())
 }
@@ -228,10 +217,7 @@ pub(crate) fn region_write(
     check_access(&access, size)?;
     if data.len() != access.count as usize {
         let expected = u64::from(access.count);
-        return Err(RequestError::DataLength {
-            got: data.len(),
-            expected,
-        });
+        return Err(RequestError::DataLength { got: data.len(), expected });
     }
     Ok((access, data))
 }
@@ -246,28 +232,13 @@ pub(crate) fn region_write_multi(
     let entries = <[RegionWriteEntry]>::ref_from_bytes(data)
         .ok()
         .filter(|_| data.len() as u64 == expected)
-        .ok_or(RequestError::DataLength {
-            got: data.len(),
-            expected,
-        })?;
+        .ok_or(RequestError::DataLength { got: data.len(), expected })?;
     for entry in entries {
-        let RegionWriteEntry {
-            offset,
-            region,
-            count,
-            ..
-        } = *entry;
+        let RegionWriteEntry { offset, region, count, .. } = *entry;
         if count as usize > entry.data.len() {
             return Err(RequestError::TooMuchData(count));
         }
-        check_access(
-            &RegionAccess {
-                offset,
-                region,
-                count,
-            },
-            &size,
-        )?;
+        check_access(&RegionAccess { offset, region, count }, &size)?;
     }
     Ok(entries)
 }
@@ -312,9 +283,8 @@ impl IrqRequest<'_> {
     pub fn vectors(&self) -> impl Iterator<Item = usize> + '_ {
         let range = self.start..self.start.saturating_add(self.count);
         range.enumerate().filter_map(|(position, vector)| {
-            let chosen = self
-                .chosen
-                .is_none_or(|bytes| bytes.get(position).is_some_and(|byte| *byte != 0));
+            let chosen =
+                self.chosen.is_none_or(|bytes| bytes.get(position).is_some_and(|byte| *byte != 0));
             chosen.then_some(vector as usize)
         })
     }
@@ -340,11 +310,7 @@ pub(crate) fn set_irqs<'p>(
     let in_range =
         start < available && start.checked_add(count).is_some_and(|end| end <= available);
     if !in_range {
-        return Err(RequestError::NoVectors {
-            start,
-            count,
-            available,
-        });
+        return Err(RequestError::NoVectors { start, count, available });
     }
     let alone = matches!(index, IrqIndex::Error | IrqIndex::Request);
     if alone && (what != IrqSetFlags::ACTION_TRIGGER || (count != 1 && count != 0)) {
@@ -352,30 +318,16 @@ pub(crate) fn set_irqs<'p>(
     }
     let trigger = what == IrqSetFlags::ACTION_TRIGGER;
     if count == 0 && (start != 0 || !trigger || kind != IrqSetFlags::DATA_NONE) {
-        return Err(RequestError::NoVectors {
-            start,
-            count,
-            available,
-        });
+        return Err(RequestError::NoVectors { start, count, available });
     }
-    let expected_fds = if kind == IrqSetFlags::DATA_EVENTFD {
-        count as usize
-    } else {
-        0
-    };
+    let expected_fds = if kind == IrqSetFlags::DATA_EVENTFD { count as usize } else { 0 };
     let got = fds.fds.len();
     if fds.too_many || (got != expected_fds && got != 0) {
-        return Err(RequestError::Fds {
-            got,
-            expected: expected_fds,
-        });
+        return Err(RequestError::Fds { got, expected: expected_fds });
     }
     let chosen = if kind == IrqSetFlags::DATA_BOOL {
         if data.len() != count as usize {
-            return Err(RequestError::DataLength {
-                got: data.len(),
-                expected: u64::from(count),
-            });
+            return Err(RequestError::DataLength { got: data.len(), expected: u64::from(count) });
         }
         Some(data)
     } else {
@@ -399,13 +351,7 @@ pub(crate) fn set_irqs<'p>(
     } else {
         IrqAction::Unmask
     };
-    Ok(IrqRequest {
-        index,
-        start,
-        count,
-        action,
-        chosen,
-    })
+    Ok(IrqRequest { index, start, count, action, chosen })
 }
 
 #[cfg(test)]
@@ -425,16 +371,9 @@ mod tests {
     #[test]
     fn region_accesses_are_held_within_their_region() {
         for offset in EDGES {
-            for count in EDGES
-                .into_iter()
-                .filter_map(|edge| u32::try_from(edge).ok())
-            {
+            for count in EDGES.into_iter().filter_map(|edge| u32::try_from(edge).ok()) {
                 for region in [0, 1, 8, 9, u32::MAX] {
-                    let access = RegionAccess {
-                        offset,
-                        region,
-                        count,
-                    };
+                    let access = RegionAccess { offset, region, count };
                     let fits = u128::from(offset) + u128::from(count) <= u128::from(size(region));
                     let accepted = region_read(access.as_bytes(), size).is_ok();
                     assert_eq!(accepted, fits && region < 9, "{access:?}");
@@ -445,11 +384,7 @@ mod tests {
 
     #[test]
     fn writes_need_exactly_their_data() {
-        let access = RegionAccess {
-            offset: 0,
-            region: 0,
-            count: 4,
-        };
+        let access = RegionAccess { offset: 0, region: 0, count: 4 };
         for length in 0..10 {
             let payload = [access.as_bytes(), &vec![0; length]].concat();
             assert_eq!(region_write(&payload, size).is_ok(), length == 4);
@@ -458,31 +393,18 @@ mod tests {
 
     #[test]
     fn write_multi_counts_are_not_believed() {
-        let entry = RegionWriteEntry {
-            offset: 0,
-            region: 0,
-            count: 4,
-            data: [0; 8],
-        };
+        let entry = RegionWriteEntry { offset: 0, region: 0, count: 4, data: [0; 8] };
         let payload = |count: u64, entries: &[RegionWriteEntry]| {
             [count.as_bytes(), entries.as_bytes()].concat()
         };
-        assert_eq!(
-            region_write_multi(&payload(2, &[entry; 2]), size)
-                .unwrap()
-                .len(),
-            2
-        );
+        assert_eq!(region_write_multi(&payload(2, &[entry; 2]), size).unwrap().len(), 2);
         assert!(region_write_multi(&payload(0, &[]), size).is_ok());
         for count in EDGES.into_iter().filter(|count| *count != 1) {
             assert!(region_write_multi(&payload(count, &[entry]), size).is_err());
         }
         for wrong in [
             RegionWriteEntry { count: 9, ..entry },
-            RegionWriteEntry {
-                offset: 4093,
-                ..entry
-            },
+            RegionWriteEntry { offset: 4093, ..entry },
             RegionWriteEntry { region: 9, ..entry },
         ] {
             assert!(region_write_multi(&payload(2, &[entry, wrong]), size).is_err());
@@ -498,27 +420,12 @@ mod tests {
             ("irq_info", |p| irq_info(p).is_ok(), 16),
             ("dma_map", |p| dma_map(p).is_ok(), 32),
             ("dma_unmap", |p| dma_unmap(p).is_ok(), 24),
-            (
-                "io_fds",
-                |p| matches!(region_io_fds(p), Err(RequestError::NotOffered(_))),
-                16,
-            ),
-            (
-                "feature",
-                |p| matches!(device_feature(p), Err(RequestError::NoFeature(_))),
-                8,
-            ),
+            ("io_fds", |p| matches!(region_io_fds(p), Err(RequestError::NotOffered(_))), 16),
+            ("feature", |p| matches!(device_feature(p), Err(RequestError::NoFeature(_))), 8),
         ];
         for (name, accepts, need) in checks {
             for length in [0, 1, 4, need - 1, need, need + 1, need + 100] {
-                for argsz in [
-                    0,
-                    1,
-                    need as u32 - 1,
-                    need as u32,
-                    need as u32 + 1,
-                    u32::MAX,
-                ] {
+                for argsz in [0, 1, need as u32 - 1, need as u32, need as u32 + 1, u32::MAX] {
                     let mut payload = vec![0; length];
                     if length >= 4 {
                         payload[..4].copy_from_slice(&argsz.to_ne_bytes());
@@ -537,16 +444,7 @@ mod tests {
     #[test]
     fn unmap_all_wants_everything_else_zero() {
         let unmap = |flags, address, size| {
-            dma_unmap(
-                DmaUnmap {
-                    argsz: 24,
-                    flags,
-                    address,
-                    size,
-                }
-                .as_bytes(),
-            )
-            .is_ok()
+            dma_unmap(DmaUnmap { argsz: 24, flags, address, size }.as_bytes()).is_ok()
         };
         assert!(unmap(0, 5, 5));
         assert!(unmap(2, 0, 0));
@@ -557,30 +455,19 @@ mod tests {
     /// SET_IRQS with three MSI-X vectors and one pin.
     fn irqs(set: IrqSet, data: usize, fds: usize) -> Result<(), Errno> {
         let fd = || std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let fds = MessageFds {
-            fds: (0..fds).map(|_| fd()).collect(),
-            too_many: false,
-        };
+        let fds = MessageFds { fds: (0..fds).map(|_| fd()).collect(), too_many: false };
         let payload = [set.as_bytes(), &vec![1; data]].concat();
         let available = |index| match index {
             IrqIndex::Msix => 3,
             IrqIndex::Msi => 0,
             _ => 1,
         };
-        set_irqs(&payload, &fds, available)
-            .map(|_| ())
-            .map_err(|error| error.errno())
+        set_irqs(&payload, &fds, available).map(|_| ()).map_err(|error| error.errno())
     }
 
     #[test]
     fn set_irqs_follows_its_rules() {
-        let set = |flags, index, start, count| IrqSet {
-            argsz: 20,
-            flags,
-            index,
-            start,
-            count,
-        };
+        let set = |flags, index, start, count| IrqSet { argsz: 20, flags, index, start, count };
         let (none, boolean, eventfd) = (1, 2, 4);
         let (mask, unmask, trigger) = (8, 16, 32);
         let (intx, msi, msix, error, request) = (0, 1, 2, 3, 4);
@@ -600,14 +487,7 @@ mod tests {
             assert_eq!(irqs(set, data, fds), Ok(()), "{set:?}");
         }
         let wrong = [
-            (
-                IrqSet {
-                    argsz: 19,
-                    ..set(trigger | none, msix, 0, 0)
-                },
-                0,
-                0,
-            ),
+            (IrqSet { argsz: 19, ..set(trigger | none, msix, 0, 0) }, 0, 0),
             (set(trigger | none, 5, 0, 0), 0, 0),
             (set(trigger | none, u32::MAX, 0, 0), 0, 0),
             (set(mask | unmask | none, msix, 0, 1), 0, 0),
@@ -635,11 +515,7 @@ mod tests {
             (set(unmask | eventfd, msix, 0, 1), 0, 1),
         ];
         for (set, data, fds) in wrong {
-            assert_eq!(
-                irqs(set, data, fds),
-                Err(Errno::INVAL),
-                "{set:?} {data} {fds}"
-            );
+            assert_eq!(irqs(set, data, fds), Err(Errno::INVAL), "{set:?} {data} {fds}");
         }
     }
 

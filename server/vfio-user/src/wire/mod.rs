@@ -452,10 +452,7 @@ mod tests {
         same_offsets!(MmapArea, uapi::vfio_region_sparse_mmap_area: offset size);
         assert_eq!(size_of::<RegionInfo>(), size_of::<uapi::vfio_region_info>());
         assert_eq!(size_of::<IrqInfo>(), size_of::<uapi::vfio_irq_info>());
-        assert_eq!(
-            u32::from(SparseMmapCapability::ID),
-            uapi::VFIO_REGION_INFO_CAP_SPARSE_MMAP
-        );
+        assert_eq!(u32::from(SparseMmapCapability::ID), uapi::VFIO_REGION_INFO_CAP_SPARSE_MMAP);
     }
 
     /// Sizes that only the vfio-user specification knows.

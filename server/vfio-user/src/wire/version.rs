@@ -104,19 +104,10 @@ pub fn parse_version_data(data: &[u8]) -> Result<Capabilities, VersionError> {
         Some(value) if !sane(value) => Err(VersionError::OutOfRange { name, value }),
         _ => Ok(()),
     };
-    check("max_msg_fds", capabilities.max_msg_fds, |n| {
-        n <= MAX_CLIENT_FDS
-    })?;
-    check("max_data_xfer_size", capabilities.max_data_xfer_size, |n| {
-        n > 0
-    })?;
-    let pgsize = capabilities
-        .migration
-        .as_ref()
-        .and_then(|migration| migration.pgsize);
-    check("migration.pgsize", pgsize, |n| {
-        n >= PAGE_SIZE && n.is_power_of_two()
-    })?;
+    check("max_msg_fds", capabilities.max_msg_fds, |n| n <= MAX_CLIENT_FDS)?;
+    check("max_data_xfer_size", capabilities.max_data_xfer_size, |n| n > 0)?;
+    let pgsize = capabilities.migration.as_ref().and_then(|migration| migration.pgsize);
+    check("migration.pgsize", pgsize, |n| n >= PAGE_SIZE && n.is_power_of_two())?;
     Ok(capabilities)
 }
 
@@ -131,10 +122,7 @@ pub fn version_data(proposed: &Capabilities, twin: bool) -> Result<Vec<u8>, serd
         max_data_xfer_size: proposed.max_data_xfer_size.map(|_| MAX_DATA_SIZE as u64),
         max_dma_maps: proposed.max_dma_maps.map(|_| MAX_DMA_REGIONS as u64),
         pgsizes: proposed.pgsizes.map(|_| PAGE_SIZE),
-        twin_socket: twin.then_some(TwinSocket {
-            supported: true,
-            fd_index: Some(0),
-        }),
+        twin_socket: twin.then_some(TwinSocket { supported: true, fd_index: Some(0) }),
         write_multiple: proposed.write_multiple.filter(|offered| *offered),
         migration: None,
     };
@@ -166,10 +154,7 @@ mod tests {
     #[test]
     fn no_data_proposes_nothing_and_gets_nothing() {
         let proposed = parse_version_data(b"").unwrap();
-        assert_eq!(
-            version_data(&proposed, false).unwrap(),
-            b"{\"capabilities\":{}}\0"
-        );
+        assert_eq!(version_data(&proposed, false).unwrap(), b"{\"capabilities\":{}}\0");
     }
 
     #[test]
@@ -192,11 +177,7 @@ mod tests {
             &huge,
         ];
         for data in wrong {
-            assert!(
-                parse_version_data(data).is_err(),
-                "{}",
-                String::from_utf8_lossy(data)
-            );
+            assert!(parse_version_data(data).is_err(), "{}", String::from_utf8_lossy(data));
         }
     }
 
