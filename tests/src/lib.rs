@@ -1,1 +1,50 @@
-//! The lab.
+//! The lab: everything needed to plug a device of ours into a real guest.
+//!
+//! A test, and the `lab` program behind `scripts/lab.sh`, is written in these words:
+//!
+//! ```text
+//! let run    = RunDir::create("demo")?;                       // sockets and logs of this run
+//! let server = Server::start(&run, "my-rng", &["-v"])?;       // our daemon
+//! let guest  = Guest::builder(&run).attach(&server).boot()?;  // stock QEMU, a Debian kernel
+//! let output = guest.run("lspci -v")?;                        // a command in the guest
+//! ```
+//!
+//! What happens behind them, one idea per file:
+//!
+//! * The world: [`root`] makes private folders of Debian packages with [`mmdebstrap`], [`world`]
+//!   says which ones, [`kernel`] finds the kernels in them, [`qemu`] chooses the QEMU, and
+//!   [`accel`] finds out whether KVM really works here.
+//! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
+//!   daemon and the tester, [`initramfs`] packs the guest's files with [`cpio`].
+//! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
+//!   QEMU through [`qmp`].
+//! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
+//!   prepare the same thing at once, [`progress`] tells the user what takes so long.
+//!
+//! Everything the lab makes is under `target/lab` of the checkout ([`paths`]).
+
+pub mod accel;
+pub mod agent;
+pub mod cargo_build;
+pub mod cpio;
+pub mod guest;
+pub mod initramfs;
+pub mod kernel;
+pub mod lines;
+pub mod lock;
+pub mod mmdebstrap;
+pub mod module_build;
+pub mod paths;
+pub mod process;
+pub mod progress;
+pub mod qemu;
+pub mod qmp;
+pub mod root;
+pub mod run_dir;
+pub mod server;
+pub mod world;
+
+pub use guest::Guest;
+pub use kernel::Choice;
+pub use run_dir::RunDir;
+pub use server::Server;

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Boots a guest on stock QEMU with the my_rng device. `scripts/lab.sh --help` says more.
+# This script only sees to a Rust compiler and a C linker; the lab itself is in tests/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly need_major=1 need_minor=85
+
+# Whether a Rust "X.Y.Z" is new enough.
+new_enough() {
+	local major minor rest
+	IFS=. read -r major minor rest <<<"$1."
+	((major > need_major || (major == need_major && minor >= need_minor)))
+}
+
+# The Rust that apt would install, as X.Y.Z; nothing when there is none.
+rust_in_apt() {
+	apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p'
+}
+
+# Root installs what is missing; others are told.
+packages=()
+problems=()
+
+if [[ -z ${CARGO_TARGET_DIR:-}${RUSTC:-} && -d $HOME/.cargo/bin ]]; then
+	# A fresh rustup is not in PATH before the next login.
+	PATH=$PATH:$HOME/.cargo/bin
+fi
+rust=$(rustc --version 2>/dev/null | cut -d' ' -f2) || rust=
+if [[ -z $rust ]] || ! command -v cargo >/dev/null || ! new_enough "$rust"; then
+	if [[ $EUID == 0 ]] && command -v apt-get >/dev/null && new_enough "$(rust_in_apt)" && [[ -z $rust ]]; then
+		packages+=(cargo rustc)
+	else
+		problems+=("Rust $need_major.$need_minor or newer with cargo (here: ${rust:-none}): install it with rustup, see https://rustup.rs, or on Debian 13 the packages cargo and rustc")
+	fi
+fi
+if ! command -v cc >/dev/null || ! [[ -e $(cc -print-file-name=libc.a) ]]; then
+	if [[ $EUID == 0 ]] && command -v apt-get >/dev/null; then
+		packages+=(gcc libc6-dev)
+	else
+		problems+=("a C linker and the static C library: install gcc and libc6-dev (Debian, Ubuntu)")
+	fi
+fi
+if ! command -v setpriv >/dev/null || ! command -v unshare >/dev/null; then
+	problems+=("setpriv and unshare: install util-linux 2.33 or newer")
+fi
+
+if ((${#problems[@]})); then
+	printf 'lab: missing: %s\n' "${problems[@]}" >&2
+	exit 1
+fi
+if ((${#packages[@]})); then
+	if [[ " $* " == *" --doctor "* ]]; then
+		printf 'lab: a run would install these packages on this system: %s\n' "${packages[*]}" >&2
+		exit 1
+	fi
+	printf 'lab: installing packages on this system: %s\n' "${packages[*]}" >&2
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+if ! cargo build --package lab; then
+	echo 'lab: cargo could not build the lab; without a network it needs the crates of an earlier build' >&2
+	exit 1
+fi
+# On Unix, `cargo run` becomes the program: signals and exit status are the lab's own.
+exec cargo run --quiet --package lab -- "$@"

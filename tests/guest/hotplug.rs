@@ -1,0 +1,66 @@
+//! Devices that come and go while the guest runs, and guests that restart.
+
+use lab::{Guest, RunDir, Server};
+
+use crate::{assert_kernel_is_content, load_module, run_tester, say, usual};
+
+#[test]
+fn plugging_in_and_out_again_and_again() {
+    let run = RunDir::create("hotplug").expect("a run can be made");
+    let server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
+    say("booting a guest without a device");
+    let mut guest = Guest::builder(&run).boot().expect("the guest boots");
+    guest.run("insmod my_rng.ko").expect("the module loads without a device");
+    let before = server.descriptors().expect("countable");
+    for round in 0..10 {
+        say(&format!("round {round}"));
+        guest.plug(&server).expect("the device can be plugged in");
+        guest.run_until("test -c /dev/my_rng_driver").expect("the module takes it");
+        guest.run("head -c 16 /dev/my_rng_driver >/dev/null").expect("it gives bytes");
+        guest.unplug("my-rng").expect("the device can be unplugged");
+        guest.run("! test -e /dev/my_rng_driver").expect("its character device is gone");
+    }
+    assert_kernel_is_content(&mut guest);
+    let after = server.descriptors().expect("countable");
+    assert!(after <= before + 1, "{after} descriptors, {before} before");
+}
+
+#[test]
+fn unplugging_a_device_that_is_open() {
+    let run = RunDir::create("unplug-open").expect("a run can be made");
+    let (server, mut guest) = usual(&run, &["-v"]);
+    load_module(&mut guest);
+    say("unplugging the device while a program has it open");
+    guest
+        .run("(exec 3</dev/my_rng_driver; touch /run/open; while ! test -e /run/unplugged; do sleep 1; done; head -c 4 <&3; echo; echo status $?) >/run/reader 2>&1 &")
+        .expect("the guest starts a program");
+    guest.run_until("test -e /run/open").expect("it has the device open");
+    guest.unplug("my-rng").expect("the device can be unplugged");
+    guest.run("touch /run/unplugged").expect("the guest lives on");
+    let said = guest.run_until("grep -q status /run/reader && cat /run/reader").expect("it ends");
+    assert!(said.contains("No such device"), "the program's read said {said:?}");
+    guest.plug(&server).expect("the device can be plugged in again");
+    guest.run_until("test -c /dev/my_rng_driver").expect("the module takes it");
+    assert_kernel_is_content(&mut guest);
+}
+
+#[test]
+fn resets_and_restarts() {
+    let run = RunDir::create("reset").expect("a run can be made");
+    let (_server, mut guest) = usual(&run, &["--generator", "glibc", "-v"]);
+    load_module(&mut guest);
+    say("pressing the reset button");
+    guest.reset().expect("the guest boots again");
+    load_module(&mut guest);
+    say("restarting from inside");
+    guest.run("(sleep 1; reboot -f) >/dev/null 2>&1 &").expect("the guest restarts");
+    guest.wait_until_ready().expect("the guest boots again");
+    load_module(&mut guest);
+    run_tester(&mut guest, "--generator glibc --only identity,ioctls,seeding");
+    say("stopping and continuing");
+    for command in ["stop", "cont"] {
+        guest.qmp().execute(command, &serde_json::json!({})).expect("QEMU does it");
+    }
+    guest.run("head -c 16 /dev/my_rng_driver >/dev/null").expect("it gives bytes");
+    assert_kernel_is_content(&mut guest);
+}

@@ -1,0 +1,128 @@
+//! The link between QEMU and the server: memory that is shared or not, either side dying.
+
+use std::time::{Duration, Instant};
+
+use lab::{Guest, RunDir, Server};
+use serde_json::json;
+
+use crate::{
+    assert_kernel_is_content, bases, devmem, expected_lspci, load_module, lspci, say, usual,
+};
+
+#[test]
+fn the_server_says_so_when_memory_is_not_shared() {
+    let run = RunDir::create("memory").expect("a run can be made");
+    let server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
+    say("booting a guest whose memory is shared");
+    let mut guest = Guest::builder(&run).attach(&server).boot().expect("the guest boots");
+    devmem_works(&mut guest);
+    assert!(!server.log().contains("share=on"), "{}", server.log());
+    drop(guest);
+    say("booting a guest whose memory is not shared");
+    let mut guest =
+        Guest::builder(&run).private_memory().attach(&server).boot().expect("the guest boots");
+    devmem_works(&mut guest);
+    server.wait_for_log("share=on").expect("the server names QEMU's option");
+}
+
+fn devmem_works(guest: &mut Guest) {
+    let base = bases(guest)[0];
+    assert_ne!(devmem(guest, base), devmem(guest, base));
+}
+
+#[test]
+fn a_paused_machine_without_anything_to_boot_has_the_device() {
+    let run = RunDir::create("smoke").expect("a run can be made");
+    let server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
+    let mut guest = Guest::builder(&run)
+        .nothing_to_boot()
+        .paused()
+        .attach(&server)
+        .start()
+        .expect("QEMU negotiates with the server");
+    let buses = guest.qmp().execute("query-pci", &json!({})).expect("QEMU lists its devices");
+    let devices = buses[0]["devices"].as_array().expect("a bus has devices").clone();
+    let ours = devices.iter().find(|device| device["qdev_id"] == "my-rng").expect("ours is there");
+    assert_eq!(ours["id"]["vendor"], 0x1234);
+    assert_eq!(ours["id"]["device"], 0xcafe);
+    assert_eq!(ours["id"]["subsystem-vendor"], 0x1af4);
+    assert_eq!(ours["id"]["subsystem"], 0x1100);
+    assert_eq!(ours["class_info"]["class"], 0x00ff);
+    assert_eq!(ours["regions"][0]["size"], 4096);
+    assert_eq!(guest.qemu_log(), "");
+}
+
+#[test]
+fn a_guest_survives_its_server_and_takes_a_new_one() {
+    let run = RunDir::create("server-killed").expect("a run can be made");
+    let (server, mut guest) = usual(&run, &["-v"]);
+    load_module(&mut guest);
+    say("killing the server while a program in the guest has the device open");
+    guest
+        .run("(exec 3</dev/my_rng_driver; while head -c 64 <&3 >/dev/null 2>/run/error; do :; done; cp /run/error /run/reader-ended) >/dev/null 2>&1 &")
+        .expect("the guest starts a reader");
+    guest.run_until("ps | grep -v grep | grep -q 'head\\|command'").expect("it reads");
+    server.kill().expect("the server can be killed");
+    guest.run_until("test -e /run/reader-ended").expect("the reader notices");
+    let error = guest.run("cat /run/reader-ended").expect("readable");
+    assert!(error.contains("No such device"), "the reader's error: {error:?}");
+    assert!(guest.running().expect("QEMU can be asked"), "QEMU lives on");
+    guest.run("uptime").expect("the guest lives on");
+
+    say("bringing the device back");
+    guest.unplug("my-rng").expect("the dead device can be unplugged");
+    guest.run("! test -e /dev/my_rng_driver").expect("its character device is gone");
+    let server = Server::start(&run, "my-rng", &["-v"]).expect("a new server starts");
+    guest.plug(&server).expect("its device can be plugged in");
+    guest.run_until("test -c /dev/my_rng_driver").expect("the module takes it");
+    guest.run("head -c 64 /dev/my_rng_driver >/dev/null").expect("it gives bytes");
+    assert_kernel_is_content(&mut guest);
+}
+
+#[test]
+fn a_server_survives_its_guests_and_keeps_nothing_of_them() {
+    let run = RunDir::create("qemu-killed").expect("a run can be made");
+    let mut server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
+    let before = server.descriptors().expect("countable");
+    for round in 0..3 {
+        say(&format!("killing QEMU, round {round}"));
+        let guest = Guest::builder(&run).attach(&server);
+        let mut guest = if round == 0 { guest.boot() } else { guest.nothing_to_boot().start() }
+            .expect("QEMU starts");
+        assert!(server.guest_memory_maps().expect("countable") > 0, "it has the guest's memory");
+        assert!(guest.running().expect("QEMU can be asked"));
+        guest.kill().expect("QEMU can be killed");
+        let begun = Instant::now();
+        while server.descriptors().expect("countable") != before
+            || server.guest_memory_maps().expect("countable") != 0
+        {
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{} descriptors, {before} before the first guest; {} maps",
+                server.descriptors().expect("countable"),
+                server.guest_memory_maps().expect("countable")
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(server.running().expect("the server can be asked"));
+    }
+    let status = server.stop().expect("it ends when asked to");
+    assert!(status.success(), "{status}");
+    assert!(!run.path().join("my-rng.sock").exists(), "it removes its socket");
+}
+
+#[test]
+fn a_second_qemu_fails_at_once_and_the_first_is_not_disturbed() {
+    let run = RunDir::create("second-qemu").expect("a run can be made");
+    let (server, mut guest) = usual(&run, &["-v"]);
+    say("starting a second QEMU on the same socket");
+    let begun = Instant::now();
+    let second = Guest::builder(&run).name("second").nothing_to_boot().attach(&server).start();
+    let error = second.expect_err("the device is taken");
+    // QEMU's own limit for a server that says nothing is five seconds.
+    assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
+    let said = run.read("second-qemu.log");
+    assert!(said.contains("vfio-user"), "QEMU said {said:?}; {error:#}");
+    let base = bases(&mut guest)[0];
+    assert_eq!(lspci(&mut guest), expected_lspci("00:02.0", &format!("{base:x}")));
+}

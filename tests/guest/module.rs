@@ -1,0 +1,66 @@
+//! The kernel module: built for every kernel, and at work on those that are booted.
+
+use lab::module_build::{build, complaints};
+use lab::{Choice, Guest, RunDir, Server, kernel, world};
+
+use crate::{assert_kernel_is_content, bases, expected_lspci, load_module, lspci, run_tester, say};
+
+#[test]
+fn it_builds_without_warnings_for_every_kernel() {
+    let world = world::get().expect("the lab's world can be made");
+    let series: Vec<Vec<u32>> =
+        world.kernels.iter().map(|kernel| kernel::version(&kernel.release)).collect();
+    for wanted in [[6, 1], [6, 12]] {
+        assert!(series.iter().any(|version| version.starts_with(&wanted)), "{series:?}");
+    }
+    for kernel in &world.kernels {
+        say(&format!("building for {}", kernel.release));
+        let built = build(&world.guest_root, &kernel.release).expect("it builds");
+        assert_eq!(complaints(&built.said), [""; 0], "for {}:\n{}", kernel.release, built.said);
+    }
+}
+
+#[test]
+fn it_works_on_kernel_6_12() {
+    it_works(Choice::V6_12, "glibc");
+}
+
+#[test]
+fn it_works_on_the_newest_kernel() {
+    it_works(Choice::Newest, "chacha20");
+}
+
+fn it_works(choice: Choice, generator: &str) {
+    let run = RunDir::create(&format!("module-{choice:?}")).expect("a run can be made");
+    let options = ["--generator", generator, "-v"];
+    let server = Server::start(&run, "my-rng", &options).expect("the server starts");
+    say("booting a guest with two processors");
+    let mut guest = Guest::builder(&run)
+        .kernel(choice)
+        .processors(2)
+        .attach(&server)
+        .boot()
+        .expect("the guest boots");
+    let base = bases(&mut guest)[0];
+    let before = expected_lspci("00:02.0", &format!("{base:x}"));
+    assert_eq!(lspci(&mut guest), before);
+
+    load_module(&mut guest);
+    assert_eq!(lspci(&mut guest), format!("{before}\tKernel driver in use: my_rng\n"));
+    let available = guest.run("cat /sys/class/misc/hw_random/rng_available").expect("readable");
+    assert!(available.contains("my_rng"), "{available}");
+    run_tester(&mut guest, &format!("--generator {generator}"));
+    assert_kernel_is_content(&mut guest);
+
+    say("unloading and loading the module");
+    for _ in 0..5 {
+        guest.run("rmmod my_rng").expect("it unloads");
+        guest.run("! test -e /dev/my_rng_driver").expect("its character device goes with it");
+        load_module(&mut guest);
+        guest.run("dd if=/dev/my_rng_driver bs=64 count=1 | wc -c").expect("it gives bytes");
+    }
+    say("unloading it while a program has the device open");
+    let open = guest.run("exec 3</dev/my_rng_driver; rmmod my_rng; echo $?; head -c 4 <&3 | wc -c");
+    say(&format!("rmmod and a read said {open:?}"));
+    assert_kernel_is_content(&mut guest);
+}

@@ -1,0 +1,161 @@
+//! How guests run: on the processor (KVM) or emulated (TCG).
+//!
+//! `/dev/kvm` can exist, open and answer, and still not run a kernel: inside some virtual machines
+//! a guest dies at its first steps while QEMU spins. So KVM is used only after a guest really
+//! started under it. The verdict is kept until the next boot of this system.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::initramfs::{self, Initramfs};
+use crate::kernel::{self, Kernel};
+use crate::process::Child;
+use crate::qemu::{self, Machine, Qemu};
+use crate::{lock, paths, process, progress};
+
+/// The environment variable that chooses.
+pub const VARIABLE: &str = "ACCEL";
+/// How long a guest may take to its first words. One that runs takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What `-accel` gets, and why.
+#[derive(Debug, Clone)]
+pub struct Accel {
+    name: &'static str,
+    reason: String,
+}
+
+impl Accel {
+    fn new(name: &'static str, reason: impl Into<String>) -> Self {
+        Self { name, reason: reason.into() }
+    }
+
+    /// Emulation.
+    #[must_use]
+    pub fn tcg(reason: &str) -> Self {
+        Self::new("tcg", reason)
+    }
+
+    /// Whether guests run on the processor.
+    #[must_use]
+    pub fn is_kvm(&self) -> bool {
+        self.name == "kvm"
+    }
+
+    /// QEMU's arguments for it.
+    #[must_use]
+    pub fn arguments(&self) -> [String; 4] {
+        ["-accel", self.name, "-cpu", "max"].map(str::to_owned)
+    }
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "accelerator {} ({})", self.name, self.reason)
+    }
+}
+
+/// Chooses, trying KVM if nothing else decides.
+pub fn choose(
+    qemu: &Qemu,
+    guest_root: &Path,
+    kernels: &[Kernel],
+    _right: &lock::Preparing,
+) -> Result<Accel> {
+    if let Some(accel) = without_probe(qemu)? {
+        return Ok(accel);
+    }
+    progress::say("trying whether KVM really runs a guest");
+    let verdict = probe(qemu, guest_root, kernels)?;
+    let path = verdict_path();
+    std::fs::write(&path, format!("{}\n{verdict}", probed(qemu)))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(from_verdict(&verdict))
+}
+
+/// Chooses if that needs no probe: because the user said so, because there is no `/dev/kvm` to
+/// open, or because it was tried before.
+pub fn without_probe(qemu: &Qemu) -> Result<Option<Accel>> {
+    if let Some(name) = qemu::one_of(VARIABLE, &["tcg", "kvm"])? {
+        return Ok(Some(Accel::new(name, format!("chosen by {VARIABLE}="))));
+    }
+    if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        return Ok(Some(Accel::tcg(&format!("/dev/kvm cannot be opened: {error}"))));
+    }
+    let Ok(kept) = std::fs::read_to_string(verdict_path()) else {
+        return Ok(None);
+    };
+    Ok(kept
+        .split_once('\n')
+        .filter(|(tried, _)| *tried == probed(qemu))
+        .map(|(_, verdict)| from_verdict(verdict)))
+}
+
+/// What a verdict is about: this boot of the system and this QEMU.
+fn probed(qemu: &Qemu) -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} {qemu}", boot.trim())
+}
+
+fn verdict_path() -> PathBuf {
+    paths::lab().join("kvm-verdict")
+}
+
+/// The verdict of a probe that went well.
+const RUNS: &str = "a guest ran under KVM";
+
+fn from_verdict(verdict: &str) -> Accel {
+    if verdict == RUNS { Accel::new("kvm", RUNS) } else { Accel::tcg(verdict) }
+}
+
+/// Boots a guest under KVM until its first words.
+fn probe(qemu: &Qemu, guest_root: &Path, kernels: &[Kernel]) -> Result<String> {
+    let kernel = kernel::choose(kernels, kernel::Choice::V6_12)?;
+    let initramfs = Initramfs::minimal(guest_root).write("kvm-probe")?;
+    let console = paths::lab().join("kvm-probe.log");
+    lock::remove(&console)?;
+    let machine = Machine { shared: false, ..Machine::default() };
+    let mut command = qemu.command();
+    command.args(Accel::new("kvm", "probe").arguments()).args(machine.arguments());
+    command.arg("-chardev").arg(format!("file,id=console,path={}", qemu::escape(&console)));
+    command.args(["-serial", "chardev:console", "-append", "console=ttyS0 quiet", "-kernel"]);
+    command.arg(kernel.image.as_deref().context("a chosen kernel has an image")?);
+    command.arg("-initrd").arg(initramfs);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = Child::spawn("QEMU", &mut command)?;
+    let begun = Instant::now();
+    loop {
+        // There is no file until QEMU has made it.
+        let said = std::fs::read(&console).unwrap_or_default();
+        if String::from_utf8_lossy(&said).contains(initramfs::FIRST_WORDS) {
+            return Ok(RUNS.to_owned());
+        }
+        if let Some(status) = child.ended()? {
+            let end = process::describe(status);
+            return Ok(format!("/dev/kvm is there, but QEMU cannot use it: {end}"));
+        }
+        if begun.elapsed() > PATIENCE {
+            return Ok(format!(
+                "/dev/kvm is there, but a guest said nothing for {} s",
+                PATIENCE.as_secs()
+            ));
+        }
+        std::thread::sleep(process::POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_guest_that_ran_means_kvm() {
+        assert!(from_verdict(RUNS).is_kvm());
+        assert!(!from_verdict("/dev/kvm is there, but").is_kvm());
+    }
+}

@@ -1,0 +1,104 @@
+//! Runs commands in the guest, through the agent on its second serial port
+//! (`guest-files/agent`, where the format is described).
+
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::lines::Lines;
+
+/// What a command left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit status.
+    pub status: i32,
+    /// What it printed, on standard output and standard error.
+    pub text: String,
+}
+
+/// The agent, as seen from the host.
+#[derive(Debug)]
+pub struct Agent {
+    lines: Lines,
+    sent: u32,
+}
+
+impl Agent {
+    /// Talks to the agent over a socket.
+    #[must_use]
+    pub fn new(stream: UnixStream) -> Self {
+        Self { lines: Lines::new("the guest", stream), sent: 0 }
+    }
+
+    /// Waits a while for the agent of a guest that boots; whether it is there.
+    pub fn ready(&mut self, deadline: Instant) -> Result<()> {
+        while self.lines.line(deadline)? != "ready" {}
+        Ok(())
+    }
+
+    /// Runs a shell command.
+    pub fn run(&mut self, command: &str, timeout: Duration) -> Result<Output> {
+        let deadline = Instant::now() + timeout;
+        self.sent += 1;
+        self.lines.send(&format!("{} {}", self.sent, base64(command.as_bytes())))?;
+        let told = || format!("running in the guest: {command}");
+        let (status, length) = loop {
+            let line = self.lines.line(deadline).with_context(told)?;
+            if line == "ready" {
+                bail!("the guest restarted while {}", told());
+            }
+            if let Some(result) = result(&line, self.sent) {
+                break result;
+            }
+        };
+        let bytes = self.lines.bytes(length, deadline).with_context(told)?;
+        Ok(Output { status, text: String::from_utf8_lossy(&bytes).into_owned() })
+    }
+}
+
+/// Status and length in the agent's answer to a command.
+fn result(line: &str, number: u32) -> Option<(i32, usize)> {
+    let mut words = line.strip_prefix("result ")?.split(' ');
+    if words.next()?.parse::<u32>().ok()? != number {
+        return None;
+    }
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+/// The encoding that makes any command a single line of plain letters.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let group =
+            (0..3).fold(0, |group, at| group << 8 | u32::from(*chunk.get(at).unwrap_or(&0)));
+        for at in 0..4 {
+            let letter = LETTERS[(group >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_everybody_does_it() {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn only_the_answer_to_this_command_counts() {
+        assert_eq!(result("result 7 1 20", 7), Some((1, 20)));
+        assert_eq!(result("result 6 0 20", 7), None);
+        assert_eq!(result("result 7", 7), None);
+        assert_eq!(result("ready", 7), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! `--doctor`: what the lab has, what it lacks and how to get it. Downloads and changes nothing
+//! but the kept verdict about KVM.
+
+use anyhow::Result;
+use lab::mmdebstrap::Mmdebstrap;
+use lab::qemu::Qemu;
+use lab::root::Root;
+use lab::{accel, kernel, lock, process, world};
+
+/// Prints the report; true when the lab will run.
+pub fn report() -> Result<bool> {
+    let mut report = Report { well: true };
+
+    let qemu = match Qemu::present() {
+        Ok(Some(qemu)) => {
+            report.good("QEMU", &qemu.to_string());
+            Some(qemu)
+        }
+        Ok(None) => {
+            let reason = if process::in_path("qemu-system-x86_64") {
+                "this system's has no vfio-user-pci (which came with QEMU 10.1)"
+            } else {
+                "this system has none"
+            };
+            report.later("QEMU", &format!("{reason}; {}", fetch(&world::QEMU)));
+            None
+        }
+        Err(error) => {
+            report.bad("QEMU", &format!("{error:#}"));
+            None
+        }
+    };
+
+    let guest = world::GUEST.ready();
+    if guest {
+        let kernels = kernel::list(&world::GUEST.path())?;
+        let names: Vec<_> = kernels
+            .iter()
+            .map(|kernel| {
+                let only = if kernel.image.is_some() { "" } else { " (headers)" };
+                format!("{}{only}", kernel.release)
+            })
+            .collect();
+        report.good("guest", &format!("kernels {}", names.join(", ")));
+    } else {
+        report.later("guest", &fetch(&world::GUEST));
+    }
+
+    acceleration(&mut report, qemu.as_ref().filter(|_| guest))?;
+    preparation(&mut report, guest && qemu.is_some());
+    if report.well {
+        println!("\nThe lab will run: ./scripts/lab.sh");
+    } else {
+        println!("\nThe lab will not run before the lines marked `no` are seen to.");
+    }
+    Ok(report.well)
+}
+
+/// How a root that is not there will come.
+fn fetch(root: &Root) -> String {
+    format!("the next run fetches {} (about {}) to target/lab", root.purpose, root.size)
+}
+
+/// Whether guests run under KVM: by trying, if there is something to try with.
+fn acceleration(report: &mut Report, qemu: Option<&Qemu>) -> Result<()> {
+    let Some(qemu) = qemu else {
+        let state = if std::path::Path::new("/dev/kvm").exists() {
+            "/dev/kvm is there; whether it really runs a guest can be tried when QEMU and the \
+             guest's kernel are there"
+        } else {
+            "no /dev/kvm: the guest will be emulated (TCG), which takes a few seconds more"
+        };
+        report.later("KVM", state);
+        return Ok(());
+    };
+    let right = lock::preparing()?;
+    let root = world::GUEST.path();
+    match kernel::list(&root).and_then(|kernels| accel::choose(qemu, &root, &kernels, &right)) {
+        Ok(accel) => report.good("KVM", &accel.to_string()),
+        Err(error) => report.bad("KVM", &format!("{error:#}")),
+    }
+    Ok(())
+}
+
+/// What fetching packages and building the module need.
+fn preparation(report: &mut Report, fetched: bool) {
+    match process::check_namespaces() {
+        Ok(()) => report.good("namespaces", "can be made, for building the guest's module"),
+        Err(error) => report.bad("namespaces", &format!("{error:#}")),
+    }
+    if fetched {
+        return;
+    }
+    if Mmdebstrap::present().is_some() {
+        report.good("mmdebstrap", "is there, for fetching Debian packages");
+    } else if process::in_path("apt-get") {
+        let how = if process::is_root() {
+            "the next run installs it with apt-get"
+        } else {
+            "the next run downloads it with apt-get to target/lab"
+        };
+        report.later("mmdebstrap", how);
+    } else {
+        report.bad("mmdebstrap", "is missing: install mmdebstrap and debian-archive-keyring");
+    }
+}
+
+/// The lines of the report.
+struct Report {
+    well: bool,
+}
+
+impl Report {
+    fn good(&mut self, what: &str, text: &str) {
+        println!("  yes    {what}: {text}");
+    }
+
+    fn later(&mut self, what: &str, text: &str) {
+        println!("  later  {what}: {text}");
+    }
+
+    fn bad(&mut self, what: &str, text: &str) {
+        self.well = false;
+        println!("  no     {what}: {text}");
+    }
+}

@@ -1,0 +1,97 @@
+//! `lab`: what `scripts/lab.sh` runs. Boots a guest on stock QEMU with our device attached.
+
+mod demonstration;
+mod doctor;
+mod shell;
+mod terminal;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use lab::{Choice, cargo_build, module_build, world};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// Boot a virtual machine with the my_rng device on stock QEMU
+///
+/// Starts my-rng-server, attaches its device to a Debian kernel running on QEMU, and shows the
+/// device at work: lspci, devmem on both registers, the kernel module, the tester. The exit status
+/// is 0 only if all of it worked.
+///
+/// The first run fetches about 300 MB of Debian packages to target/lab and takes a few minutes;
+/// nothing outside this checkout is touched. Removing target/lab removes it all.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lab.sh",
+    after_help = "\
+Environment:
+  QEMU=/path             use this QEMU (10.1 or newer, with vfio-user-pci)
+  ACCEL=tcg|kvm          emulate, or use KVM, without trying which works
+  KERNEL=6.12|newest     the guest's kernel [default: 6.12]
+  GENERATOR=glibc|chacha20
+                         the server's generator [default: glibc, whose numbers are well known]
+  LAB_MIRROR=URL         fetch Debian packages from this mirror
+
+Logs of the last run are in target/lab/run."
+)]
+struct Options {
+    /// Only report: which QEMU and why, whether KVM works, what is missing and how to get it
+    #[arg(long, conflicts_with = "shell")]
+    doctor: bool,
+
+    /// A root shell in the guest. Leave it with exit, poweroff, or Ctrl-A x
+    #[arg(long)]
+    shell: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let result = end_on_signals().and_then(|()| {
+        if options.doctor {
+            doctor::report()
+        } else if options.shell {
+            shell::run()
+        } else {
+            demonstration::run()
+        }
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends the program when it is interrupted. The kernel then ends its processes
+/// (`lab::process`), and what was half done is removed by the next run.
+fn end_on_signals() -> Result<()> {
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot set up signal handling")?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            terminal::restore();
+            eprintln!("\nlab: interrupted, everything it started is ended");
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+/// Fetches and builds everything a session needs, so that only the guest is left to wait for.
+fn prepare() -> Result<Choice> {
+    let choice = Choice::from_environment()?;
+    let world = world::get()?;
+    cargo_build::server()?;
+    cargo_build::tester()?;
+    module_build::build(&world.guest_root, &world.kernel(choice)?.release)?;
+    Ok(choice)
+}
+
+/// The server's generator for a person's session.
+fn generator() -> Result<&'static str> {
+    Ok(lab::qemu::one_of("GENERATOR", &["glibc", "chacha20"])?.unwrap_or("glibc"))
+}

@@ -1,0 +1,131 @@
+//! `--shell`: the guest for a person, over its serial console.
+
+use std::io::{ErrorKind, Read, Write, stdin, stdout};
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context, Result};
+use lab::{Guest, RunDir, Server, progress};
+
+use crate::terminal;
+
+/// The key that begins a command to the lab itself.
+const CTRL_A: u8 = 0x01;
+/// The key that ends a shell.
+const CTRL_D: u8 = 0x04;
+
+/// Boots the guest and connects its console to the terminal, until either side ends it.
+pub fn run() -> Result<bool> {
+    let kernel = crate::prepare()?;
+    let run = RunDir::create("shell")?;
+    let generator = crate::generator()?;
+    let server = Server::start(&run, "my-rng", &["--generator", generator, "-vv"])?;
+    let wait = progress::Wait::new("booting the guest");
+    let mut guest =
+        Guest::builder(&run).kernel(kernel).default_devices().console().attach(&server).boot()?;
+    wait.done("the guest is up");
+    let address = crate::demonstration::address(&mut guest)?;
+    let base = crate::demonstration::base(&mut guest, &address)?;
+    eprintln!(
+        "
+A root shell in the guest. Try:
+  lspci -v -s {address}
+  devmem {base:#x} 32                # RANDOM: a new number every time
+  devmem {seed:#x} 32 1              # SEED
+  insmod my_rng.ko                   # then: dmesg | tail -n 1; ls -l /dev/my_rng_driver
+  my-rng-tester --generator {generator}
+Every register access is logged in {log}
+Leave with exit, poweroff, or Ctrl-A x.
+",
+        seed = base + 4,
+        log = run.path().join("my-rng.log").display(),
+    );
+    let console = guest.console()?;
+    guest.run("interactive-shell >/dev/null 2>&1 &")?;
+    let raw = terminal::raw()?;
+    let keys = console.try_clone().context("cannot share the console's socket")?;
+    // It ends with the program: a read from the terminal cannot be interrupted.
+    std::thread::spawn(move || {
+        let quit = keyboard(stdin(), &keys);
+        if quit {
+            // Ends the loop below, and with it everything.
+            let _ = keys.shutdown(std::net::Shutdown::Both);
+        }
+    });
+    let shown = screen(&console);
+    drop(raw);
+    eprintln!("\nlab: the guest and the server are ended");
+    shown.map(|()| true)
+}
+
+/// Sends keys to the guest until the input ends, and then the key that ends a shell. True when the
+/// user asked to leave by Ctrl-A x.
+fn keyboard(mut input: impl Read, mut guest: impl Write) -> bool {
+    let mut buffer = [0; 256];
+    let mut command = false;
+    loop {
+        let count = match input.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        let mut keys = Vec::with_capacity(count);
+        for key in &buffer[..count] {
+            match (command, *key) {
+                (false, CTRL_A) => command = true,
+                (true, b'x') => return true,
+                (_, key) => {
+                    command = false;
+                    keys.push(key);
+                }
+            }
+        }
+        if guest.write_all(&keys).is_err() {
+            return false;
+        }
+    }
+    // If the guest is gone already, that is what was wanted.
+    let _ = guest.write_all(&[CTRL_D]);
+    false
+}
+
+/// Shows what the guest prints until it ends.
+fn screen(mut console: &UnixStream) -> Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match console.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                let mut out = stdout().lock();
+                out.write_all(&buffer[..count])
+                    .and_then(|()| out.flush())
+                    .context("cannot write to standard output")?;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // QEMU ended without saying goodbye.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
+            Err(error) => return Err(error).context("cannot read the guest's console"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(keys: &[u8]) -> (bool, Vec<u8>) {
+        let mut guest = Vec::new();
+        let quit = keyboard(keys, &mut guest);
+        (quit, guest)
+    }
+
+    #[test]
+    fn the_end_of_input_ends_the_shell() {
+        assert_eq!(typed(b"ls\n"), (false, b"ls\n\x04".to_vec()));
+    }
+
+    #[test]
+    fn ctrl_a_x_leaves_and_ctrl_a_twice_is_itself() {
+        assert!(typed(b"\x01x").0);
+        assert_eq!(typed(b"\x01\x01x").1, b"\x01x\x04");
+    }
+}

@@ -1,0 +1,124 @@
+//! Finds or gets mmdebstrap, the program that fetches and unpacks Debian packages without root.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{lock, paths, process, progress};
+
+/// How to call mmdebstrap.
+#[derive(Debug)]
+pub struct Mmdebstrap {
+    program: PathBuf,
+    /// Debian's keys, when they came with our own copy.
+    keyring: Option<PathBuf>,
+}
+
+impl Mmdebstrap {
+    /// The arguments with which to start it.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![self.program.display().to_string()];
+        if let Some(keyring) = &self.keyring {
+            arguments.push(format!("--keyring={}", keyring.display()));
+        }
+        arguments
+    }
+
+    /// What there is already, without installing anything.
+    #[must_use]
+    pub fn present() -> Option<Self> {
+        if process::in_path("mmdebstrap") {
+            return Some(Self { program: "mmdebstrap".into(), keyring: None });
+        }
+        let copy = copy();
+        copy.is_dir().then(|| Self {
+            program: copy.join("usr/bin/mmdebstrap"),
+            keyring: Some(copy.join("usr/share/keyrings")),
+        })
+    }
+
+    /// What there is, or a new one: installed by root, downloaded to `target/lab` by others.
+    pub fn get(right: &lock::Preparing) -> Result<Self> {
+        if let Some(present) = Self::present() {
+            return Ok(present);
+        }
+        if !process::in_path("apt-get") {
+            bail!("{MISSING}, and there is no apt-get here to get it with. {BY_HAND}");
+        }
+        if process::is_root() {
+            install()?
+        } else {
+            download(right)?
+        }
+        Self::present().with_context(|| format!("{MISSING} still. {BY_HAND}"))
+    }
+}
+
+/// What is wrong without it.
+const MISSING: &str = "mmdebstrap is missing, which fetches the Debian packages for the lab";
+/// What a user can do.
+const BY_HAND: &str = "Install the packages mmdebstrap and debian-archive-keyring";
+
+fn copy() -> PathBuf {
+    paths::lab().join("mmdebstrap")
+}
+
+fn install() -> Result<()> {
+    progress::say("installing packages on this system: mmdebstrap debian-archive-keyring");
+    for arguments in [
+        &["update", "-qq"][..],
+        &[
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            "mmdebstrap",
+            "debian-archive-keyring",
+        ],
+    ] {
+        // Not tied to the lab's life: dpkg is not to be killed half way.
+        let status = Command::new("apt-get")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .context("cannot run apt-get")?;
+        if !status.success() {
+            bail!(
+                "`apt-get {}` ended with {}. {BY_HAND}",
+                arguments.join(" "),
+                process::describe(status)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn download(right: &lock::Preparing) -> Result<()> {
+    progress::say("mmdebstrap is not installed: downloading it to target/lab/mmdebstrap");
+    let partial = copy().with_extension("partial");
+    lock::remove_partial(&paths::lab(), right)?;
+    std::fs::create_dir_all(&partial)
+        .with_context(|| format!("cannot create {}", partial.display()))?;
+    let mut fetch = process::namespaced(process::Identity::Same, "apt-get");
+    fetch.args(["download", "-qq", "mmdebstrap", "debian-archive-keyring"]).current_dir(&partial);
+    process::output("apt-get download", &mut fetch)
+        .with_context(|| format!("{MISSING}, and it could not be downloaded. {BY_HAND}"))?;
+    for entry in std::fs::read_dir(&partial)?.flatten() {
+        unpack(&entry.path(), &partial)?;
+    }
+    std::fs::rename(&partial, copy())
+        .with_context(|| format!("cannot rename {}", partial.display()))
+}
+
+fn unpack(package: &Path, to: &Path) -> Result<()> {
+    if package.extension().is_some_and(|extension| extension == "deb") {
+        let mut unpack = Command::new("dpkg-deb");
+        process::output("dpkg-deb", unpack.arg("--extract").arg(package).arg(to))?;
+        lock::remove(package)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Builds the guest's kernel module with the compiler and headers of the guest's root.
+//!
+//! The build runs inside the root (chroot), because the headers' helper programs are linked
+//! against that release's C library; an ordinary user can do that in a user namespace. The source
+//! is copied, so that the checkout stays clean.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{self, Identity};
+use crate::{lock, paths, progress, root};
+
+/// The file that is built.
+const MODULE: &str = "my_rng.ko";
+
+/// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings.
+const BUILD: &str = r#"
+set -eu
+mount --rbind /dev "$1/dev"
+mount -t proc proc "$1/proc"
+mount --bind "$2" "$1/mnt"
+exec chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/ LC_ALL=C \
+    make -C "/usr/lib/modules/$3/build" M=/mnt W="$4" modules 2>&1
+"#;
+
+/// A module that was built.
+#[derive(Debug)]
+pub struct Built {
+    /// The module.
+    pub module: PathBuf,
+    /// What the compiler and its helpers said.
+    pub said: String,
+}
+
+/// Builds the module for a kernel, or takes what was built from the same source before.
+pub fn build(guest_root: &Path, release: &str) -> Result<Built> {
+    let right = lock::preparing()?;
+    let source = paths::checkout().join("guest-driver");
+    let folder = paths::lab().join("modules").join(release);
+    let sources = sources(&source)?;
+    let stamp = stamp(guest_root, &sources)?;
+    let stamp_path = folder.join("stamp");
+    let said_path = folder.join("said");
+    if fs::read_to_string(&stamp_path).is_ok_and(|before| before == stamp) {
+        let said = fs::read_to_string(&said_path)
+            .with_context(|| format!("cannot read {}", said_path.display()))?;
+        return Ok(Built { module: folder.join(MODULE), said });
+    }
+    process::check_namespaces()?;
+    progress::say(&format!("building {MODULE} for {release}"));
+    // What is in the folder is not complete until it has a stamp.
+    lock::remove(&folder)?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for path in &sources {
+        let to = folder.join(path.file_name().context("a source file has a name")?);
+        fs::copy(path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    let said = make(guest_root, &folder, release)?;
+    drop(right);
+    fs::write(&said_path, &said)
+        .with_context(|| format!("cannot write {}", said_path.display()))?;
+    fs::write(&stamp_path, stamp)
+        .with_context(|| format!("cannot write {}", stamp_path.display()))?;
+    Ok(Built { module: folder.join(MODULE), said })
+}
+
+fn make(guest_root: &Path, folder: &Path, release: &str) -> Result<String> {
+    let mut command = process::namespaced(Identity::Root, "sh");
+    command.args(["-c", BUILD, "sh"]).arg(guest_root).arg(folder).args([release, "1"]);
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() || !folder.join(MODULE).is_file() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "building {MODULE} for {release} ended with {}:\n{said}{errors}",
+            process::describe(output.status)
+        );
+    }
+    Ok(said)
+}
+
+/// The files a build needs, in a stable order.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| is_source(path)).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn is_source(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    // Kbuild makes this one.
+    let generated = path.to_string_lossy().ends_with(".mod.c");
+    path.is_file()
+        && !generated
+        && (path.ends_with("Kbuild") || matches!(extension, Some("c" | "h")))
+}
+
+/// What a build was made of: the source, and the root with its headers and compiler.
+fn stamp(guest_root: &Path, sources: &[PathBuf]) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    for path in sources.iter().chain([&guest_root.join(root::STAMP)]) {
+        fs::read(path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .hash(&mut hasher);
+        path.file_name().hash(&mut hasher);
+    }
+    (BUILD, guest_root).hash(&mut hasher);
+    Ok(format!("{:016x}\n", hasher.finish()))
+}
+
+/// The lines of a build in which something is complained about. That the kernel was built by
+/// another version of the compiler is not about our source.
+#[must_use]
+pub fn complaints(said: &str) -> Vec<&str> {
+    said.lines()
+        .filter(|line| line.to_lowercase().contains("warning"))
+        .filter(|line| !line.contains("the compiler differs from the one used to build the kernel"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_what_people_write() {
+        let folder = paths::checkout().join("guest-driver");
+        assert!(is_source(&folder.join("Kbuild")));
+        assert!(is_source(&folder.join("my_rng.c")));
+        assert!(!is_source(&folder.join("tester")));
+        assert!(!is_source(&folder.join("COPYING")));
+    }
+
+    #[test]
+    fn another_compiler_version_is_no_complaint() {
+        let said = "warning: the compiler differs from the one used to build the kernel\n\
+                    my_rng.c:1: warning: unused variable\n  CC [M] my_rng.o\n";
+        assert_eq!(complaints(said), ["my_rng.c:1: warning: unused variable"]);
+    }
+}

@@ -1,0 +1,233 @@
+//! Child processes that never outlive the lab.
+//!
+//! Three lines of defence: a [`Child`] is killed when its value goes; `setpriv --pdeathsig KILL`
+//! has the kernel kill it when the thread that started it ends for whatever reason, SIGKILL
+//! included; and a program that has children of its own runs in a process namespace
+//! ([`namespaced`]), which the kernel empties when its first process dies.
+//!
+//! So start a process from the thread that will keep it.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How often a wait looks whether its process is done.
+pub const POLL: Duration = Duration::from_millis(10);
+
+/// A command whose process dies with the calling thread.
+#[must_use]
+pub fn tied(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Who a process in a namespace believes to be. For root it makes no difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// The user who runs the lab.
+    Same,
+    /// Root, for programs that mount and chroot.
+    Root,
+}
+
+/// A command in mount and process namespaces of its own, with a `/proc` that fits, whose whole
+/// family dies with the calling thread.
+#[must_use]
+pub fn namespaced(identity: Identity, program: impl AsRef<OsStr>) -> Command {
+    let mut command = tied("unshare");
+    if !is_root() {
+        command.arg(match identity {
+            Identity::Same => "--map-current-user",
+            Identity::Root => "--map-root-user",
+        });
+    }
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(program);
+    command
+}
+
+/// Checks that [`namespaced`] works here.
+pub fn check_namespaces() -> Result<()> {
+    let output = namespaced(Identity::Root, "true")
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run setpriv and unshare; install the package util-linux")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if is_root() {
+        bail!(
+            "this system does not let root make namespaces ({said}). In a container, start the \
+             container with --privileged"
+        );
+    }
+    bail!(
+        "this system does not let an ordinary user make namespaces ({said}). Ask for it: \
+         `sysctl kernel.unprivileged_userns_clone=1` on older Debian, \
+         `sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu; or run this as root"
+    );
+}
+
+/// Whether this is root.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether a program of that name can be found.
+#[must_use]
+pub fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// A running process, killed when the value goes.
+#[derive(Debug)]
+pub struct Child {
+    name: String,
+    inner: std::process::Child,
+}
+
+impl Child {
+    /// Starts a command made with [`tied`] or [`namespaced`].
+    pub fn spawn(name: &str, command: &mut Command) -> Result<Self> {
+        let inner = command.spawn().with_context(|| {
+            format!("cannot start {name} with setpriv (package util-linux): {command:?}")
+        })?;
+        Ok(Self { name: name.to_owned(), inner })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.inner.id()
+    }
+
+    /// The process's standard output, when it was made a pipe and nobody took it yet.
+    pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.inner.stdout.take()
+    }
+
+    /// How it ended, or nothing while it runs.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.inner.try_wait().with_context(|| format!("cannot wait for {}", self.name))
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            if begun.elapsed() > timeout {
+                bail!("{} still runs after {} s", self.name, timeout.as_secs());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Asks it to end, as `kill` does.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::TERM)
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .with_context(|| format!("{} has no usable process id", self.name))?;
+        rustix::process::kill_process(pid, signal)
+            .with_context(|| format!("cannot send {signal:?} to {}", self.name))
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(&mut self) -> Result<()> {
+        self.inner.kill().with_context(|| format!("cannot kill {}", self.name))?;
+        self.inner.wait().with_context(|| format!("cannot wait for {}", self.name))?;
+        Ok(())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Already gone is as good as killed.
+        let _ = self.inner.kill();
+        let _ = self.inner.wait();
+    }
+}
+
+/// Runs a command to its end and returns its standard output; `name` is what the error says.
+pub fn output(name: &str, command: &mut Command) -> Result<Vec<u8>> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.output().with_context(|| format!("cannot run {name}: {command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{name} ended with {}:\n{}", describe(output.status), said.trim_end());
+    }
+    Ok(output.stdout)
+}
+
+/// An exit status in words.
+#[must_use]
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown status".to_owned(),
+    }
+}
+
+/// Reads what a pipe holds until its end, as text.
+pub fn read_text(mut pipe: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // What came before an error is still worth showing.
+    let _ = pipe.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::ManuallyDrop;
+
+    use super::*;
+
+    #[test]
+    fn a_child_dies_with_the_thread_that_started_it() {
+        let pid = std::thread::spawn(|| {
+            let mut command = tied("sleep");
+            // Its thread ends without waiting for it or dropping it.
+            let child = ManuallyDrop::new(Child::spawn("sleep", command.arg("1000")));
+            let pid = child.as_ref().expect("setpriv and sleep exist").pid();
+            // Until setpriv has become sleep, its parent-death signal is not set.
+            let path = format!("/proc/{pid}/comm");
+            while std::fs::read_to_string(&path).expect("it runs").trim() != "sleep" {
+                std::thread::sleep(POLL);
+            }
+            pid
+        })
+        .join()
+        .expect("the thread ends well");
+        let begun = Instant::now();
+        let alive = || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        while alive() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "process {pid} is still alive");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn failures_name_the_program_and_what_it_said() {
+        let error = output("a test", Command::new("sh").args(["-c", "echo oh no >&2; exit 3"]))
+            .expect_err("it exits with 3");
+        assert_eq!(error.to_string(), "a test ended with exit status 3:\noh no");
+    }
+}

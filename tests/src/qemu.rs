@@ -1,0 +1,241 @@
+//! Which QEMU runs the guests, and how it is called.
+//!
+//! Any QEMU with `vfio-user-pci` (10.1 or newer) will do: the one the user names with `QEMU=`, else
+//! the system's, else the one in the private root `target/lab/qemu`. That one is run through its
+//! own dynamic loader, so that it does not care how old the system's C library is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::{lock, process, world};
+
+/// The environment variable that names a QEMU.
+pub const VARIABLE: &str = "QEMU";
+/// The program's name.
+const PROGRAM: &str = "qemu-system-x86_64";
+
+/// A QEMU that can attach a vfio-user device.
+#[derive(Debug, Clone)]
+pub struct Qemu {
+    /// The program and the arguments that always come first.
+    start: Vec<String>,
+    /// Its version, as it says itself.
+    version: String,
+    /// Why this one.
+    reason: String,
+}
+
+impl Qemu {
+    /// Finds one, fetching the private one when there is no other.
+    pub fn find(right: &lock::Preparing) -> Result<Self> {
+        if let Some(present) = Self::present()? {
+            return Ok(present);
+        }
+        let root = world::QEMU.ensure(right)?;
+        Self::private(&root)
+    }
+
+    /// Finds one without fetching anything.
+    pub fn present() -> Result<Option<Self>> {
+        if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+            let path = PathBuf::from(path);
+            let start = vec![path.display().to_string()];
+            let named = Self::try_one(start, format!("named by {VARIABLE}="))?;
+            return named.map(Some).with_context(|| {
+                format!(
+                    "{VARIABLE}={}: this QEMU has no vfio-user-pci, which came with version 10.1; \
+                     name another, or unset {VARIABLE} for the lab's own",
+                    path.display()
+                )
+            });
+        }
+        if process::in_path(PROGRAM) {
+            let start = vec![PROGRAM.to_owned()];
+            if let Some(host) = Self::try_one(start, "this system's, has vfio-user-pci".into())? {
+                return Ok(Some(host));
+            }
+        }
+        if world::QEMU.ready() { Self::private(&world::QEMU.path()).map(Some) } else { Ok(None) }
+    }
+
+    fn private(root: &Path) -> Result<Self> {
+        let reason = if process::in_path(PROGRAM) {
+            "the lab's own: this system's has no vfio-user-pci"
+        } else {
+            "the lab's own: this system has none"
+        };
+        Self::try_one(start_private(root), reason.to_owned())?.with_context(|| {
+            format!("the QEMU in {} has no vfio-user-pci; remove that folder", root.display())
+        })
+    }
+
+    /// Asks a QEMU whether it has the device; nothing when it has not.
+    fn try_one(start: Vec<String>, reason: String) -> Result<Option<Self>> {
+        let ask = |question: &[&str]| -> Result<(bool, String)> {
+            let output = Command::new(&start[0])
+                .args(&start[1..])
+                .args(question)
+                .stdin(Stdio::null())
+                .output()
+                .with_context(|| format!("cannot run {}", start[0]))?;
+            Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+        };
+        let (has_device, _) = ask(&["-device", "vfio-user-pci,help"])?;
+        if !has_device {
+            return Ok(None);
+        }
+        let (_, version) = ask(&["--version"])?;
+        let version = version.lines().next().unwrap_or_default();
+        let version = version.trim_start_matches("QEMU emulator version ").to_owned();
+        Ok(Some(Self { start, version, reason }))
+    }
+
+    /// A command that starts it and that dies with the calling thread.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = process::tied(&self.start[0]);
+        command.args(&self.start[1..]);
+        command
+    }
+}
+
+impl fmt::Display for Qemu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QEMU {} ({})", self.version, self.reason)
+    }
+}
+
+/// How the QEMU of a private root is started.
+fn start_private(root: &Path) -> Vec<String> {
+    let inside = |path: &str| root.join(path).display().to_string();
+    let mut start = vec![inside("usr/lib64/ld-linux-x86-64.so.2")];
+    start.extend(["--library-path".to_owned(), inside("usr/lib/x86_64-linux-gnu")]);
+    start.push(inside("usr/bin/qemu-system-x86_64"));
+    for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
+        start.extend(["-L".to_owned(), inside(data)]);
+    }
+    start
+}
+
+/// The `-device` (or QMP `device_add`) description of a device served on a socket.
+#[must_use]
+pub fn vfio_user_device(id: &str, socket: &str) -> Value {
+    json!({"driver": "vfio-user-pci", "id": id, "socket": {"type": "unix", "path": socket}})
+}
+
+/// The machine around a guest, as far as tests differ in it.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// `pc`, `q35`, with options.
+    pub machine: String,
+    /// Whether QEMU adds its default devices: a network card, a VGA card and drives.
+    pub default_devices: bool,
+    /// Processors.
+    pub processors: u8,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Whether the memory can be mapped by a device's server.
+    pub shared: bool,
+    /// Whether the processors wait for QMP's `cont`.
+    pub paused: bool,
+    /// More arguments, devices in particular.
+    pub extra: Vec<String>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            machine: "pc".to_owned(),
+            default_devices: false,
+            processors: 1,
+            memory: 256,
+            shared: true,
+            paused: false,
+            extra: Vec::new(),
+        }
+    }
+}
+
+impl Machine {
+    /// The arguments that describe it.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> =
+            ["-no-user-config", "-display", "none"].map(str::to_owned).to_vec();
+        if self.default_devices {
+            // Without the monitor and ports it would put on standard output.
+            arguments.extend(["-monitor", "none", "-parallel", "none"].map(str::to_owned));
+        } else {
+            arguments.push("-nodefaults".to_owned());
+        }
+        arguments.extend(["-smp".to_owned(), self.processors.to_string()]);
+        arguments.extend(["-m".to_owned(), format!("{}M", self.memory)]);
+        let mut machine = self.machine.clone();
+        if self.shared {
+            arguments.push("-object".to_owned());
+            arguments.push(format!("memory-backend-memfd,id=ram,size={}M,share=on", self.memory));
+            machine.push_str(",memory-backend=ram");
+        }
+        arguments.extend(["-machine".to_owned(), machine]);
+        if self.paused {
+            arguments.push("-S".to_owned());
+        }
+        arguments.extend(self.extra.iter().cloned());
+        arguments
+    }
+}
+
+/// A path as a value among QEMU's comma-separated options.
+#[must_use]
+pub fn escape(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+/// What the user chose by an environment variable, checked.
+pub fn one_of(variable: &str, allowed: &[&'static str]) -> Result<Option<&'static str>> {
+    let Ok(value) = std::env::var(variable) else {
+        return Ok(None);
+    };
+    if value.is_empty() {
+        return Ok(None);
+    }
+    match allowed.iter().find(|name| **name == value) {
+        Some(name) => Ok(Some(name)),
+        None => bail!("{variable}={value}: choose {}", allowed.join(" or ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_memory_is_a_file_the_machine_names() {
+        let arguments = Machine::default().arguments().join(" ");
+        assert!(arguments.contains("memory-backend-memfd,id=ram,size=256M,share=on"));
+        assert!(arguments.contains("-machine pc,memory-backend=ram"));
+        let plain = Machine { shared: false, ..Machine::default() }.arguments().join(" ");
+        assert!(!plain.contains("memory-backend"));
+        assert!(plain.contains("-m 256M"));
+    }
+
+    #[test]
+    fn default_devices_are_left_out_unless_asked_for() {
+        assert!(Machine::default().arguments().contains(&"-nodefaults".to_owned()));
+        let machine = Machine { default_devices: true, paused: true, ..Machine::default() };
+        assert!(!machine.arguments().contains(&"-nodefaults".to_owned()));
+        assert!(machine.arguments().contains(&"-S".to_owned()));
+    }
+
+    #[test]
+    fn a_device_is_described_in_json() {
+        assert_eq!(
+            vfio_user_device("rng", "a.sock").to_string(),
+            r#"{"driver":"vfio-user-pci","id":"rng","socket":{"path":"a.sock","type":"unix"}}"#
+        );
+    }
+}

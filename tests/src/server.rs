@@ -1,0 +1,128 @@
+//! Our daemon, `my-rng-server`, in a run.
+
+use std::fs;
+use std::io::Read;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{self, Child};
+use crate::run_dir::RunDir;
+use crate::{cargo_build, qemu};
+
+/// How long it may take to its end or to a line of its log.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running daemon; it ends when the value goes.
+#[derive(Debug)]
+pub struct Server<'run> {
+    run: &'run RunDir,
+    name: String,
+    child: Child,
+}
+
+impl<'run> Server<'run> {
+    /// Starts it and waits until it listens on `NAME.sock` in the run's folder; its log is
+    /// `NAME.log` there.
+    pub fn start(run: &'run RunDir, name: &str, options: &[&str]) -> Result<Self> {
+        let program = cargo_build::server()?;
+        let log = format!("{name}.log");
+        let mut command = process::tied(program);
+        // Its standard output is what it announces its readiness on.
+        command.args(["--socket-path", &socket(name), "--ready-fd", "1"]).args(options);
+        command.current_dir(run.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(append(run, &log)?);
+        let mut child = Child::spawn("my-rng-server", &mut command)?;
+        let mut ready = child.take_stdout().context("its standard output is a pipe")?;
+        let mut newline = [0];
+        // It closes the pipe when it ends, so this ends too.
+        if ready.read(&mut newline).unwrap_or(0) == 0 {
+            let end = child.wait(PATIENCE).map(process::describe);
+            let end = end.unwrap_or_else(|error| error.to_string());
+            bail!("my-rng-server did not start ({end}); {}", run.tail(&log));
+        }
+        Ok(Self { run, name: name.to_owned(), child })
+    }
+
+    /// Its name in the run.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The device it serves, as QEMU is told.
+    #[must_use]
+    pub fn device(&self) -> serde_json::Value {
+        qemu::vfio_user_device(&self.name, &socket(&self.name))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// What it has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.run.read(&format!("{}.log", self.name))
+    }
+
+    /// Waits until its log says something.
+    pub fn wait_for_log(&self, text: &str) -> Result<()> {
+        let begun = Instant::now();
+        while !self.log().contains(text) {
+            if begun.elapsed() > PATIENCE {
+                let log = self.run.tail(&format!("{}.log", self.name));
+                bail!("my-rng-server did not log {text:?} in {} s; {log}", PATIENCE.as_secs());
+            }
+            std::thread::sleep(process::POLL);
+        }
+        Ok(())
+    }
+
+    /// Whether it still runs.
+    pub fn running(&mut self) -> Result<bool> {
+        Ok(self.child.ended()?.is_none())
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> Result<usize> {
+        let path = format!("/proc/{}/fd", self.pid());
+        Ok(fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?.count())
+    }
+
+    /// How much guest memory it has mapped, as the names of the mappings say.
+    pub fn guest_memory_maps(&self) -> Result<usize> {
+        let path = format!("/proc/{}/maps", self.pid());
+        let maps = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        Ok(maps.lines().filter(|line| line.contains("memfd:")).count())
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()
+    }
+
+    /// Asks it to end, as `kill` does, and returns how it ended.
+    pub fn stop(mut self) -> Result<ExitStatus> {
+        self.child.terminate()?;
+        self.child.wait(PATIENCE)
+    }
+}
+
+/// The name of a server's socket in the run's folder.
+fn socket(name: &str) -> String {
+    format!("{name}.sock")
+}
+
+/// A log to write at the end of: a server that is started again continues it.
+fn append(run: &RunDir, log: &str) -> Result<fs::File> {
+    let path = run.path().join(log);
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))
+}
