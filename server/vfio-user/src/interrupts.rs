@@ -4,7 +4,7 @@
 //! that raises it and that eventfd stand the masks: of PCI (interrupt disable, MSI-X function
 //! mask, the table's mask bits) and of VFIO (MASK and UNMASK, and the pin's automatic mask).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -48,9 +48,15 @@ impl IrqIndex {
 struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// Takes a client's descriptor. It is made non-blocking, because a client could otherwise stop
-    /// the server with one whose counter is full.
+    /// Takes a client's descriptor. It has to be an eventfd, as the kernel's VFIO wants it too: a
+    /// pipe could be full, and a file be readable for ever. It is made non-blocking, because a
+    /// client could otherwise stop the server with one whose counter is full.
     fn new(fd: OwnedFd) -> Result<Self, Errno> {
+        // Without /proc there is nothing to ask.
+        let kind = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        if kind.is_ok_and(|kind| kind.as_os_str() != "anon_inode:[eventfd]") {
+            return Err(Errno::INVAL);
+        }
         let flags = fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
             fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
@@ -449,6 +455,16 @@ mod tests {
         rustix::io::write(&fd, &(u64::MAX - 1).to_ne_bytes()).unwrap();
         interrupts.assign(IrqIndex::Msix, 0, [Some(fd)].into_iter(), &config).unwrap();
         interrupts.raise(0, &config);
+    }
+
+    #[test]
+    fn only_eventfds_are_taken() {
+        let (mut interrupts, config) = parts();
+        let file = OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
+        let refused = interrupts.assign(IrqIndex::Msix, 0, [Some(file)].into_iter(), &config);
+        assert_eq!(refused, Err(Errno::INVAL));
+        let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+        assert_eq!(interrupts.assign_unmask(Some(pipe)), Err(Errno::INVAL));
     }
 
     #[test]

@@ -54,6 +54,7 @@
 //! | a read or write of 0 bytes | a reply of the header alone | libvfio-user |
 //! | a posted message that fails | no reply, not even an error | the specification |
 //! | a message with file descriptors that has no use for them | the descriptors are closed, the message is answered | libvfio-user; VERSION with descriptors is refused, as there |
+//! | an interrupt's descriptor that is no eventfd | `EINVAL` | the kernel's VFIO; anything else could block the server or wake it for ever |
 //! | INTx | maskable and automasked | the kernel's vfio-pci, which QEMU is written for |
 //! | UNMASK with an eventfd | the client signals it to unmask the pin | the kernel's vfio-pci, and what QEMU with KVM does; the specification has the server signal it |
 //! | MSI-X table mask bits | count once a client has written them | clients emulate the table themselves and never clear the power-on masks here |

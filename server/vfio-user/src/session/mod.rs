@@ -230,7 +230,7 @@ impl<'h> Session<'h> {
             let expected =
                 self.twin.is_none() && self.commands.host.bus.dma.reply(&header, message.payload);
             if !expected {
-                log::warn!("ignored a reply that nobody asked for: {header:x?}");
+                log::info!("ignored a reply that nobody asked for: {header:x?}");
             }
             return Ok(true);
         }
@@ -249,7 +249,7 @@ impl<'h> Session<'h> {
             let expected =
                 header.is_reply() && self.commands.host.bus.dma.reply(&header, message.payload);
             if !expected {
-                log::warn!("ignored an unexpected message on the twin socket: {header:x?}");
+                log::info!("ignored an unexpected message on the twin socket: {header:x?}");
             }
         }
         Ok(())
