@@ -161,10 +161,11 @@ impl Connection {
         }
     }
 
-    /// Whether a message, or a part of one, lies here already, so that waiting for the socket to
-    /// become readable would be wrong.
+    /// Whether bytes lie here that came with the last message and that nobody has looked at, so
+    /// that waiting for the socket to become readable would be wrong. A part of a message that
+    /// [`Connection::receive`] has seen is no such thing: the rest of it has to come first.
     pub fn has_buffered_bytes(&self) -> bool {
-        self.head_filled > self.consumed
+        self.consumed > 0 && self.head_filled > self.consumed
     }
 
     /// Sends one message with one sendmsg(2), as clients expect that read a header in one piece.
@@ -321,6 +322,20 @@ mod tests {
     fn next(connection: &mut Connection) -> (u16, Vec<u8>, usize) {
         let message = connection.receive(RecvFlags::DONTWAIT).unwrap().expect("a message");
         (message.header.id, message.payload.to_vec(), message.fds.fds.len())
+    }
+
+    #[test]
+    fn a_part_of_a_message_is_waited_for_at_the_socket() {
+        let (mut connection, client) = pair();
+        let (first, second) = (message(1, b""), message(2, b""));
+        send(&client, &[&first, &second[..5]].concat(), &[]);
+        assert_eq!(next(&mut connection).0, 1);
+        assert!(connection.has_buffered_bytes(), "five bytes nobody has looked at");
+        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
+        assert!(!connection.has_buffered_bytes());
+        send(&client, &second[5..], &[]);
+        assert_eq!(next(&mut connection).0, 2);
+        assert!(!connection.has_buffered_bytes());
     }
 
     #[test]
