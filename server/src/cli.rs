@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{ArgAction, Parser};
+use my_rng_server::devices::{self, my_rng};
+use my_rng_server::generator;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -44,12 +47,12 @@ pub struct Arguments {
     pub socket_path: PathBuf,
 
     /// The device to show.
-    #[arg(long, value_enum, default_value_t = DeviceKind::MyRng)]
-    pub device: DeviceKind,
+    #[arg(long, value_name = "DEVICE", default_value = my_rng::KIND.name, value_parser = device_names())]
+    pub device: String,
 
     /// Where the numbers come from.
-    #[arg(long, value_enum, default_value_t = GeneratorKind::Chacha20)]
-    pub generator: GeneratorKind,
+    #[arg(long, value_enum, default_value_t = generator::Kind::Chacha20)]
+    pub generator: generator::Kind,
 
     /// Seed the generator with N (decimal, or hexadecimal with 0x), as if the guest had written it
     /// to SEED. Without it the operating system chooses.
@@ -60,8 +63,8 @@ pub struct Arguments {
     #[arg(long, value_name = "MODE", default_value = "0600", value_parser = parse_mode)]
     pub socket_mode: u32,
 
-    /// Write a newline to the open file descriptor N, and close it, once the socket listens. A
-    /// service of systemd is announced to it without this.
+    /// Write a newline to the open file descriptor N, and close it, once the socket listens. (The
+    /// standard streams stay open.) A service of systemd is announced to it without this.
     #[arg(long, value_name = "N")]
     pub ready_fd: Option<u32>,
 
@@ -83,20 +86,13 @@ impl Arguments {
     }
 }
 
-/// The devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DeviceKind {
-    /// The teaching device of virtualisation courses: two registers, RANDOM and SEED.
-    MyRng,
-}
-
-/// The generators.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum GeneratorKind {
-    /// The ChaCha20 stream cipher's key stream; the seed is the key's first 32 bits.
-    Chacha20,
-    /// srand() and rand() of the GNU C library, bit by bit.
-    Glibc,
+/// The names of all devices, with what they are.
+fn device_names() -> PossibleValuesParser {
+    devices::ALL
+        .iter()
+        .map(|kind| PossibleValue::new(kind.name).help(kind.about))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn parse_seed(text: &str) -> Result<u32, String> {

@@ -12,12 +12,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use log::LevelFilter;
-use my_rng_server::devices::my_rng::MyRng;
-use my_rng_server::generator::{ChaCha20, Generator, Glibc};
+use my_rng_server::devices::{self, Settings};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use vfio_user_kit::{Device, Options, Server};
 
-use cli::{Arguments, DeviceKind, GeneratorKind};
+use cli::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -36,8 +35,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = termination_signals().context("cannot handle SIGINT and SIGTERM")?;
     let ready = ready::Readiness::new(arguments.ready_fd)?;
     let options = Options { socket_mode: arguments.socket_mode, busy_poll: arguments.busy_poll() };
-    let device = device(arguments).context("no randomness from the operating system")?;
-    let server = Server::bind(&arguments.socket_path, device, options)?;
+    let server = Server::bind(&arguments.socket_path, device(arguments)?, options)?;
     log::info!("listening at {}", arguments.socket_path.display());
     ready.announce()?;
     server.run(stop.as_fd())?;
@@ -46,16 +44,13 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// The device that the command line asks for.
-fn device(arguments: &Arguments) -> io::Result<Box<dyn Device>> {
-    let DeviceKind::MyRng = arguments.device;
-    let mut generator: Box<dyn Generator> = match arguments.generator {
-        GeneratorKind::Chacha20 => Box::new(ChaCha20::from_os()?),
-        GeneratorKind::Glibc => Box::new(Glibc::from_os()?),
-    };
-    if let Some(seed) = arguments.seed {
-        generator.seed(seed);
-    }
-    Ok(Box::new(MyRng::new(generator)))
+fn device(arguments: &Arguments) -> anyhow::Result<Box<dyn Device>> {
+    let kind = devices::find(&arguments.device).context("no such device")?;
+    let generator = arguments
+        .generator
+        .start(arguments.seed)
+        .context("no randomness from the operating system")?;
+    Ok((kind.make)(Settings { generator }))
 }
 
 /// A socket that becomes readable when the process is told to end.

@@ -7,6 +7,10 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 
+/// Standard error. Its number, and those below it, have to stay taken: a client's socket that came
+/// by one of them would be written log lines to.
+const LAST_STANDARD_STREAM: RawFd = 2;
+
 /// Whom to tell.
 pub struct Readiness {
     pipe: Option<File>,
@@ -28,8 +32,12 @@ impl Readiness {
         if rustix::io::fcntl_getfd(open).is_err() {
             bail!("--ready-fd {number}: no such open file descriptor; pass one, as in 3>&1");
         }
-        // SAFETY: the descriptor is open, and it was given to this process for this use alone.
-        let owned = unsafe { OwnedFd::from_raw_fd(raw) };
+        let owned = if raw <= LAST_STANDARD_STREAM {
+            open.try_clone_to_owned().context("--ready-fd")?
+        } else {
+            // SAFETY: the descriptor is open, and it was given to this process for this use alone.
+            unsafe { OwnedFd::from_raw_fd(raw) }
+        };
         Ok(Readiness { pipe: Some(owned.into()) })
     }
 

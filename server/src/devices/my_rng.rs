@@ -10,7 +10,15 @@
 
 use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
 
+use super::Kind;
 use crate::generator::Generator;
+
+/// How it is asked for.
+pub const KIND: Kind = Kind {
+    name: "my-rng",
+    about: "the teaching device of virtualisation courses: two registers, RANDOM and SEED",
+    make: |settings| Box::new(MyRng::new(settings.generator)),
+};
 
 /// PCI vendor id.
 pub const VENDOR_ID: u16 = 0x1234;

@@ -20,6 +20,30 @@ pub trait Generator: Send {
     fn next_u32(&mut self) -> u32;
 }
 
+/// The generators that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// The ChaCha20 stream cipher's key stream; the seed is the key's first 32 bits.
+    Chacha20,
+    /// srand() and rand() of the GNU C library, bit by bit.
+    Glibc,
+}
+
+impl Kind {
+    /// A generator with this seed, or with one that the operating system chooses.
+    ///
+    /// # Errors
+    /// Whatever getrandom(2) reports.
+    pub fn start(self, seed: Option<u32>) -> std::io::Result<Box<dyn Generator>> {
+        Ok(match (self, seed) {
+            (Kind::Chacha20, Some(seed)) => Box::new(ChaCha20::from_seed(seed)),
+            (Kind::Chacha20, None) => Box::new(ChaCha20::from_os()?),
+            (Kind::Glibc, Some(seed)) => Box::new(Glibc::from_seed(seed)),
+            (Kind::Glibc, None) => Box::new(Glibc::from_os()?),
+        })
+    }
+}
+
 /// 32 bytes of the operating system's own randomness, a ChaCha20 key's worth.
 ///
 /// # Errors

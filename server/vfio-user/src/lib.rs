@@ -73,6 +73,9 @@ mod bus;
 mod description;
 mod device;
 mod dma;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod interrupts;
 mod pci;

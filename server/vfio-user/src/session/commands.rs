@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use zerocopy::IntoBytes;
+use zerocopy::{IntoBytes, Unalign};
 
 use super::connection::MessageFds;
 use super::request::{self, IrqAction, RequestError, UnmapRange};
@@ -253,7 +253,7 @@ impl<'h> Commands<'h> {
 
     fn region_write_multi(&mut self, payload: &[u8]) -> Result<Answer, RequestError> {
         let entries = request::region_write_multi(payload, |region| self.host.region_size(region))?;
-        for entry in entries {
+        for entry in entries.iter().map(Unalign::get) {
             let data = entry.data.get(..entry.count as usize).unwrap_or_default();
             self.host.write(entry.region, entry.offset, data);
         }

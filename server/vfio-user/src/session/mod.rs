@@ -54,10 +54,13 @@ pub(crate) struct Session<'h> {
     /// The second socket, for commands of the server, if it was agreed on.
     twin: Option<Connection>,
     commands: Commands<'h>,
-    deferred_unmap: Option<DeferredUnmap>,
+    /// They all wait for the same access.
+    deferred_unmaps: Vec<DeferredUnmap>,
     /// Most bytes of data in a message to the client.
     largest_dma: usize,
     busy_poll: Duration,
+    #[cfg(feature = "fuzzing")]
+    negotiated: bool,
 }
 
 impl<'h> Session<'h> {
@@ -68,9 +71,11 @@ impl<'h> Session<'h> {
             connection: Connection::new(socket),
             twin: None,
             commands: Commands::new(host),
-            deferred_unmap: None,
+            deferred_unmaps: Vec::new(),
             largest_dma: MAX_DATA_SIZE,
             busy_poll,
+            #[cfg(feature = "fuzzing")]
+            negotiated: false,
         }
     }
 
@@ -88,7 +93,7 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// The first message has to be VERSION.
+    /// Waits for the client to say which version it speaks.
     fn negotiate(&mut self) -> Result<(), ConnectionError> {
         let deadline = Instant::now() + NEGOTIATION_TIME;
         loop {
@@ -97,23 +102,30 @@ impl<'h> Session<'h> {
                 return Err(late());
             }
             self.wait(Some(deadline))?;
-            let Some(message) = self.connection.receive(RecvFlags::DONTWAIT)? else {
-                continue;
-            };
-            let header = message.header;
-            let agreed = request::version(&header, message.payload, &message.fds);
-            let refusal = match agreed {
-                Ok((version, proposed)) => match self.agree(&header, version, &proposed) {
-                    Err(ConnectionError::Io(errno)) => format!("twin socket: {errno}"),
-                    result => return result,
-                },
-                Err(reason) => reason,
-            };
-            if header.wants_reply() {
-                self.connection.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
+            if self.negotiate_now()? {
+                return Ok(());
             }
-            return Err(ConnectionError::Negotiation(refusal));
         }
+    }
+
+    /// Answers the first message, which has to be VERSION. Returns false if it is not here yet.
+    fn negotiate_now(&mut self) -> Result<bool, ConnectionError> {
+        let Some(message) = self.connection.receive(RecvFlags::DONTWAIT)? else {
+            return Ok(false);
+        };
+        let header = message.header;
+        let agreed = request::version(&header, message.payload, &message.fds);
+        let refusal = match agreed {
+            Ok((version, proposed)) => match self.agree(&header, version, &proposed) {
+                Err(ConnectionError::Io(errno)) => format!("twin socket: {errno}"),
+                result => return result.map(|()| true),
+            },
+            Err(reason) => reason,
+        };
+        if header.wants_reply() {
+            self.connection.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
+        }
+        Err(ConnectionError::Negotiation(refusal))
     }
 
     /// Answers VERSION and keeps what was agreed on.
@@ -147,6 +159,24 @@ impl<'h> Session<'h> {
         Ok(())
     }
 
+    /// Does all that can be done without waiting.
+    #[cfg(feature = "fuzzing")]
+    pub fn poll(&mut self) -> Result<(), ConnectionError> {
+        if !self.negotiated && !self.negotiate_now()? {
+            return Ok(());
+        }
+        self.negotiated = true;
+        loop {
+            self.advance()?;
+            let bus = &mut self.commands.host.bus;
+            bus.interrupts.unmask_signalled(&bus.config);
+            self.serve_twin()?;
+            if !self.serve_message(RecvFlags::DONTWAIT)? {
+                return Ok(());
+            }
+        }
+    }
+
     /// The loop.
     fn serve(&mut self) -> Result<std::convert::Infallible, ConnectionError> {
         loop {
@@ -164,7 +194,7 @@ impl<'h> Session<'h> {
         let bus = &self.commands.host.bus;
         bus.timer.is_none()
             && !bus.dma.is_ready()
-            && self.deferred_unmap.is_none()
+            && self.deferred_unmaps.is_empty()
             && bus.interrupts.unmask_fd().is_none()
             && (self.twin.is_none() || bus.dma.in_flight().is_none())
     }
@@ -187,7 +217,7 @@ impl<'h> Session<'h> {
     /// Waits for a message, the twin socket, an unmasked pin or a deadline.
     fn serve_whatever_comes_first(&mut self) -> Result<(), ConnectionError> {
         let bus = &self.commands.host.bus;
-        let unmap = self.deferred_unmap.as_ref().map(|unmap| unmap.give_up);
+        let unmap = self.deferred_unmaps.first().map(|unmap| unmap.give_up);
         let now = bus.dma.is_ready().then(Instant::now);
         let deadline = [bus.timer, unmap, now].into_iter().flatten().min();
         self.wait(deadline)?;
@@ -266,7 +296,7 @@ impl<'h> Session<'h> {
                 if let Some(access) = self.commands.host.bus.dma.in_flight() {
                     let give_up = Instant::now() + UNMAP_GRACE;
                     let unmap = DeferredUnmap { header, request, access, give_up };
-                    self.deferred_unmap = Some(unmap);
+                    self.deferred_unmaps.push(unmap);
                 }
             }
             Ok(_) if !header.wants_reply() => {}
@@ -302,7 +332,7 @@ impl<'h> Session<'h> {
             }
             self.step_dma()?;
         }
-        self.finish_deferred_unmap()
+        self.finish_deferred_unmaps()
     }
 
     fn step_dma(&mut self) -> Result<(), ConnectionError> {
@@ -329,10 +359,10 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// Answers a DMA_UNMAP that waited, if the access that it waited for is over or has taken too
-    /// long.
-    fn finish_deferred_unmap(&mut self) -> Result<(), ConnectionError> {
-        let Some(unmap) = &self.deferred_unmap else {
+    /// Answers the DMA_UNMAPs that waited, if the access that they waited for is over or has taken
+    /// too long.
+    fn finish_deferred_unmaps(&mut self) -> Result<(), ConnectionError> {
+        let Some(unmap) = self.deferred_unmaps.first() else {
             return Ok(());
         };
         if self.commands.host.bus.dma.in_flight() == Some(unmap.access) {
@@ -344,7 +374,7 @@ impl<'h> Session<'h> {
                 self.commands.host.dma_done(done);
             }
         }
-        if let Some(DeferredUnmap { header, request, .. }) = self.deferred_unmap.take() {
+        for DeferredUnmap { header, request, .. } in std::mem::take(&mut self.deferred_unmaps) {
             if header.wants_reply() {
                 let payload = request.as_bytes();
                 self.connection.send(

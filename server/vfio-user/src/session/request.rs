@@ -4,7 +4,7 @@
 //! come from the other side, so sums saturate and counts are held against limits.
 
 use rustix::io::Errno;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unalign};
 
 use super::connection::MessageFds;
 use crate::dma::MapError;
@@ -226,16 +226,17 @@ pub(crate) fn region_write(
 pub(crate) fn region_write_multi(
     payload: &[u8],
     size: impl Fn(u32) -> u64,
-) -> Result<&[RegionWriteEntry], RequestError> {
+) -> Result<&[Unalign<RegionWriteEntry>], RequestError> {
     let (count, data) = head::<u64>(payload)?;
     let expected = count.saturating_mul(size_of::<RegionWriteEntry>() as u64);
-    let entries = <[RegionWriteEntry]>::ref_from_bytes(data)
+    // Payloads lie wherever their message does: nothing is promised about their alignment.
+    let entries = <[Unalign<RegionWriteEntry>]>::ref_from_bytes(data)
         .ok()
         .filter(|_| data.len() as u64 == expected)
         .ok_or(RequestError::DataLength { got: data.len(), expected })?;
     for entry in entries {
-        let RegionWriteEntry { offset, region, count, .. } = *entry;
-        if count as usize > entry.data.len() {
+        let RegionWriteEntry { offset, region, count, data } = entry.get();
+        if count as usize > data.len() {
             return Err(RequestError::TooMuchData(count));
         }
         check_access(&RegionAccess { offset, region, count }, &size)?;
@@ -399,6 +400,10 @@ mod tests {
         };
         assert_eq!(region_write_multi(&payload(2, &[entry; 2]), size).unwrap().len(), 2);
         assert!(region_write_multi(&payload(0, &[]), size).is_ok());
+        for shift in 0..8 {
+            let shifted = [vec![0; shift], payload(1, &[entry])].concat();
+            assert!(region_write_multi(&shifted[shift..], size).is_ok(), "{shift}");
+        }
         for count in EDGES.into_iter().filter(|count| *count != 1) {
             assert!(region_write_multi(&payload(count, &[entry]), size).is_err());
         }
