@@ -23,7 +23,7 @@ EXAMPLES
 
   Know when to start QEMU, in a shell script:
 
-    coproc SERVER { my-rng-server --socket-path /tmp/my-rng.sock --ready-fd 1; }
+    coproc SERVER { exec my-rng-server --socket-path /tmp/my-rng.sock --ready-fd 1; }
     read -r -u \"${SERVER[0]}\" && qemu-system-x86_64 ...
 
 SIGNALS
