@@ -49,7 +49,7 @@ fn a_paused_machine_without_anything_to_boot_has_the_device() {
     assert_eq!(ours["id"]["subsystem"], 0x1100);
     assert_eq!(ours["class_info"]["class"], 0x00ff);
     assert_eq!(ours["regions"][0]["size"], 4096);
-    assert_eq!(guest.qemu_log(), "");
+    assert!(!guest.qemu_log().contains("vfio"), "{}", guest.qemu_log());
 }
 
 #[test]
@@ -59,12 +59,11 @@ fn a_guest_survives_its_server_and_takes_a_new_one() {
     load_module(&mut guest);
     say("killing the server while a program in the guest has the device open");
     guest
-        .run("(exec 3</dev/my_rng_driver; while head -c 64 <&3 >/dev/null 2>/run/error; do :; done; cp /run/error /run/reader-ended) >/dev/null 2>&1 &")
+        .run("(exec 3</dev/my_rng_driver; while dd bs=64 count=1 <&3 2>/run/said >/dev/null; do touch /run/reads; done; mv /run/said /run/ended) >/dev/null 2>&1 &")
         .expect("the guest starts a reader");
-    guest.run_until("ps | grep -v grep | grep -q 'head\\|command'").expect("it reads");
+    guest.run_until("test -e /run/reads").expect("it reads");
     server.kill().expect("the server can be killed");
-    guest.run_until("test -e /run/reader-ended").expect("the reader notices");
-    let error = guest.run("cat /run/reader-ended").expect("readable");
+    let error = guest.run_until("cat /run/ended").expect("the reader notices");
     assert!(error.contains("No such device"), "the reader's error: {error:?}");
     assert!(guest.running().expect("QEMU can be asked"), "QEMU lives on");
     guest.run("uptime").expect("the guest lives on");
@@ -83,7 +82,7 @@ fn a_guest_survives_its_server_and_takes_a_new_one() {
 fn a_server_survives_its_guests_and_keeps_nothing_of_them() {
     let run = RunDir::create("qemu-killed").expect("a run can be made");
     let mut server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
-    let before = server.descriptors().expect("countable");
+    let mut before = server.descriptors().expect("countable");
     for round in 0..3 {
         say(&format!("killing QEMU, round {round}"));
         let guest = Guest::builder(&run).attach(&server);
@@ -93,7 +92,7 @@ fn a_server_survives_its_guests_and_keeps_nothing_of_them() {
         assert!(guest.running().expect("QEMU can be asked"));
         guest.kill().expect("QEMU can be killed");
         let begun = Instant::now();
-        while server.descriptors().expect("countable") != before
+        while server.descriptors().expect("countable") > before
             || server.guest_memory_maps().expect("countable") != 0
         {
             assert!(
@@ -105,6 +104,7 @@ fn a_server_survives_its_guests_and_keeps_nothing_of_them() {
             std::thread::sleep(Duration::from_millis(50));
         }
         assert!(server.running().expect("the server can be asked"));
+        before = server.descriptors().expect("countable");
     }
     let status = server.stop().expect("it ends when asked to");
     assert!(status.success(), "{status}");

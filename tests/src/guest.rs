@@ -165,11 +165,9 @@ impl<'run> Builder<'run> {
         };
         let console = format!("{console},logfile={}", file("console.log"));
         command.args(["-chardev", &console, "-serial", "chardev:console"]);
-        for channel in ["agent", "qmp"] {
-            let path = file(&format!("{channel}.sock"));
-            command.args(["-chardev", &format!("socket,id={channel},path={path}")]);
-        }
-        command.args(["-serial", "chardev:agent", "-mon", "chardev=qmp,mode=control"]);
+        command.args(["-chardev", &format!("socket,id=agent,path={}", file("agent.sock"))]);
+        command.args(["-serial", "chardev:agent"]);
+        command.args(["-qmp", &format!("unix:{}", file("qmp.sock"))]);
         if self.boot {
             let (kernel, initramfs) = self.boot_files(world)?;
             command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);

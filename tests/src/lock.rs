@@ -27,7 +27,7 @@ pub fn preparing() -> Result<Preparing> {
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
     if !try_exclusive(&file) {
-        progress::say("another lab is preparing target/lab; waiting for it");
+        progress::say("waiting for another preparation of target/lab to end");
         flock(&file, FlockOperation::LockExclusive)
             .with_context(|| format!("cannot lock {}", path.display()))?;
     }
