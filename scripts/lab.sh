@@ -13,32 +13,35 @@ new_enough() {
 	((major > need_major || (major == need_major && minor >= need_minor)))
 }
 
-# The Rust that apt would install, as X.Y.Z; nothing when there is none.
-rust_in_apt() {
-	apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p'
+# Whether this may install packages: as root, and not only to report.
+may_install() {
+	[[ $EUID == 0 && " $* " != *" --doctor "* ]] && command -v apt-get >/dev/null
 }
 
-# Root installs what is missing; others are told.
+# The Rust that apt would install, as X.Y.Z; nothing when there is none.
+rust_in_apt() {
+	apt-get update -qq >&2 || true
+	apt-cache policy rustc | sed -n 's/^ *Candidate: \([0-9][0-9.]*\).*/\1/p'
+}
+
 packages=()
 problems=()
 
-if [[ -z ${CARGO_TARGET_DIR:-}${RUSTC:-} && -d $HOME/.cargo/bin ]]; then
-	# A fresh rustup is not in PATH before the next login.
-	PATH=$PATH:$HOME/.cargo/bin
-fi
+# A fresh rustup is not in PATH before the next login.
+PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
 rust=$(rustc --version 2>/dev/null | cut -d' ' -f2) || rust=
-if [[ -z $rust ]] || ! command -v cargo >/dev/null || ! new_enough "$rust"; then
-	if [[ $EUID == 0 ]] && command -v apt-get >/dev/null && new_enough "$(rust_in_apt)" && [[ -z $rust ]]; then
+if ! command -v cargo >/dev/null || ! new_enough "${rust:-0}"; then
+	if [[ -z $rust ]] && may_install "$@" && new_enough "$(rust_in_apt)"; then
 		packages+=(cargo rustc)
 	else
 		problems+=("Rust $need_major.$need_minor or newer with cargo (here: ${rust:-none}): install it with rustup, see https://rustup.rs, or on Debian 13 the packages cargo and rustc")
 	fi
 fi
-if ! command -v cc >/dev/null || ! [[ -e $(cc -print-file-name=libc.a) ]]; then
-	if [[ $EUID == 0 ]] && command -v apt-get >/dev/null; then
+if ! command -v cc >/dev/null || [[ ! -e $(cc -print-file-name=libc.a) ]]; then
+	if may_install "$@"; then
 		packages+=(gcc libc6-dev)
 	else
-		problems+=("a C linker and the static C library: install gcc and libc6-dev (Debian, Ubuntu)")
+		problems+=("a C linker and the static C library: install the packages gcc and libc6-dev")
 	fi
 fi
 if ! command -v setpriv >/dev/null || ! command -v unshare >/dev/null; then
@@ -50,10 +53,6 @@ if ((${#problems[@]})); then
 	exit 1
 fi
 if ((${#packages[@]})); then
-	if [[ " $* " == *" --doctor "* ]]; then
-		printf 'lab: a run would install these packages on this system: %s\n' "${packages[*]}" >&2
-		exit 1
-	fi
 	printf 'lab: installing packages on this system: %s\n' "${packages[*]}" >&2
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Runs every check and test of the project. The first run fetches about 300 MB of Debian packages
+# to target/lab for the guests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+skipped=()
+section_name=
+section_start=0
+
+# Ends the section before and begins a new one.
+section() {
+	if [[ -n $section_name ]]; then
+		printf -- '--- %s: ok, %d s\n' "$section_name" $((SECONDS - section_start))
+	fi
+	section_name=$1
+	section_start=$SECONDS
+	if [[ -n $section_name ]]; then
+		printf '\n=== %s\n' "$section_name"
+	fi
+}
+
+report_failure() {
+	local status=$?
+	if ((status)); then
+		printf '\nFAILED: %s, after %d s\n' "${section_name:-start}" $SECONDS >&2
+	fi
+}
+trap report_failure EXIT
+
+# Whether a program is there. Root installs it when it is not; others are told how.
+have() {
+	local program=$1 package=$2
+	command -v "$program" >/dev/null && return
+	if [[ $EUID == 0 ]] && command -v apt-get >/dev/null; then
+		echo "installing a package on this system: $package"
+		apt-get update -qq && apt-get install -y -qq "$package" >/dev/null && return
+	fi
+	echo "SKIPPED: $program is missing; install the package $package"
+	skipped+=("$program")
+	return 1
+}
+
+section 'Shell scripts: shellcheck'
+mapfile -t scripts < <(git grep -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- . ':!*.rs')
+if have shellcheck shellcheck; then
+	shellcheck "${scripts[@]}"
+fi
+
+section 'Kernel module: line width and blanks'
+if git grep -nE '[[:blank:]]+$|.{101,}' -- 'guest-driver/*.c' 'guest-driver/*.h'; then
+	echo 'these lines end in blanks or are longer than 100 characters' >&2
+	exit 1
+fi
+
+section 'Rust: format'
+cargo fmt --all --check
+
+section 'Rust: clippy'
+cargo clippy --workspace --all-targets -- -D warnings
+
+section 'Unit, protocol and property tests'
+cargo test --workspace --exclude lab
+
+section 'Guests: the lab and its tests on stock QEMU'
+cargo test --package lab
+
+section ''
+printf '\nAll passed in %d s\n' $SECONDS
+if ((${#skipped[@]})); then
+	printf 'Not run, because these programs are missing: %s\n' "${skipped[*]}"
+fi
