@@ -21,10 +21,7 @@ impl CharacterDevice {
     pub fn open_with(path: &Path, flags: OFlags) -> Result<Self> {
         let opened = open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let fd = opened.with_context(|| {
-            format!(
-                "opening {}: is my_rng.ko loaded and the device there?",
-                path.display()
-            )
+            format!("opening {}: is my_rng.ko loaded and the device there?", path.display())
         })?;
         Ok(Self(fd))
     }

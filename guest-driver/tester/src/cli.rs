@@ -10,10 +10,7 @@ use std::path::PathBuf;
 /// Prints TAP version 14. Checks that the system does not allow at the moment are skipped and say
 /// why. The checks seed the device: do not run them beside a program that needs its own sequence.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Exit status: 0 no check failed, 1 some did, 2 could not run."
-)]
+#[command(version, after_help = "Exit status: 0 no check failed, 1 some did, 2 could not run.")]
 pub struct Options {
     /// The driver's character device
     #[arg(long, value_name = "PATH", default_value = "/dev/my_rng_driver")]

@@ -24,20 +24,14 @@ impl Latency {
     /// The time that so many percent of the calls did not exceed.
     pub fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.0.len() * percent).div_ceil(100);
-        self.0
-            .get(rank.saturating_sub(1))
-            .copied()
-            .unwrap_or_default()
+        self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
     /// For the report.
     pub fn measurements(&self) -> Map<String, Value> {
         let entry = |percent| {
             let nanoseconds = u64::try_from(self.percentile(percent).as_nanos());
-            (
-                format!("p{percent}_ns"),
-                nanoseconds.unwrap_or(u64::MAX).into(),
-            )
+            (format!("p{percent}_ns"), nanoseconds.unwrap_or(u64::MAX).into())
         };
         let mut data: Map<_, _> = [50, 99].map(entry).into_iter().collect();
         data.insert("calls".into(), self.0.len().into());

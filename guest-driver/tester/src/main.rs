@@ -13,10 +13,7 @@ mod latency;
 mod pci;
 mod registers;
 mod report;
-#[expect(
-    unsafe_code,
-    reason = "ioctls and mapped registers have no safe interface"
-)]
+#[expect(unsafe_code, reason = "ioctls and mapped registers have no safe interface")]
 mod sys;
 
 use anyhow::{Context as _, Result};

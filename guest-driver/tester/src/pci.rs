@@ -40,11 +40,8 @@ impl Function {
     }
 
     fn is_my_rng(&self) -> bool {
-        self.number("vendor")
-            .is_ok_and(|id| id == u32::from(VENDOR_ID))
-            && self
-                .number("device")
-                .is_ok_and(|id| id == u32::from(DEVICE_ID))
+        self.number("vendor").is_ok_and(|id| id == u32::from(VENDOR_ID))
+            && self.number("device").is_ok_and(|id| id == u32::from(DEVICE_ID))
     }
 }
 
@@ -57,9 +54,7 @@ pub fn find(device: &Path) -> Result<Option<Function>> {
         }
     }
     let entries = fs::read_dir(DEVICES).context(DEVICES)?;
-    let mut folders = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<Vec<_>>>()?;
+    let mut folders = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     folders.sort();
     Ok(folders.into_iter().map(Function).find(Function::is_my_rng))
 }

@@ -29,19 +29,12 @@ pub fn map(function: Option<&Function>) -> Result<Access> {
     let Some(function) = function else {
         return Ok(Access::Refused("no 1234:cafe on the PCI bus".into()));
     };
-    let enabled = if function.has_driver() {
-        None
-    } else {
-        Some(Enabled::new(function)?)
-    };
+    let enabled = if function.has_driver() { None } else { Some(Enabled::new(function)?) };
     let path = function.file("resource0");
     let file = OpenOptions::new().read(true).write(true).open(&path);
     let file = file.with_context(|| path.display().to_string())?;
     match Mapping::new(&file, usize::try_from(BAR_SIZE)?) {
-        Ok(bar) => Ok(Access::Granted(Registers {
-            bar,
-            _enabled: enabled,
-        })),
+        Ok(bar) => Ok(Access::Granted(Registers { bar, _enabled: enabled })),
         // IO_STRICT_DEVMEM: what a driver has claimed is for the driver.
         Err(Errno::INVAL | Errno::PERM) if function.has_driver() => Ok(Access::Refused(
             "the driver has claimed BAR 0: unbind it, or boot with iomem=relaxed".into(),

@@ -36,12 +36,7 @@ impl Report {
         if !json {
             println!("TAP version 14\n1..{planned}");
         }
-        Self {
-            json,
-            checks: Vec::new(),
-            failed: 0,
-            skipped: 0,
-        }
+        Self { json, checks: Vec::new(), failed: 0, skipped: 0 }
     }
 
     /// Takes the next result.
@@ -96,9 +91,7 @@ fn tap_entry(number: usize, group: &str, name: &str, result: &Result<Outcome>) -
     match result {
         Ok(Outcome::Pass) => format!("ok {number} - {group}: {name}\n"),
         Ok(Outcome::Measured(data)) => {
-            let lines = data
-                .iter()
-                .map(|(key, value)| format!("  {key}: {value}\n"));
+            let lines = data.iter().map(|(key, value)| format!("  {key}: {value}\n"));
             let lines: String = lines.collect();
             format!("ok {number} - {group}: {name}\n  ---\n{lines}  ...\n")
         }
@@ -122,10 +115,7 @@ mod tests {
 
     #[test]
     fn pass_is_one_tap_line() {
-        assert_eq!(
-            tap_entry(1, "read", "works", &Ok(Outcome::Pass)),
-            "ok 1 - read: works\n"
-        );
+        assert_eq!(tap_entry(1, "read", "works", &Ok(Outcome::Pass)), "ok 1 - read: works\n");
     }
 
     #[test]
@@ -152,10 +142,7 @@ mod tests {
             tap_entry(4, "latency", "ioctl", &result),
             "ok 4 - latency: ioctl\n  ---\n  p50_ns: 12\n  ...\n"
         );
-        assert_eq!(
-            json_entry("latency", "ioctl", &result)["data"]["p50_ns"],
-            12
-        );
+        assert_eq!(json_entry("latency", "ioctl", &result)["data"]["p50_ns"], 12);
     }
 
     #[test]

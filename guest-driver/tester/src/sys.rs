@@ -54,16 +54,8 @@ impl Mapping {
     pub fn new(file: impl AsFd, size: usize) -> io::Result<Self> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel picks the place, so that no other memory is replaced.
-        let start = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                size,
-                protection,
-                MapFlags::SHARED,
-                file,
-                0,
-            )?
-        };
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), size, protection, MapFlags::SHARED, file, 0)? };
         let start = NonNull::new(start.cast()).ok_or(io::Errno::NOMEM)?;
         Ok(Self { start, size })
     }
@@ -91,10 +83,7 @@ impl Mapping {
 
     fn word<T: Word>(&self, offset: usize) -> *mut T {
         assert!(offset % T::SIZE == 0, "unaligned register access");
-        assert!(
-            offset <= self.size && T::SIZE <= self.size - offset,
-            "outside of the BAR"
-        );
+        assert!(offset <= self.size && T::SIZE <= self.size - offset, "outside of the BAR");
         self.start.as_ptr().wrapping_add(offset).cast()
     }
 }

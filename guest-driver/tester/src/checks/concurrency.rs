@@ -13,18 +13,11 @@ pub const CHECKS: &[Check] = &[
     check("threads with a file each", threads),
     check("threads that share a file", shared_file),
     check("processes", processes),
-    check(
-        "threads share out a seeded sequence, no number lost or doubled",
-        shared_sequence,
-    ),
+    check("threads share out a seeded sequence, no number lost or doubled", shared_sequence),
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Concurrency,
-        name,
-        run,
-    }
+    Check { group: Group::Concurrency, name, run }
 }
 
 const USERS: usize = 8;
@@ -98,9 +91,6 @@ fn shared_sequence(subject: &Subject) -> Result<Outcome> {
     let mut seen = in_threads(|| device.randoms(EACH))?.concat();
     expected.sort_unstable();
     seen.sort_unstable();
-    ensure!(
-        seen == expected,
-        "not the numbers that one user gets for this seed"
-    );
+    ensure!(seen == expected, "not the numbers that one user gets for this seed");
     Ok(Outcome::Pass)
 }

@@ -13,25 +13,15 @@ use std::thread;
 
 pub const CHECKS: &[Check] = &[
     check("an unknown ioctl is ENOTTY", unknown_ioctl),
-    check(
-        "a known number with another size or direction is ENOTTY",
-        similar_ioctl,
-    ),
+    check("a known number with another size or direction is ENOTTY", similar_ioctl),
     check("a bad address is EFAULT in both directions", bad_address),
-    check(
-        "seeding is EPERM for who may only read",
-        seeding_needs_write,
-    ),
+    check("seeding is EPERM for who may only read", seeding_needs_write),
     check("writing is EINVAL", no_write),
     check("the device still works", still_works),
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Errors,
-        name,
-        run,
-    }
+    Check { group: Group::Errors, name, run }
 }
 
 fn ensure_fails<T: std::fmt::Debug>(result: io::Result<T>, expected: Errno) -> Result<()> {
@@ -83,9 +73,7 @@ fn seeding_needs_write(subject: &Subject) -> Result<Outcome> {
             })
             .join()
     });
-    let seeding = attempt
-        .expect("the thread does not panic")
-        .context("dropping capabilities")?;
+    let seeding = attempt.expect("the thread does not panic").context("dropping capabilities")?;
     ensure_fails(seeding, Errno::PERM)?;
     Ok(Outcome::Pass)
 }

@@ -7,17 +7,11 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
-pub const CHECKS: &[Check] = &[
-    check("the device is listed", listed),
-    check("/dev/hwrng reads from it once chosen", chosen),
-];
+pub const CHECKS: &[Check] =
+    &[check("the device is listed", listed), check("/dev/hwrng reads from it once chosen", chosen)];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Hwrng,
-        name,
-        run,
-    }
+    Check { group: Group::Hwrng, name, run }
 }
 
 const FRAMEWORK: &str = "/sys/class/misc/hw_random";
@@ -39,27 +33,15 @@ fn set_attribute(name: &str, value: &str) -> Result<()> {
 
 /// The framework's name of the device: numbered as the character device is.
 fn name(subject: &Subject) -> Result<String> {
-    let node = subject
-        .device
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let number = node
-        .strip_prefix("my_rng_driver")
-        .context("--device is no my_rng_driver")?;
-    Ok(format!(
-        "my_rng.{}",
-        if number.is_empty() { "0" } else { number }
-    ))
+    let node = subject.device.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let number = node.strip_prefix("my_rng_driver").context("--device is no my_rng_driver")?;
+    Ok(format!("my_rng.{}", if number.is_empty() { "0" } else { number }))
 }
 
 fn listed(subject: &Subject) -> Result<Outcome> {
     let name = name(subject)?;
     let available = attribute("rng_available")?;
-    ensure!(
-        available.split(' ').any(|other| other == name),
-        "{name} is not among {available:?}"
-    );
+    ensure!(available.split(' ').any(|other| other == name), "{name} is not among {available:?}");
     Ok(Outcome::Pass)
 }
 
@@ -78,10 +60,6 @@ fn read_hwrng(name: &str) -> Result<Outcome> {
     ensure!(current == name, "{CURRENT} is {current} instead of {name}");
     let mut bytes = [0; 256];
     File::open("/dev/hwrng").and_then(|mut file| file.read_exact(&mut bytes))?;
-    ensure!(
-        bytes.iter().any(|&byte| byte != bytes[0]),
-        "all bytes are {:#x}",
-        bytes[0]
-    );
+    ensure!(bytes.iter().any(|&byte| byte != bytes[0]), "all bytes are {:#x}", bytes[0]);
     Ok(Outcome::Pass)
 }

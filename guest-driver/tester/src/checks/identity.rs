@@ -6,19 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use my_rng_server::devices::my_rng::BAR_SIZE;
 
 pub const CHECKS: &[Check] = &[
-    check(
-        "class, revision and subsystem are the published ones",
-        published_identity,
-    ),
+    check("class, revision and subsystem are the published ones", published_identity),
     check("BAR 0 is 4 KiB of 32-bit, non-prefetchable memory", bar0),
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Identity,
-        name,
-        run,
-    }
+    Check { group: Group::Identity, name, run }
 }
 
 const PUBLISHED: [(&str, u32); 4] = [
@@ -29,16 +22,10 @@ const PUBLISHED: [(&str, u32); 4] = [
 ];
 
 fn published_identity(subject: &Subject) -> Result<Outcome> {
-    let function = subject
-        .pci
-        .as_ref()
-        .context("no 1234:cafe on the PCI bus")?;
+    let function = subject.pci.as_ref().context("no 1234:cafe on the PCI bus")?;
     for (name, expected) in PUBLISHED {
         let value = function.number(name)?;
-        ensure!(
-            value == expected,
-            "{name} is {value:#x} instead of {expected:#x}"
-        );
+        ensure!(value == expected, "{name} is {value:#x} instead of {expected:#x}");
     }
     Ok(Outcome::Pass)
 }
@@ -49,23 +36,15 @@ fn bar0(subject: &Subject) -> Result<Outcome> {
     const PREFETCHABLE: u64 = 0x2000;
     const MEMORY_64: u64 = 0x10_0000;
 
-    let function = subject
-        .pci
-        .as_ref()
-        .context("no 1234:cafe on the PCI bus")?;
+    let function = subject.pci.as_ref().context("no 1234:cafe on the PCI bus")?;
     let resources = std::fs::read_to_string(function.file("resource"))?;
     let first = resources.lines().next().unwrap_or_default();
     let numbers = first.split_whitespace().map(|field| {
         u64::from_str_radix(field.trim_start_matches("0x"), 16).context("resource file")
     });
     let numbers = numbers.collect::<Result<Vec<_>>>()?;
-    let [start, end, flags] = numbers[..] else {
-        anyhow::bail!("resource line {first:?}")
-    };
-    ensure!(
-        end.wrapping_sub(start) == BAR_SIZE - 1,
-        "BAR 0 is {start:#x} to {end:#x}"
-    );
+    let [start, end, flags] = numbers[..] else { anyhow::bail!("resource line {first:?}") };
+    ensure!(end.wrapping_sub(start) == BAR_SIZE - 1, "BAR 0 is {start:#x} to {end:#x}");
     ensure!(
         flags & (MEMORY | PREFETCHABLE | MEMORY_64) == MEMORY,
         "BAR 0 has resource flags {flags:#x}"

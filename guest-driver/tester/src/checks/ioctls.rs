@@ -13,11 +13,7 @@ pub const CHECKS: &[Check] = &[
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Ioctls,
-        name,
-        run,
-    }
+    Check { group: Group::Ioctls, name, run }
 }
 
 fn new_numbers(subject: &Subject) -> Result<Outcome> {

@@ -11,11 +11,7 @@ use std::time::Instant;
 pub const CHECKS: &[Check] = &[check("one ioctl", one_ioctl), check("bulk read", bulk_read)];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Latency,
-        name,
-        run,
-    }
+    Check { group: Group::Latency, name, run }
 }
 
 /// Enough for a 99th percentile.

@@ -100,9 +100,7 @@ pub fn select(groups: &[Group]) -> Vec<Check> {
         latency::CHECKS,
     ]
     .concat();
-    all.into_iter()
-        .filter(|check| groups.is_empty() || groups.contains(&check.group))
-        .collect()
+    all.into_iter().filter(|check| groups.is_empty() || groups.contains(&check.group)).collect()
 }
 
 /// Fails when a list of numbers is one number again and again.
@@ -120,7 +118,5 @@ fn ensure_not_constant(numbers: &[u32]) -> Result<()> {
 /// The numbers in some bytes; an incomplete last one is left out.
 fn numbers(bytes: &[u8]) -> Vec<u32> {
     let words = bytes.chunks_exact(size_of::<u32>());
-    words
-        .filter_map(|word| Some(u32::from_le_bytes(word.try_into().ok()?)))
-        .collect()
+    words.filter_map(|word| Some(u32::from_le_bytes(word.try_into().ok()?))).collect()
 }

@@ -15,45 +15,20 @@ use std::time::{Duration, Instant};
 
 pub const CHECKS: &[Check] = &[
     check("every length is served in full", lengths),
-    check(
-        "the bytes are the numbers, low byte first",
-        bytes_of_numbers,
-    ),
+    check("the bytes are the numbers, low byte first", bytes_of_numbers),
     check("each read starts with a new number", reads_start_anew),
     check("O_NONBLOCK gives bytes", nonblocking),
     check("there is no position to seek to", no_position),
-    check(
-        "a signal ends a long read with what it has",
-        signal_ends_read,
-    ),
+    check("a signal ends a long read with what it has", signal_ends_read),
     check("a killed reader dies at once", killed_reader),
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Read,
-        name,
-        run,
-    }
+    Check { group: Group::Read, name, run }
 }
 
 /// Around a number, around the driver's step, a page, and many steps.
-const LENGTHS: [usize; 14] = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    7,
-    255,
-    256,
-    257,
-    4095,
-    4096,
-    4097,
-    1 << 20,
-];
+const LENGTHS: [usize; 14] = [0, 1, 2, 3, 4, 5, 7, 255, 256, 257, 4095, 4096, 4097, 1 << 20];
 
 /// Seconds of work for the fastest device: the signal comes long before the end.
 const ENDLESS: usize = 16 << 20;
@@ -66,9 +41,7 @@ fn lengths(subject: &Subject) -> Result<Outcome> {
     let device = subject.open()?;
     for length in LENGTHS {
         let mut buffer = vec![0; length];
-        let got = device
-            .read(&mut buffer)
-            .with_context(|| format!("reading {length} bytes"))?;
+        let got = device.read(&mut buffer).with_context(|| format!("reading {length} bytes"))?;
         ensure!(got == length, "{got} bytes of {length}");
         if length >= 16 {
             ensure_not_constant(&numbers(&buffer))?;
@@ -85,10 +58,7 @@ fn bytes_of_numbers(subject: &Subject) -> Result<Outcome> {
     let mut buffer = [0; 4000];
     let got = device.read(&mut buffer)?;
     ensure!(got == buffer.len(), "{got} bytes of {}", buffer.len());
-    ensure!(
-        numbers(&buffer) == expected,
-        "read() and ioctl give different numbers"
-    );
+    ensure!(numbers(&buffer) == expected, "read() and ioctl give different numbers");
     Ok(Outcome::Pass)
 }
 
@@ -101,10 +71,7 @@ fn reads_start_anew(subject: &Subject) -> Result<Outcome> {
         let mut buffer = [0; 4];
         device.read(&mut buffer[..length])?;
         let expected = &expected.to_le_bytes()[..length];
-        ensure!(
-            &buffer[..length] == expected,
-            "{buffer:x?} instead of {expected:x?}"
-        );
+        ensure!(&buffer[..length] == expected, "{buffer:x?} instead of {expected:x?}");
     }
     Ok(Outcome::Pass)
 }

@@ -11,43 +11,20 @@ use my_rng_server::devices::my_rng as device;
 
 pub const CHECKS: &[Check] = &[
     check("RANDOM gives new numbers", |s| with_bar(s, random_changes)),
-    check("SEED reads as 0 in every size", |s| {
-        with_bar(s, seed_reads_zero)
-    }),
-    check("writing SEED restarts the sequence", |s| {
-        with_bar(s, seed_restarts)
-    }),
-    check("the numbers are the generator's", |s| {
-        with_bar(s, expected_numbers)
-    }),
-    check(
-        "short reads of RANDOM give low bytes of a new number",
-        |s| with_bar(s, short_reads),
-    ),
-    check("an 8-byte read is RANDOM, then SEED", |s| {
-        with_bar(s, long_read)
-    }),
-    check("an 8-byte write reaches SEED with its upper half", |s| {
-        with_bar(s, long_write)
-    }),
-    check("the rest of the page reads as 0 in every size", |s| {
-        with_bar(s, rest_reads_zero)
-    }),
-    check("writes to the rest of the page are ignored", |s| {
-        with_bar(s, rest_ignores_writes)
-    }),
-    check("writing RANDOM does not disturb the sequence", |s| {
-        with_bar(s, random_ignores_writes)
-    }),
+    check("SEED reads as 0 in every size", |s| with_bar(s, seed_reads_zero)),
+    check("writing SEED restarts the sequence", |s| with_bar(s, seed_restarts)),
+    check("the numbers are the generator's", |s| with_bar(s, expected_numbers)),
+    check("short reads of RANDOM give low bytes of a new number", |s| with_bar(s, short_reads)),
+    check("an 8-byte read is RANDOM, then SEED", |s| with_bar(s, long_read)),
+    check("an 8-byte write reaches SEED with its upper half", |s| with_bar(s, long_write)),
+    check("the rest of the page reads as 0 in every size", |s| with_bar(s, rest_reads_zero)),
+    check("writes to the rest of the page are ignored", |s| with_bar(s, rest_ignores_writes)),
+    check("writing RANDOM does not disturb the sequence", |s| with_bar(s, random_ignores_writes)),
     check("latency of one read", |s| with_bar(s, latency)),
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check {
-        group: Group::Registers,
-        name,
-        run,
-    }
+    Check { group: Group::Registers, name, run }
 }
 
 const RANDOM: usize = to_usize(device::RANDOM);
@@ -113,18 +90,11 @@ fn expected_numbers(bar: &Mapping, generator: GeneratorKind) -> Result<Outcome> 
 fn short_reads(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
     let sequence = seeded(bar, A_SEED, 3);
     bar.write(SEED, A_SEED);
-    let seen = [
-        u32::from(bar.read::<u8>(RANDOM)),
-        u32::from(bar.read::<u16>(RANDOM)),
-    ];
+    let seen = [u32::from(bar.read::<u8>(RANDOM)), u32::from(bar.read::<u16>(RANDOM))];
     let expected = [sequence[0] & 0xff, sequence[1] & 0xffff];
     ensure!(seen == expected, "{seen:x?} instead of {expected:x?}");
     let next: u32 = bar.read(RANDOM);
-    ensure!(
-        next == sequence[2],
-        "then {next:#x} instead of {:#x}",
-        sequence[2]
-    );
+    ensure!(next == sequence[2], "then {next:#x} instead of {:#x}", sequence[2]);
     Ok(Outcome::Pass)
 }
 
@@ -133,10 +103,7 @@ fn long_read(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
     bar.write(SEED, A_SEED);
     for number in sequence {
         let seen: u64 = bar.read(RANDOM);
-        ensure!(
-            seen == u64::from(number),
-            "{seen:#x} instead of {number:#x}"
-        );
+        ensure!(seen == u64::from(number), "{seen:#x} instead of {number:#x}");
     }
     Ok(Outcome::Pass)
 }
@@ -193,17 +160,11 @@ fn latency(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
 }
 
 fn ensure_rest_is_zero<T: Word + Into<u64>>(bar: &Mapping) -> Result<()> {
-    (REST..BAR_SIZE)
-        .step_by(T::SIZE)
-        .try_for_each(|offset| ensure_zero::<T>(bar, offset))
+    (REST..BAR_SIZE).step_by(T::SIZE).try_for_each(|offset| ensure_zero::<T>(bar, offset))
 }
 
 fn ensure_zero<T: Word + Into<u64>>(bar: &Mapping, offset: usize) -> Result<()> {
     let value: u64 = bar.read::<T>(offset).into();
-    ensure!(
-        value == 0,
-        "{} bytes at {offset:#x} read as {value:#x}",
-        T::SIZE
-    );
+    ensure!(value == 0, "{} bytes at {offset:#x} read as {value:#x}", T::SIZE);
     Ok(())
 }
