@@ -3,6 +3,7 @@
 //! The guest writes to the same pages at the same time. Nothing here makes a reference into them:
 //! bytes are copied out and in by volatile accesses, and looked at only in their private copy.
 
+use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::ptr;
 
@@ -19,6 +20,8 @@ use crate::wire::DmaMapFlags;
 pub(crate) struct MappedFile {
     address: *mut u8,
     length: usize,
+    /// Bytes at the start that no access has found truncated.
+    intact: Cell<usize>,
 }
 
 // SAFETY: the mapping belongs to this value alone and is only accessed by volatile copies through
@@ -53,7 +56,7 @@ impl MappedFile {
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let address =
             unsafe { mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset)? };
-        Ok(MappedFile { address: address.cast(), length })
+        Ok(MappedFile { address: address.cast(), length, intact: Cell::new(length) })
     }
 
     /// Size of the mapping in bytes.
@@ -88,9 +91,17 @@ impl MappedFile {
         let whole = unsafe { VolatileSlice::new(self.address, self.length) };
         let part = whole.subslice(offset, length).map_err(|_| Truncated)?;
         let start = part.ptr_guard().as_ptr() as usize;
+        if offset + length > self.intact.get() {
+            // Pages that are nobody's lie there since.
+            return Err(Truncated);
+        }
         let mut copied = false;
-        let intact = guarded(start..start + length, || copied = copy(part));
-        if copied && intact { Ok(()) } else { Err(Truncated) }
+        if let Some(missing) = guarded(start..start + length, || copied = copy(part)) {
+            let page = missing & !(rustix::param::page_size() - 1);
+            self.intact.set(page.saturating_sub(self.address as usize));
+            return Err(Truncated);
+        }
+        if copied { Ok(()) } else { Err(Truncated) }
     }
 }
 
@@ -157,6 +168,8 @@ mod tests {
         let mut bytes = vec![1; 2 * 4096];
         assert_eq!(mapped.read(0, &mut bytes), Err(Truncated));
         assert_eq!(mapped.write(3 * 4096, b"x"), Err(Truncated));
+        assert_eq!(mapped.write(3 * 4096, b"x"), Err(Truncated), "not the zero page either");
+        assert_eq!(mapped.read(4096, &mut [0; 1]), Err(Truncated));
         // What is still there can still be reached.
         assert_eq!(mapped.write(0, b"x"), Ok(()));
     }

@@ -12,28 +12,29 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::Once;
 
-/// The addresses a copy of this thread may touch, and whether a page was missing among them.
+/// The addresses a copy of this thread may touch, and the first of them that was missing.
 #[derive(Clone, Copy)]
 struct Guard {
     start: usize,
     end: usize,
-    tripped: bool,
+    missing: Option<usize>,
 }
 
-const NOTHING: Guard = Guard { start: 0, end: 0, tripped: false };
+const NOTHING: Guard = Guard { start: 0, end: 0, missing: None };
 
 thread_local! {
     // `const` and without a destructor: reading it is one load, fit for a signal handler.
     static GUARD: Cell<Guard> = const { Cell::new(NOTHING) };
 }
 
-/// Runs `copy`, which may touch `addresses`. Returns false if a page of them had no memory behind
-/// it any more; the copy has then seen (or written to) zero pages that nobody shares.
-pub(super) fn guarded(addresses: Range<usize>, copy: impl FnOnce()) -> bool {
+/// Runs `copy`, which may touch `addresses`. Returns the first of them that had no memory behind it
+/// any more, if there is one. From its page on the copy has then seen (or written to) zero pages
+/// that nobody shares, and that stay there.
+pub(super) fn guarded(addresses: Range<usize>, copy: impl FnOnce()) -> Option<usize> {
     install();
-    GUARD.set(Guard { start: addresses.start, end: addresses.end, tripped: false });
+    GUARD.set(Guard { start: addresses.start, end: addresses.end, missing: None });
     copy();
-    !GUARD.replace(NOTHING).tripped
+    GUARD.replace(NOTHING).missing
 }
 
 fn install() {
@@ -58,7 +59,9 @@ extern "C" fn on_sigbus(_signal: c_int, info: *mut libc::siginfo_t, _context: *m
     let address = unsafe { (*info).si_addr() } as usize;
     let guard = GUARD.get();
     if guard.start <= address && address < guard.end && replace_pages(address, guard.end) {
-        GUARD.set(Guard { tripped: true, ..guard });
+        // A copy may begin at its end.
+        let missing = guard.missing.map_or(address, |other| other.min(address));
+        GUARD.set(Guard { missing: Some(missing), ..guard });
         return;
     }
     // Not ours: the default action, when the faulting instruction runs again.
