@@ -44,6 +44,9 @@ pub(crate) enum ConnectionError {
     /// The first message is something else than VERSION, or a VERSION that cannot be agreed on.
     #[error("no agreement on a protocol version: {0}")]
     Negotiation(String),
+    /// A socket that it should read from has been full for too long.
+    #[error("the client does not read its socket")]
+    NotReading,
     /// The socket failed.
     #[error("socket: {0}")]
     Io(#[from] Errno),
@@ -200,6 +203,8 @@ impl Connection {
                 Ok(bytes) => sent += bytes,
                 Err(Errno::INTR) => {}
                 Err(Errno::PIPE | Errno::CONNRESET) => return Err(ConnectionError::Closed),
+                // Only a socket with a time limit says so.
+                Err(Errno::AGAIN) => return Err(ConnectionError::NotReading),
                 Err(errno) => return Err(errno.into()),
             }
         }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use zerocopy::IntoBytes;
 
@@ -40,6 +41,9 @@ const DMA_STEPS: usize = 64;
 /// while it waits for the unmap (both need its big lock), so the wait has to end before QEMU gives
 /// the device up, which it does after 5 s.
 const UNMAP_GRACE: Duration = Duration::from_millis(100);
+/// How long a client may leave its twin socket full.
+const TWIN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A DMA_UNMAP whose answer waits.
 struct DeferredUnmap {
     header: Header,
@@ -138,6 +142,8 @@ impl<'h> Session<'h> {
         let client_end = if proposed.twin_socket.as_ref().is_some_and(|twin| twin.supported) {
             let (ours, theirs) =
                 socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            // Nobody notices the main socket's end while a command waits for room in this one.
+            set_socket_timeout(&ours, Timeout::Send, Some(TWIN_PATIENCE))?;
             self.twin = Some(Connection::new(Arc::new(ours)));
             Some(theirs)
         } else {
