@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
@@ -168,9 +169,15 @@ impl Server {
             // author's bug and better seen than hidden behind a dead socket.
             let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
             log::info!("{name} connected");
-            match Session::new(socket, &mut host, busy_poll).run() {
-                ConnectionError::Closed => log::info!("{name} disconnected"),
-                end => log::warn!("{name} disconnected: {end}"),
+            let session = Session::new(socket, &mut host, busy_poll);
+            match catch_unwind(AssertUnwindSafe(|| session.run())) {
+                Ok(ConnectionError::Closed) => log::info!("{name} disconnected"),
+                Ok(end) => log::warn!("{name} disconnected: {end}"),
+                Err(panic) => {
+                    // The client's memory and descriptors go with it all the same.
+                    host.disconnect();
+                    resume_unwind(panic);
+                }
             }
         })?;
         Ok(Running { thread, socket: handle, peer })
