@@ -1,0 +1,71 @@
+//! A server in this process.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+use vfio_user_kit::{Device, Options, Server};
+
+use crate::common::{CONFIG, Client};
+use crate::device::{ADDRESS, DOORBELL, Everything, FILL, LENGTH};
+
+/// A device that is being served, until the value goes.
+pub struct Served {
+    folder: TempDir,
+    stop: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    pub fn new(device: impl Device + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::bind(&folder.path().join("s"), device, Options::default()).unwrap();
+        let (stop, stopped) = UnixStream::pair().unwrap();
+        let thread = std::thread::spawn(move || server.run(stopped.as_fd()).unwrap());
+        Served { folder, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn everything() -> Self {
+        Served::new(Everything::default())
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("s")
+    }
+
+    /// A client that has agreed on a version.
+    pub fn client(&self) -> Client {
+        Client::negotiated(&self.path())
+    }
+
+    /// The same, with bus mastering on.
+    pub fn bus_master(&self) -> Client {
+        let mut client = self.client();
+        enable_bus_master(&mut client);
+        client
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            ended.unwrap().unwrap();
+        }
+    }
+}
+
+pub fn enable_bus_master(client: &mut Client) {
+    client.write(CONFIG, 4, &[6, 0]);
+}
+
+/// Lets the device access guest memory.
+pub fn ring(client: &mut Client, command: u32, address: u64, length: u32, fill: u8) {
+    client.write(0, ADDRESS, &address.to_le_bytes());
+    client.write_u32(0, LENGTH, length);
+    client.write_u32(0, FILL, fill.into());
+    client.write_u32(0, DOORBELL, command);
+}
