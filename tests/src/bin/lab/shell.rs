@@ -1,7 +1,9 @@
 //! `--shell`: the guest for a person, over its serial console.
 
 use std::io::{ErrorKind, Read, Write, stdin, stdout};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lab::{Guest, RunDir, Server, progress};
@@ -45,10 +47,15 @@ Leave with exit, poweroff, or Ctrl-A x.
     let keys = console.try_clone().context("cannot share the console's socket")?;
     // It ends with the program: a read from the terminal cannot be interrupted.
     std::thread::spawn(move || {
-        let quit = keyboard(stdin(), &keys);
-        if quit {
+        match keyboard(stdin(), &keys) {
+            // A shell takes the key only while it waits for one, so it is sent until that ended.
+            End::Input => {
+                while (&keys).write_all(&[CTRL_D]).is_ok() {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
             // Ends the loop below, and with it everything.
-            let _ = keys.shutdown(std::net::Shutdown::Both);
+            End::Asked | End::Guest => drop(keys.shutdown(Shutdown::Both)),
         }
     });
     let shown = screen(&console);
@@ -57,22 +64,32 @@ Leave with exit, poweroff, or Ctrl-A x.
     shown.map(|()| true)
 }
 
-/// Sends keys to the guest until the input ends, and then the key that ends a shell. True when the
-/// user asked to leave by Ctrl-A x.
-fn keyboard(mut input: impl Read, mut guest: impl Write) -> bool {
+/// Why there are no more keys to send.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The input ended.
+    Input,
+    /// The user asked to leave by Ctrl-A x.
+    Asked,
+    /// The guest takes no more.
+    Guest,
+}
+
+/// Sends keys to the guest.
+fn keyboard(mut input: impl Read, mut guest: impl Write) -> End {
     let mut buffer = [0; 256];
     let mut command = false;
     loop {
         let count = match input.read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Ok(0) | Err(_) => break,
+            Ok(0) | Err(_) => return End::Input,
             Ok(count) => count,
         };
         let mut keys = Vec::with_capacity(count);
         for key in &buffer[..count] {
             match (command, *key) {
                 (false, CTRL_A) => command = true,
-                (true, b'x') => return true,
+                (true, b'x') => return End::Asked,
                 (_, key) => {
                     command = false;
                     keys.push(key);
@@ -80,12 +97,9 @@ fn keyboard(mut input: impl Read, mut guest: impl Write) -> bool {
             }
         }
         if guest.write_all(&keys).is_err() {
-            return false;
+            return End::Guest;
         }
     }
-    // If the guest is gone already, that is what was wanted.
-    let _ = guest.write_all(&[CTRL_D]);
-    false
 }
 
 /// Shows what the guest prints until it ends.
@@ -112,20 +126,20 @@ fn screen(mut console: &UnixStream) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn typed(keys: &[u8]) -> (bool, Vec<u8>) {
+    fn typed(keys: &[u8]) -> (End, Vec<u8>) {
         let mut guest = Vec::new();
-        let quit = keyboard(keys, &mut guest);
-        (quit, guest)
+        let end = keyboard(keys, &mut guest);
+        (end, guest)
     }
 
     #[test]
-    fn the_end_of_input_ends_the_shell() {
-        assert_eq!(typed(b"ls\n"), (false, b"ls\n\x04".to_vec()));
+    fn keys_go_to_the_guest_until_the_input_ends() {
+        assert_eq!(typed(b"ls\n"), (End::Input, b"ls\n".to_vec()));
     }
 
     #[test]
     fn ctrl_a_x_leaves_and_ctrl_a_twice_is_itself() {
-        assert!(typed(b"\x01x").0);
-        assert_eq!(typed(b"\x01\x01x").1, b"\x01x\x04");
+        assert_eq!(typed(b"\x01x").0, End::Asked);
+        assert_eq!(typed(b"\x01\x01x").1, b"\x01x");
     }
 }
