@@ -16,9 +16,11 @@ use crate::{lock, paths, progress, root};
 /// The file that is built.
 const MODULE: &str = "my_rng.ko";
 
-/// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings.
+/// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings. An
+/// ordinary user's PATH may lack chroot's folder.
 const BUILD: &str = r#"
 set -eu
+PATH=$PATH:/usr/sbin:/sbin
 mount --rbind /dev "$1/dev"
 mount -t proc proc "$1/proc"
 mount --bind "$2" "$1/mnt"

@@ -6,8 +6,10 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -17,6 +19,21 @@ use crate::{lock, paths};
 const ALIKE: u32 = 100;
 /// How many lines of a log an error shows.
 const SHOWN_LINES: usize = 15;
+
+/// The folders of the runs that are on in this process.
+static ON: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn on() -> MutexGuard<'static, Vec<PathBuf>> {
+    ON.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the sockets of all runs that are on, for a process that ends without dropping them.
+pub fn remove_all_sockets() {
+    for path in on().drain(..) {
+        // What is left over is removed by the next run of this name.
+        let _ = remove_where(&path, |metadata| metadata.file_type().is_socket());
+    }
+}
 
 /// The folder of a run. Its logs stay, its sockets go with the value.
 #[derive(Debug)]
@@ -39,7 +56,8 @@ impl RunDir {
                 File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
             if lock::try_exclusive(&handle) {
                 let run = Self { path, handle };
-                run.remove_where(|_| true)?;
+                remove_where(&run.path, |_| true)?;
+                on().push(run.path.clone());
                 return Ok(run);
             }
         }
@@ -96,24 +114,24 @@ impl RunDir {
         }
         format!("the end of {}:\n    {}", path.display(), shown.join("\n    "))
     }
+}
 
-    fn remove_where(&self, condition: impl Fn(&fs::Metadata) -> bool) -> Result<()> {
-        let entries = fs::read_dir(&self.path)
-            .with_context(|| format!("cannot read {}", self.path.display()))?;
-        for entry in entries.flatten() {
-            if entry.metadata().is_ok_and(|metadata| condition(&metadata)) {
-                lock::remove(&entry.path())?;
-            }
+fn remove_where(folder: &Path, condition: impl Fn(&fs::Metadata) -> bool) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries.flatten() {
+        if entry.metadata().is_ok_and(|metadata| condition(&metadata)) {
+            lock::remove(&entry.path())?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        use std::os::unix::fs::FileTypeExt;
+        on().retain(|path| *path != self.path);
         // What is left over is removed by the next run of this name.
-        let _ = self.remove_where(|metadata| metadata.file_type().is_socket());
+        let _ = remove_where(&self.path, |metadata| metadata.file_type().is_socket());
     }
 }
 

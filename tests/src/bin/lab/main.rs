@@ -74,6 +74,7 @@ fn end_on_signals() -> Result<()> {
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             terminal::restore();
+            lab::run_dir::remove_all_sockets();
             eprintln!("\nlab: interrupted, everything it started is ended");
             std::process::exit(128 + signal);
         }
