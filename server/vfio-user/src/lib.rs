@@ -53,6 +53,7 @@
 //! | REGION_WRITE_MULTI | offered, every entry checked before the first is written | the specification; libvfio-user lacks it |
 //! | a read or write of 0 bytes | a reply of the header alone | libvfio-user |
 //! | a posted message that fails | no reply, not even an error | the specification |
+//! | a reply that nobody has asked for | `EINVAL` | libvfio-user; an answer that comes too late is dropped |
 //! | a message with file descriptors that has no use for them | the descriptors are closed, the message is answered | libvfio-user; VERSION with descriptors is refused, as there |
 //! | an interrupt's descriptor that is no eventfd | `EINVAL` | the kernel's VFIO; anything else could block the server or wake it for ever |
 //! | INTx | maskable and automasked | the kernel's vfio-pci, which QEMU is written for |

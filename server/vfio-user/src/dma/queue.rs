@@ -21,6 +21,8 @@ const MAX_LENGTH: usize = 16 << 20;
 /// Most accesses that wait at once. A device has as many as its guest makes it have, so there has
 /// to be an end.
 const MAX_QUEUED: usize = 1024;
+/// Most answers that may still come after nobody waits for them any more.
+const MAX_GIVEN_UP: usize = 16;
 
 /// Why an access to guest memory failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +139,8 @@ pub(crate) enum Step<'q> {
 pub(crate) struct DmaQueue {
     operations: VecDeque<Operation>,
     in_flight: Option<InFlight>,
+    /// Messages whose answers nobody waits for any more, the latest last.
+    given_up: VecDeque<InFlight>,
     next_id: u16,
 }
 
@@ -189,7 +193,7 @@ impl DmaQueue {
 
     /// Gives up waiting for an answer; the access it was for fails, a late answer is ignored.
     pub fn abandon_in_flight(&mut self) -> Option<DmaDone> {
-        let in_flight = self.in_flight.take()?;
+        let in_flight = self.give_up()?;
         let operation = self.operations.pop_front()?;
         let error = DmaError::NotMapped { address: in_flight.address };
         Some(DmaDone { tag: operation.tag, result: Err(error) })
@@ -198,6 +202,7 @@ impl DmaQueue {
     /// Ends every access, because the client is gone.
     pub fn disconnect(&mut self) -> Vec<DmaDone> {
         self.in_flight = None;
+        self.given_up.clear();
         let ended = |operation: Operation| DmaDone {
             tag: operation.tag,
             result: Err(DmaError::Disconnected),
@@ -208,7 +213,17 @@ impl DmaQueue {
     /// Forgets everything, without telling the device.
     pub fn clear(&mut self) {
         self.operations.clear();
-        self.in_flight = None;
+        self.give_up();
+    }
+
+    /// Stops waiting for an answer, and remembers that it may still come.
+    fn give_up(&mut self) -> Option<InFlight> {
+        let in_flight = self.in_flight.take()?;
+        if self.given_up.len() == MAX_GIVEN_UP {
+            self.given_up.pop_front();
+        }
+        self.given_up.push_back(in_flight);
+        Some(in_flight)
     }
 
     /// Goes on with the first access: copies what is mapped, or says which message to send.
@@ -261,13 +276,14 @@ impl DmaQueue {
         Step::Send(MessageRequest { id, command, access, data })
     }
 
-    /// Takes a reply of the client. Returns false if nobody has asked for it.
+    /// Takes a reply of the client. Returns false if nobody has ever asked for it; one that comes
+    /// too late is dropped.
     pub fn reply(&mut self, header: &Header, payload: &[u8]) -> bool {
-        let expected = self
-            .in_flight
-            .filter(|sent| sent.id == header.id && sent.command as u16 == header.command);
-        let Some(sent) = expected else {
-            return false;
+        let answered =
+            |sent: &InFlight| sent.id == header.id && sent.command as u16 == header.command;
+        let Some(sent) = self.in_flight.filter(answered) else {
+            let late = self.given_up.iter().position(answered);
+            return late.and_then(|position| self.given_up.remove(position)).is_some();
         };
         self.in_flight = None;
         let Some(operation) = self.operations.front_mut() else {
@@ -455,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_message_fails_its_access_and_its_late_reply_is_unknown() {
+    fn an_abandoned_message_fails_its_access_and_its_late_reply_is_dropped() {
         let (mut queue, space) = (DmaQueue::default(), space());
         queue.read(5000, 10, 1).unwrap();
         let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
@@ -463,7 +479,8 @@ mod tests {
         assert!(queue.in_flight().unwrap().touches(4096, 4096));
         assert!(!queue.in_flight().unwrap().touches(0, 4096));
         assert!(queue.abandon_in_flight().unwrap().result.is_err());
-        assert!(!queue.reply(&header, &payload));
+        assert!(queue.reply(&header, &payload), "late");
+        assert!(!queue.reply(&header, &payload), "twice");
         assert!(!queue.is_ready());
     }
 

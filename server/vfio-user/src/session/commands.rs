@@ -80,7 +80,9 @@ impl<'h> Commands<'h> {
                 Ok(Answer::Reply)
             }
             Command::DeviceFeature => request::device_feature(payload).map(|()| Answer::Reply),
-            Command::MigDataRead | Command::MigDataWrite => Err(RequestError::NotOffered(command)),
+            Command::MigDataRead | Command::MigDataWrite => {
+                request::migration_data(command, payload).map(|()| Answer::Reply)
+            }
             Command::DmaRead | Command::DmaWrite => Err(RequestError::WrongDirection(command)),
         }
     }

@@ -266,7 +266,7 @@ impl<'h> Session<'h> {
             let expected =
                 self.twin.is_none() && self.commands.host.bus.dma.reply(&header, message.payload);
             if !expected {
-                log::info!("ignored a reply that nobody asked for: {header:x?}");
+                self.send_answer(header, Err(RequestError::UnexpectedReply))?;
             }
             return Ok(true);
         }
@@ -285,7 +285,8 @@ impl<'h> Session<'h> {
             let expected =
                 header.is_reply() && self.commands.host.bus.dma.reply(&header, message.payload);
             if !expected {
-                log::info!("ignored an unexpected message on the twin socket: {header:x?}");
+                log::info!("refused an unexpected message on the twin socket: {header:x?}");
+                twin.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
             }
         }
         Ok(())

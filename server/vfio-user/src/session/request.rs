@@ -47,6 +47,8 @@ pub(crate) enum RequestError {
     NotMapped { address: u64, size: u64 },
     #[error("not a command (flags {0:#x})")]
     NotACommand(u32),
+    #[error("a reply that nobody has asked for")]
+    UnexpectedReply,
     #[error("unknown command {0}")]
     UnknownCommand(u16),
     #[error("{0:?} comes from servers, not from clients")]
@@ -249,6 +251,12 @@ pub(crate) fn device_feature(payload: &[u8]) -> Result<(), RequestError> {
     let (feature, _) = head::<DeviceFeature>(payload)?;
     check_argsz(feature.argsz, size_of::<DeviceFeature>())?;
     Err(RequestError::NoFeature(feature.flags & 0xffff))
+}
+
+/// Migration is not offered. A request for its data starts with argsz and size.
+pub(crate) fn migration_data(command: Command, payload: &[u8]) -> Result<(), RequestError> {
+    head::<[u32; 2]>(payload)?;
+    Err(RequestError::NotOffered(command))
 }
 
 /// What a SET_IRQS does with its vectors.

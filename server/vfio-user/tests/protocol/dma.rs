@@ -264,11 +264,13 @@ fn nonsense_replies_are_errors_of_that_access_alone() {
 }
 
 #[test]
-fn a_reply_with_another_id_or_command_is_ignored() {
+fn a_reply_with_another_id_or_command_is_refused_and_changes_nothing() {
     let (_server, mut client, _file) = guest();
     let id = unanswered(&mut client);
     client.send_raw(&dma_reply(id ^ 1, DMA_READ, 0x20000, 16, &[2; 16]), &[]);
+    assert_eq!(client.receive().errno(), Errno::INVAL);
     client.send_raw(&dma_reply(id, DMA_WRITE, 0x20000, 16, &[]), &[]);
+    assert_eq!(client.receive().errno(), Errno::INVAL);
     assert_eq!(client.read_u32(0, DONE), 0);
     client.send_raw(&dma_reply(id, DMA_READ, 0x20000, 16, &[1; 16]), &[]);
     wait_done(&mut client, 1);

@@ -1,5 +1,7 @@
 //! The second socket, for commands of the server.
 
+use rustix::io::Errno;
+
 use crate::common::*;
 use crate::device::*;
 use crate::served::{Served, enable_bus_master, ring};
@@ -63,6 +65,7 @@ fn a_reply_on_the_main_socket_is_not_the_one_that_was_asked_for() {
     ring(&mut main, READ, 0x10, 4, 0);
     let request = twin.receive();
     main.send_raw(&reply_to(&request, &[9; 4]), &[]);
+    assert_eq!(main.receive().errno(), Errno::INVAL);
     assert_eq!(main.read_u32(0, DONE), 0);
     twin.send_raw(&reply_to(&request, &[1; 4]), &[]);
     wait_until("the read is over", || main.read_u32(0, DONE) == 1);
@@ -70,11 +73,12 @@ fn a_reply_on_the_main_socket_is_not_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn commands_on_the_twin_socket_are_not_answered() {
+fn commands_on_the_twin_socket_are_refused() {
     let (_server, mut main, mut twin) = twins();
     ring(&mut main, READ, 0x10, 4, 0);
     let request = twin.receive();
     twin.send(GET_INFO, &info(16), &[]);
+    assert_eq!(twin.receive().errno(), Errno::INVAL);
     twin.send_raw(&reply_to(&request, &[1; 4]), &[]);
     wait_until("the read is over", || main.read_u32(0, DONE) == 1);
     assert!(twin.is_quiet());
