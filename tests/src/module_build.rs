@@ -39,7 +39,7 @@ pub struct Built {
 
 /// Builds the module for a kernel, or takes what was built from the same source before.
 pub fn build(guest_root: &Path, release: &str) -> Result<Built> {
-    let right = lock::preparing()?;
+    let _right = lock::preparing()?;
     let source = paths::checkout().join("guest-driver");
     let folder = paths::lab().join("modules").join(release);
     let sources = sources(&source)?;
@@ -61,7 +61,6 @@ pub fn build(guest_root: &Path, release: &str) -> Result<Built> {
         fs::copy(path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
     }
     let said = make(guest_root, &folder, release)?;
-    drop(right);
     fs::write(&said_path, &said)
         .with_context(|| format!("cannot write {}", said_path.display()))?;
     fs::write(&stamp_path, stamp)
