@@ -306,7 +306,7 @@ impl Client {
         payload: &[u8],
         fds: &[BorrowedFd<'_>],
     ) -> u16 {
-        self.next_id += 1;
+        self.next_id = self.next_id.wrapping_add(1);
         let size = (16 + payload.len()) as u32;
         let head = header(self.next_id, command, size, flags);
         self.send_raw(&[&head, payload].concat(), fds);
@@ -441,5 +441,14 @@ impl Client {
     pub fn map(&mut self, address: u64, size: u64, file: Option<&OwnedFd>) {
         let fds: Vec<_> = file.iter().map(|file| file.as_fd()).collect();
         assert!(self.request_with(DMA_MAP, &dma_map(address, size), &fds).ok().is_empty());
+    }
+}
+
+impl Drop for Client {
+    /// A process that another test starts at this moment has a copy of the socket until its exec:
+    /// closing alone would not end the connection yet.
+    fn drop(&mut self) {
+        // The server may have been the first.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
     }
 }

@@ -1,0 +1,114 @@
+//! Clients one after the other, and beside each other.
+
+use rustix::net::{Shutdown, shutdown};
+
+use crate::common::*;
+use crate::daemon::Daemon;
+
+#[test]
+fn a_second_client_is_closed_at_once_and_the_first_goes_on() {
+    let daemon = Daemon::start(&[]);
+    let mut first = daemon.client();
+    for _ in 0..20 {
+        Client::connect(&daemon.path()).assert_closed();
+        first.assert_in_sync();
+    }
+    daemon.wait_for_log("refused client");
+}
+
+#[test]
+fn a_client_that_reconnects_at_once_is_served_a_thousand_times() {
+    let daemon = Daemon::start(&[]);
+    for _ in 0..1000 {
+        daemon.client().assert_in_sync();
+    }
+}
+
+#[test]
+fn a_client_that_reconnects_with_messages_unread_is_served() {
+    let daemon = Daemon::start(&[]);
+    for _ in 0..100 {
+        let mut client = daemon.client();
+        for _ in 0..50 {
+            client.send(REGION_READ, &access(0, 0, 4096), &[]);
+        }
+        drop(client);
+        daemon.client().assert_in_sync();
+    }
+}
+
+#[test]
+fn the_device_keeps_its_state_across_clients() {
+    let daemon = Daemon::glibc();
+    let numbers = [(); 3].map(|()| daemon.client().read_u32(0, 0));
+    assert_eq!(numbers, [1804289383, 846930886, 1681692777]);
+}
+
+#[test]
+fn a_half_closed_connection_gets_its_answers_and_ends() {
+    let daemon = Daemon::start(&[]);
+    let mut client = daemon.client();
+    client.send(GET_INFO, &info(16), &[]);
+    shutdown(&client.socket, Shutdown::Write).unwrap();
+    client.receive().ok();
+    client.assert_closed();
+    daemon.client().assert_in_sync();
+}
+
+#[test]
+fn a_client_that_goes_within_a_message_makes_way() {
+    let daemon = Daemon::start(&[]);
+    let write = message(1, REGION_WRITE, &region_write(0, 8, &[0; 100]));
+    for cut in [1, 15, 16, 17, 31, 32, 33, 131] {
+        daemon.client().send_raw(&write[..cut], &[]);
+        daemon.client().assert_in_sync();
+    }
+    daemon.wait_for_log("closed by the client within a message");
+}
+
+#[test]
+fn a_client_that_goes_before_it_said_anything_makes_way() {
+    let daemon = Daemon::start(&[]);
+    for _ in 0..50 {
+        drop(Client::connect(&daemon.path()));
+    }
+    daemon.client().assert_in_sync();
+}
+
+#[test]
+fn a_client_that_never_speaks_is_dropped_and_the_next_is_served() {
+    let daemon = Daemon::start(&[]);
+    let mut silent = Client::connect(&daemon.path());
+    silent.assert_closed();
+    daemon.client().assert_in_sync();
+    daemon.wait_for_log("said nothing");
+}
+
+#[test]
+fn a_client_that_never_ends_its_version_is_dropped() {
+    let daemon = Daemon::start(&[]);
+    let mut slow = Client::connect(&daemon.path());
+    slow.send_raw(&message(1, VERSION, &version(0, 1, QEMU_PROPOSAL))[..40], &[]);
+    slow.assert_closed();
+    daemon.client().assert_in_sync();
+}
+
+#[test]
+fn a_client_that_does_not_read_stops_nobody_but_itself() {
+    let daemon = Daemon::start(&[]);
+    let mut greedy = daemon.client();
+    // More replies than both socket buffers hold.
+    for _ in 0..200 {
+        greedy.send(REGION_READ, &access(0, 0, 4096), &[]);
+    }
+    Client::connect(&daemon.path()).assert_closed();
+    for _ in 0..200 {
+        assert_eq!(greedy.receive().ok().len(), 16 + 4096);
+    }
+    greedy.assert_in_sync();
+    for _ in 0..200 {
+        greedy.send(REGION_READ, &access(0, 0, 4096), &[]);
+    }
+    drop(greedy);
+    daemon.client().assert_in_sync();
+}

@@ -1,0 +1,21 @@
+//! The daemon, as a client and an operator meet it: every rule of the protocol, hostile clients,
+//! the life of its socket, its command line, what a register read costs.
+#![allow(clippy::cast_possible_truncation)]
+
+#[path = "../../vfio-user/tests/common/mod.rs"]
+mod common;
+
+mod clients;
+mod command_line;
+mod cost;
+mod daemon;
+mod descriptors;
+mod dma;
+mod framing;
+mod info;
+mod irqs;
+mod negotiation;
+mod others;
+mod peer;
+mod regions;
+mod signals;
