@@ -1,0 +1,101 @@
+//! Sequences of reads and writes of configuration space, next to a model of it.
+//!
+//! An input is a list of operations: a byte that says which (a write, a read, a write to the
+//! registers of BAR 0, a reset), one of offset, one of length, and for writes the data.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/common/device.rs"]
+mod device;
+
+use libfuzzer_sys::fuzz_target;
+use vfio_user_kit::fuzzing::{CONFIG_REGION, Host};
+
+const SIZE: usize = 256;
+/// Status register, and its bit that shows the interrupt pin.
+const STATUS: usize = 6;
+const STATUS_INTERRUPT: u8 = 1 << 3;
+
+/// Bits that a driver may write: offset and mask, as PCI has them for this device.
+const WRITABLE: [(usize, &[u8]); 8] = [
+    // Command: I/O, memory, bus master, parity, SERR, interrupt disable.
+    (0x04, &[0x47, 0x05]),
+    // Cache line size, interrupt line.
+    (0x0c, &[0xff]),
+    (0x3c, &[0xff]),
+    // BARs of 4 KiB, 4 KiB, 16 KiB in 64 bits, 8 KiB, 32 ports.
+    (0x10, &[0x00, 0xf0, 0xff, 0xff, 0x00, 0xf0, 0xff, 0xff]),
+    (0x18, &[0x00, 0xc0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    (0x20, &[0x00, 0xe0, 0xff, 0xff]),
+    (0x24, &[0xe0, 0xff, 0xff, 0xff]),
+    // MSI-X message control: function mask, enable.
+    (0x42, &[0x00, 0xc0]),
+];
+
+struct Model {
+    at_reset: [u8; SIZE],
+    bytes: [u8; SIZE],
+    writable: [u8; SIZE],
+}
+
+fn whole(host: &mut Host) -> [u8; SIZE] {
+    let mut bytes = [0; SIZE];
+    host.read(CONFIG_REGION, 0, &mut bytes);
+    bytes[STATUS] &= !STATUS_INTERRUPT;
+    bytes
+}
+
+impl Model {
+    fn new(host: &mut Host) -> Self {
+        let bytes = whole(host);
+        let mut writable = [0; SIZE];
+        for (offset, mask) in WRITABLE {
+            writable[offset..offset + mask.len()].copy_from_slice(mask);
+        }
+        Model { at_reset: bytes, bytes, writable }
+    }
+
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        for (at, new) in (offset..).zip(data) {
+            self.bytes[at] = (self.bytes[at] & !self.writable[at]) | (new & self.writable[at]);
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut host = Host::new(device::Everything::default());
+    let mut model = Model::new(&mut host);
+    let mut rest = data;
+    while let [operation, offset, length, tail @ ..] = rest {
+        let offset = usize::from(*offset);
+        let length = usize::from(*length).min(SIZE - offset);
+        rest = tail;
+        match operation % 8 {
+            0..=3 => {
+                let (data, tail) = tail.split_at(length.min(tail.len()));
+                rest = tail;
+                host.write(CONFIG_REGION, offset as u64, data);
+                model.write(offset, data);
+            }
+            4 | 5 => {
+                let mut bytes = vec![0; length];
+                host.read(CONFIG_REGION, offset as u64, &mut bytes);
+                for (at, byte) in (offset..).zip(bytes) {
+                    let ignored = if at == STATUS { STATUS_INTERRUPT } else { 0 };
+                    assert_eq!(byte & !ignored, model.bytes[at], "{at:#x}");
+                }
+            }
+            6 => {
+                let (data, tail) = tail.split_at(length.min(tail.len()).min(8));
+                rest = tail;
+                // The pin, vectors, DMA: none of it may change configuration space.
+                host.write(0, offset as u64, data);
+            }
+            _ => {
+                host.reset();
+                model.bytes = model.at_reset;
+            }
+        }
+        assert_eq!(whole(&mut host), model.bytes);
+    }
+});
