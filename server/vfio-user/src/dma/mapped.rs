@@ -4,10 +4,11 @@
 //! bytes are copied out and in by volatile accesses, and looked at only in their private copy.
 
 use std::cell::Cell;
+use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
 use std::ptr;
 
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use vm_memory::{Bytes, VolatileSlice};
@@ -15,13 +16,28 @@ use vm_memory::{Bytes, VolatileSlice};
 use super::sigbus::guarded;
 use crate::wire::DmaMapFlags;
 
+/// File system type of huge pages, `HUGETLBFS_MAGIC` of linux/magic.h.
+const HUGETLBFS: u64 = 0x9584_58f6;
+
 /// A shared mapping of a part of a file.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
+    /// Whole pages, in which the part lies.
+    pages: Pages,
+    /// First byte of the part.
     address: *mut u8,
+    /// Bytes of the part.
     length: usize,
     /// Bytes at the start that no access has found truncated.
     intact: Cell<usize>,
+}
+
+/// A mapping as mmap(2) makes it.
+#[derive(Debug)]
+struct Pages {
+    address: *mut c_void,
+    length: usize,
+    page_size: usize,
 }
 
 // SAFETY: the mapping belongs to this value alone and is only accessed by volatile copies through
@@ -49,14 +65,23 @@ impl MappedFile {
         if is_regular && u64::try_from(status.st_size).is_ok_and(|size| size < end) {
             return Err(Errno::INVAL);
         }
-        let length = usize::try_from(length).map_err(|_| Errno::NOMEM)?;
+        let page_size = page_size(file)?;
+        // mmap(2) wants whole pages, and the pages of a guest's memory may be larger than a region.
+        let before = offset % page_size;
+        let whole = (before + length).checked_next_multiple_of(page_size).ok_or(Errno::OVERFLOW)?;
+        let size = |bytes: u64| usize::try_from(bytes).map_err(|_| Errno::NOMEM);
+        let (before, length, whole) = (size(before)?, size(length)?, size(whole)?);
         let mut protection = ProtFlags::empty();
         protection.set(ProtFlags::READ, access.contains(DmaMapFlags::READ));
         protection.set(ProtFlags::WRITE, access.contains(DmaMapFlags::WRITE));
+        let start = offset - before as u64;
         // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
         let address =
-            unsafe { mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset)? };
-        Ok(MappedFile { address: address.cast(), length, intact: Cell::new(length) })
+            unsafe { mmap(ptr::null_mut(), whole, protection, MapFlags::SHARED, file, start)? };
+        let pages = Pages { address, length: whole, page_size: size(page_size)? };
+        // SAFETY: the part lies within the whole.
+        let address = unsafe { address.cast::<u8>().add(before) };
+        Ok(MappedFile { pages, address, length, intact: Cell::new(length) })
     }
 
     /// Size of the mapping in bytes.
@@ -96,8 +121,10 @@ impl MappedFile {
             return Err(Truncated);
         }
         let mut copied = false;
-        if let Some(missing) = guarded(start..start + length, || copied = copy(part)) {
-            let page = missing & !(rustix::param::page_size() - 1);
+        if let Some(missing) =
+            guarded(start..start + length, self.pages.page_size, || copied = copy(part))
+        {
+            let page = missing & !(self.pages.page_size - 1);
             self.intact.set(page.saturating_sub(self.address as usize));
             return Err(Truncated);
         }
@@ -105,10 +132,21 @@ impl MappedFile {
     }
 }
 
-impl Drop for MappedFile {
+/// Size of the pages that a file is mapped by, in bytes.
+fn page_size(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let status = fstatfs(file)?;
+    let plain = rustix::param::page_size() as u64;
+    if u64::try_from(status.f_type) != Ok(HUGETLBFS) {
+        return Ok(plain);
+    }
+    let huge = u64::try_from(status.f_bsize).unwrap_or(plain);
+    if huge.is_power_of_two() { Ok(huge) } else { Err(Errno::INVAL) }
+}
+
+impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the mapping was made by `new` and nothing refers to it any more.
-        if let Err(errno) = unsafe { munmap(self.address.cast(), self.length) } {
+        // SAFETY: the mapping was made by `MappedFile::new` and nothing refers to it any more.
+        if let Err(errno) = unsafe { munmap(self.address, self.length) } {
             log::error!("munmap of {} bytes: {errno}", self.length);
         }
     }
@@ -141,6 +179,40 @@ mod tests {
         file.write_all_at(b"J", 4106).unwrap();
         mapped.read(10, &mut bytes).unwrap();
         assert_eq!(&bytes, b"Jello");
+    }
+
+    #[test]
+    fn a_part_may_begin_and_end_within_pages() {
+        use std::os::unix::fs::FileExt;
+        let file = file(3 * 4096);
+        let mapped = MappedFile::new(file.as_fd(), 4000, 5000, BOTH).unwrap();
+        mapped.write(0, b"first").unwrap();
+        mapped.write(4996, b"last").unwrap();
+        let mut bytes = [0; 5];
+        file.read_exact_at(&mut bytes, 4000).unwrap();
+        assert_eq!(&bytes, b"first");
+        file.read_exact_at(&mut bytes[..4], 8996).unwrap();
+        assert_eq!(&bytes[..4], b"last");
+        assert!(mapped.write(4997, b"last").is_err());
+    }
+
+    #[test]
+    fn parts_of_huge_pages_are_mapped_and_may_be_truncated() {
+        use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+        const HUGE: u64 = 2 << 20;
+        let file = memfd_create("huge", MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB).unwrap();
+        ftruncate(&file, 2 * HUGE).unwrap();
+        let mapped = match MappedFile::new(file.as_fd(), 0xc0000, HUGE, BOTH) {
+            Err(Errno::NOMEM) => {
+                eprintln!("not tested: this system has no huge pages (vm.nr_hugepages)");
+                return;
+            }
+            mapped => mapped.unwrap(),
+        };
+        mapped.write(0, b"x").unwrap();
+        ftruncate(&file, 0).unwrap();
+        assert_eq!(mapped.write(0, b"x"), Err(Truncated));
+        assert_eq!(mapped.read(HUGE as usize - 1, &mut [0; 1]), Err(Truncated));
     }
 
     #[test]

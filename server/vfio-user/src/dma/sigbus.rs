@@ -17,22 +17,28 @@ use std::sync::Once;
 struct Guard {
     start: usize,
     end: usize,
+    /// Size of the pages there.
+    page_size: usize,
     missing: Option<usize>,
 }
 
-const NOTHING: Guard = Guard { start: 0, end: 0, missing: None };
+const NOTHING: Guard = Guard { start: 0, end: 0, page_size: 1, missing: None };
 
 thread_local! {
     // `const` and without a destructor: reading it is one load, fit for a signal handler.
     static GUARD: Cell<Guard> = const { Cell::new(NOTHING) };
 }
 
-/// Runs `copy`, which may touch `addresses`. Returns the first of them that had no memory behind it
+/// Runs `copy`, which may touch `addresses` in pages of `page_size` bytes. Returns the first of them that had no memory behind it
 /// any more, if there is one. From its page on the copy has then seen (or written to) zero pages
 /// that nobody shares, and that stay there.
-pub(super) fn guarded(addresses: Range<usize>, copy: impl FnOnce()) -> Option<usize> {
+pub(super) fn guarded(
+    addresses: Range<usize>,
+    page_size: usize,
+    copy: impl FnOnce(),
+) -> Option<usize> {
     install();
-    GUARD.set(Guard { start: addresses.start, end: addresses.end, missing: None });
+    GUARD.set(Guard { start: addresses.start, end: addresses.end, page_size, missing: None });
     copy();
     GUARD.replace(NOTHING).missing
 }
@@ -58,7 +64,7 @@ extern "C" fn on_sigbus(_signal: c_int, info: *mut libc::siginfo_t, _context: *m
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
     let address = unsafe { (*info).si_addr() } as usize;
     let guard = GUARD.get();
-    if guard.start <= address && address < guard.end && replace_pages(address, guard.end) {
+    if guard.start <= address && address < guard.end && replace_pages(address, &guard) {
         // A copy may begin at its end.
         let missing = guard.missing.map_or(address, |other| other.min(address));
         GUARD.set(Guard { missing: Some(missing), ..guard });
@@ -69,10 +75,10 @@ extern "C" fn on_sigbus(_signal: c_int, info: *mut libc::siginfo_t, _context: *m
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
 }
 
-/// Puts zero pages over everything from the page of `address` to the page of `end - 1`.
-fn replace_pages(address: usize, end: usize) -> bool {
-    let page = rustix::param::page_size();
-    let first = address & !(page - 1);
+/// Puts zero pages over everything from the page of `address` to the last one that is guarded.
+fn replace_pages(address: usize, guard: &Guard) -> bool {
+    let first = address & !(guard.page_size - 1);
+    let end = (guard.end + guard.page_size - 1) & !(guard.page_size - 1);
     // SAFETY: the range lies in a mapping of guest memory that the interrupted `guarded` call of
     // this thread holds on to; nothing but volatile copies ever looks into that mapping, and they
     // make no assumption about what the memory holds. mmap is a plain system call.

@@ -30,6 +30,8 @@ pub(super) enum Answer {
 /// Carries commands out, one after the other.
 pub(super) struct Commands<'h> {
     pub host: &'h mut Host,
+    /// Whether a reply may have a file descriptor.
+    pub client_takes_fds: bool,
     /// Payload of the reply that is being made; one allocation serves them all.
     reply: Vec<u8>,
     warned_of_private_memory: bool,
@@ -37,7 +39,12 @@ pub(super) struct Commands<'h> {
 
 impl<'h> Commands<'h> {
     pub fn new(host: &'h mut Host) -> Self {
-        Commands { host, reply: Vec::new(), warned_of_private_memory: false }
+        Commands {
+            host,
+            client_takes_fds: true,
+            reply: Vec::new(),
+            warned_of_private_memory: false,
+        }
     }
 
     /// Payload of the reply to the last command.
@@ -171,7 +178,9 @@ impl<'h> Commands<'h> {
             let shared = usize::try_from(asked.index)
                 .ok()
                 .and_then(|index| self.host.bus.shared_memory(index));
-            if let Some(shared) = shared.filter(|_| asked.argsz >= info.argsz) {
+            if let Some(shared) =
+                shared.filter(|_| self.client_takes_fds && asked.argsz >= info.argsz)
+            {
                 flags |= RegionFlags::MMAP;
                 file = Some(shared.as_fd().try_clone_to_owned().map_err(errno_of)?);
                 if !capability.is_empty() {

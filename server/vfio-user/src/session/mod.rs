@@ -139,7 +139,9 @@ impl<'h> Session<'h> {
         version: Version,
         proposed: &Capabilities,
     ) -> Result<(), ConnectionError> {
-        let client_end = if proposed.twin_socket.as_ref().is_some_and(|twin| twin.supported) {
+        self.commands.client_takes_fds = proposed.max_msg_fds != Some(0);
+        let twin = proposed.twin_socket.as_ref().is_some_and(|twin| twin.supported);
+        let client_end = if twin && self.commands.client_takes_fds {
             let (ours, theirs) =
                 socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
             // Nobody notices the main socket's end while a command waits for room in this one.
@@ -265,7 +267,8 @@ impl<'h> Session<'h> {
             // With a twin socket no reply belongs here.
             let expected =
                 self.twin.is_none() && self.commands.host.bus.dma.reply(&header, message.payload);
-            if !expected {
+            // An error gets no answer: a peer that did the same would never stop.
+            if !expected && !header.flags().contains(HeaderFlags::ERROR) {
                 self.send_answer(header, Err(RequestError::UnexpectedReply))?;
             }
             return Ok(true);
@@ -286,7 +289,9 @@ impl<'h> Session<'h> {
                 header.is_reply() && self.commands.host.bus.dma.reply(&header, message.payload);
             if !expected {
                 log::info!("refused an unexpected message on the twin socket: {header:x?}");
-                twin.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
+                if !header.flags().contains(HeaderFlags::ERROR) {
+                    twin.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
+                }
             }
         }
         Ok(())

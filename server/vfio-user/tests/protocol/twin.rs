@@ -44,6 +44,15 @@ fn a_client_that_does_not_offer_it_gets_none() {
 }
 
 #[test]
+fn a_client_that_takes_no_descriptors_gets_none() {
+    let server = Served::everything();
+    let proposal = b"{\"capabilities\":{\"max_msg_fds\":0,\"twin_socket\":{\"supported\":true}}}\0";
+    let (_main, reply) = Client::negotiated_with(&server.path(), proposal);
+    assert!(reply.fds.is_empty());
+    assert!(!String::from_utf8_lossy(&reply.payload).contains("twin_socket"));
+}
+
+#[test]
 fn dma_goes_over_the_twin_socket() {
     let (_server, mut main, mut twin) = twins();
     ring(&mut main, READ, 0x10, 4, 0);
