@@ -1,29 +1,34 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Runs each fuzz target of the device kit for so many seconds (60 by default). What is found is in
 # server/vfio-user/fuzz/artifacts, and the exit status is not 0.
 #
 # cargo-fuzz is installed into target/tools if it is missing, which takes some minutes once.
 # libFuzzer needs compiler flags that stable Rust hides; RUSTC_BOOTSTRAP shows them.
-# SANITIZER=none makes it faster and finds panics only.
-set -eu
+# SANITIZER=none builds quicker and finds panics and hangs only; so does a Rust without the address
+# sanitizer's runtime, such as Debian's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
 
-seconds=${1:-60}
-root=$(cd "$(dirname "$0")/.." && pwd)
-fuzz=$root/server/vfio-user/fuzz
-target=${CARGO_TARGET_DIR:-$root/target}
+readonly seconds=${1:-60} tools=$PWD/target/tools
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 
-if ! PATH=$root/target/tools/bin:$PATH command -v cargo-fuzz > /dev/null; then
-    echo "fuzz.sh: installing cargo-fuzz into $root/target/tools"
-    cargo install cargo-fuzz --locked --root "$root/target/tools"
+PATH=$tools/bin:$PATH
+if ! command -v cargo-fuzz >/dev/null; then
+	echo "fuzz.sh: installing cargo-fuzz into target/tools"
+	CARGO_TARGET_DIR=$target/tools-build cargo install --quiet --locked cargo-fuzz --root "$tools"
 fi
-PATH=$root/target/tools/bin:$PATH
-export PATH RUSTC_BOOTSTRAP=1
 
-cd "$fuzz"
+sanitizer=address
+if ! compgen -G "$(rustc --print sysroot)/lib/rustlib/*/lib/librustc*asan*" >/dev/null; then
+	sanitizer=none
+fi
+
+export RUSTC_BOOTSTRAP=1
+cd server/vfio-user/fuzz
 for name in session config_space; do
-    echo "fuzz.sh: $name for $seconds s"
-    mkdir -p "corpus/$name"
-    cargo fuzz run --target-dir "$target/fuzz" --sanitizer "${SANITIZER:-address}" "$name" \
-        "corpus/$name" "seeds/$name" \
-        -- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -verbosity=0
+	echo "fuzz.sh: $name for $seconds s"
+	mkdir -p "corpus/$name"
+	cargo fuzz run --target-dir "$target/fuzz" --sanitizer "${SANITIZER:-$sanitizer}" "$name" \
+		"corpus/$name" "seeds/$name" \
+		-- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -verbosity=0
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every check and test of the project. The first run fetches about 300 MB of Debian packages
-# to target/lab for the guests.
+# to target/lab for the guests. FUZZ_SECONDS=N lets each fuzz target run that long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,6 +64,11 @@ cargo test --workspace --exclude lab
 
 section 'Guests: the lab and its tests on stock QEMU'
 cargo test --package lab
+
+section "Fuzz targets, ${FUZZ_SECONDS:=20} s each"
+if have g++ g++; then
+	./scripts/fuzz.sh "$FUZZ_SECONDS"
+fi
 
 section ''
 printf '\nAll passed in %d s\n' $SECONDS
