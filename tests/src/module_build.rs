@@ -16,15 +16,16 @@ use crate::{lock, paths, progress, root};
 /// The file that is built.
 const MODULE: &str = "my_rng.ko";
 
-/// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings. An
-/// ordinary user's PATH may lack chroot's folder.
+/// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings.
+/// The root brings mount and chroot itself: a small system may lack the one, an ordinary user's
+/// PATH the other.
 const BUILD: &str = r#"
 set -eu
-PATH=$PATH:/usr/sbin:/sbin
-mount --rbind /dev "$1/dev"
-mount -t proc proc "$1/proc"
-mount --bind "$2" "$1/mnt"
-exec chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/ LC_ALL=C \
+box=$1/usr/bin/busybox
+"$box" mount -o rbind /dev "$1/dev"
+"$box" mount -t proc proc "$1/proc"
+"$box" mount -o bind "$2" "$1/mnt"
+exec "$box" chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/ LC_ALL=C \
     make -C "/usr/lib/modules/$3/build" M=/mnt W="$4" modules 2>&1
 "#;
 
