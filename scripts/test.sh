@@ -54,10 +54,14 @@ if git grep -nE '[[:blank:]]+$|.{101,}' -- 'guest-driver/*.c' 'guest-driver/*.h'
 fi
 
 section 'Rust: format'
-cargo fmt --all --check
+if have cargo-fmt rustfmt; then
+	cargo fmt --all --check
+fi
 
 section 'Rust: clippy'
-cargo clippy --workspace --all-targets -- -D warnings
+if have cargo-clippy rust-clippy; then
+	cargo clippy --workspace --all-targets -- -D warnings
+fi
 
 section 'Unit, protocol and property tests'
 cargo test --workspace --exclude lab

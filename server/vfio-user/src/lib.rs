@@ -3,7 +3,8 @@
 //! The device lives in a process of its own. QEMU's `vfio-user-pci` connects to its socket, and
 //! the guest sees a PCI device like any other. This crate is everything between the two: the
 //! vfio-user protocol, PCI configuration space, interrupts, guest memory. A device implements
-//! [`Device`]; [`Server`] puts it on a socket; [`TestBench`] tries it without one.
+//! [`Device`]; [`Server`] puts it on a socket; [`TestBench`] tries it without one. A whole device,
+//! `main` and all, is in `examples/counter.rs`.
 //!
 //! # The parts
 //!
