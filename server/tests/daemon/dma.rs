@@ -150,15 +150,24 @@ fn short_files_are_refused() {
 }
 
 #[test]
-fn offsets_that_are_no_pages_or_overflow_are_refused() {
+fn offsets_past_the_file_or_that_overflow_are_refused() {
     let daemon = Daemon::start(&[]);
     let mut client = daemon.client();
     let file = memory(1 << 20);
-    for offset in [1, 4095, u64::MAX, u64::MAX - 4095, 1 << 63] {
+    for offset in [(1 << 20) - 4095, 1 << 20, u64::MAX, u64::MAX - 4095, 1 << 63] {
         let map = dma_map_with(3, offset, 0, 4096);
         let errno = client.refused_with(DMA_MAP, &map, &[file.as_fd()]);
         assert!([Errno::INVAL, Errno::OVERFLOW].contains(&errno), "{offset:#x}: {errno}");
     }
+}
+
+#[test]
+fn a_region_may_begin_within_a_page_of_its_file() {
+    let daemon = Daemon::start(&[]);
+    let mut client = daemon.client();
+    let map = dma_map_with(3, 4095, 0, 4096);
+    client.send(DMA_MAP, &map, &[memory(1 << 20).as_fd()]);
+    assert_eq!(client.receive().error, 0);
 }
 
 #[test]
