@@ -31,9 +31,10 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    // Before this process opens anything: the number could be that of a descriptor of its own.
+    let ready = ready::Readiness::new(arguments.ready_fd)?;
     // Before the socket exists, so that no signal can leave it behind.
     let stop = termination_signals().context("cannot handle SIGINT and SIGTERM")?;
-    let ready = ready::Readiness::new(arguments.ready_fd)?;
     let options = Options { socket_mode: arguments.socket_mode, busy_poll: arguments.busy_poll() };
     let server = Server::bind(&arguments.socket_path, device(arguments)?, options)?;
     log::info!("listening at {}", arguments.socket_path.display());

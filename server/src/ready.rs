@@ -17,7 +17,8 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Takes the descriptor that the command line names, if it names one.
+    /// Takes the descriptor that the command line names, if it names one. To be called before the
+    /// process opens any itself.
     ///
     /// # Errors
     /// The number is not that of an open descriptor.
@@ -35,7 +36,8 @@ impl Readiness {
         let owned = if raw <= LAST_STANDARD_STREAM {
             open.try_clone_to_owned().context("--ready-fd")?
         } else {
-            // SAFETY: the descriptor is open, and it was given to this process for this use alone.
+            // SAFETY: the descriptor is open, this process has opened none itself yet (see `new`), and
+            // it was given to this process for this use alone.
             unsafe { OwnedFd::from_raw_fd(raw) }
         };
         Ok(Readiness { pipe: Some(owned.into()) })

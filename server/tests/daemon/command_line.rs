@@ -81,10 +81,16 @@ fn a_file_that_is_no_socket_is_refused_and_left_alone() {
 fn a_ready_descriptor_that_is_not_open_is_refused_before_the_socket_exists() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s");
-    let output = run(&["--socket-path", path.to_str().unwrap(), "--ready-fd", "77"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("--ready-fd 77"));
-    assert!(!path.exists());
+    // Low numbers are those that the daemon's own descriptors will have.
+    for number in ["3", "4", "5", "6", "7", "8", "77"] {
+        let closed = "exec \"$0\" --socket-path \"$1\" --ready-fd $2 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", closed, BINARY]).arg(&path).arg(number);
+        let output = shell.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{number}");
+        assert!(text(&output.stderr).contains(&format!("--ready-fd {number}")));
+        assert!(!path.exists());
+    }
 }
 
 #[test]
