@@ -16,10 +16,10 @@ use crate::wire::CONFIG_REGION;
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// Its description is impossible.
-    #[error("the device cannot exist: {0}")]
+    #[error("the device cannot exist")]
     Description(#[from] DescriptionError),
     /// Memory for its mappable BARs cannot be had.
-    #[error("memory for a mappable BAR: {0}")]
+    #[error("no memory for a mappable BAR")]
     Memory(#[from] std::io::Error),
 }
 
@@ -209,13 +209,12 @@ impl Host {
     /// The client is gone: its memory and its descriptors go, accesses that waited for it fail.
     /// The device keeps its state.
     pub fn disconnect(&mut self) {
+        self.bus.connected = false;
         self.bus.interrupts.disconnect();
         self.bus.memory.clear();
         for done in self.bus.dma.disconnect() {
             self.dma_done(done);
         }
-        // Whatever it has asked for since then has nowhere to go.
-        self.bus.dma.clear();
     }
 }
 

@@ -3,9 +3,10 @@
 //! The listening thread accepts and refuses; each connected client is served by a thread of its
 //! own, which has the device to itself until the client goes. The device outlives its clients.
 
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -14,13 +15,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use rustix::io::Errno;
-use rustix::net::{Shutdown, shutdown, sockopt};
-use rustix::process::umask;
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, listen, shutdown,
+    socket_with,
+};
 
 use crate::device::Device;
 use crate::host::{Host, HostError};
+use crate::peer;
 use crate::session::{ConnectionError, Session};
 
 /// How long a session may take to end after its client has gone.
@@ -28,6 +32,9 @@ const SESSION_END: Duration = Duration::from_secs(1);
 /// How long to leave a listening socket alone that accept(2) has failed on, for want of
 /// descriptors for example.
 const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Clients that may wait to be accepted.
+const BACKLOG: i32 = 16;
 
 /// Why a server cannot be had at a path, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +46,7 @@ pub enum ServerError {
     #[error("{0} is served by a running process already; stop it, or choose another path")]
     InUse(PathBuf),
     /// The path is not one for a socket.
-    #[error("{path}: {source}")]
+    #[error("cannot listen at {path}")]
     Bind {
         /// The path.
         path: PathBuf,
@@ -50,7 +57,7 @@ pub enum ServerError {
     #[error(transparent)]
     Device(#[from] HostError),
     /// The listening socket failed.
-    #[error("listening socket: {0}")]
+    #[error("the listening socket failed")]
     Listen(#[from] Errno),
 }
 
@@ -91,13 +98,10 @@ impl Server {
         options: Options,
     ) -> Result<Self, ServerError> {
         let host = Host::new(Box::new(device))?;
-        remove_stale_socket(path)?;
         let bind_error = |source| ServerError::Bind { path: path.into(), source };
-        // The file is there from bind(2) on, so its permissions have to be right from then on.
-        let previous = umask(Mode::from_raw_mode(0o777 & !options.socket_mode));
-        let bound = UnixListener::bind(path);
-        umask(previous);
-        let listener = bound.map_err(bind_error)?;
+        let _alone = lock_folder_of(path);
+        remove_stale_socket(path)?;
+        let listener = listen_at(path, options.socket_mode).map_err(bind_error)?;
         let file = SocketFile::new(path).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
         Ok(Server { listener, file, host: Arc::new(Mutex::new(host)), options })
@@ -110,6 +114,7 @@ impl Server {
     /// [`ServerError::Listen`].
     pub fn run(&self, stop: BorrowedFd<'_>) -> Result<(), ServerError> {
         let mut current: Option<Running> = None;
+        let mut accept_failed_with = None;
         loop {
             let listener = self.listener.as_fd();
             let mut fds = [listener, stop].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
@@ -124,11 +129,19 @@ impl Server {
                 Ok((client, _)) => current = self.admit(client, current),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    log::error!("cannot accept a client at {}: {error}", self.file.path.display());
+                    let reason = error.raw_os_error();
+                    if reason != accept_failed_with {
+                        let path = self.file.path.display();
+                        log::error!("cannot accept clients at {path}: {error}; trying again");
+                    }
+                    accept_failed_with = reason;
+                    // Either way the loop looks at `stop` next.
                     let mut stop = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
-                    poll(&mut stop, Some(&ACCEPT_PAUSE))?;
+                    let _ = poll(&mut stop, Some(&ACCEPT_PAUSE));
+                    continue;
                 }
             }
+            accept_failed_with = None;
         }
         if let Some(running) = current {
             running.stop();
@@ -263,6 +276,28 @@ impl Drop for SocketFile {
     }
 }
 
+/// Keeps other servers from looking at sockets in the same folder until the value goes: one that
+/// finds a socket which is bound but not listened on yet would take it for stale. A folder that
+/// cannot be read cannot be locked, and the moment is short.
+fn lock_folder_of(path: &Path) -> Option<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    flock(&folder, FlockOperation::LockExclusive).ok()?;
+    Some(folder)
+}
+
+/// A listening socket whose file has these permissions, and never had more.
+fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // What bind(2) gives to the file on Linux, less the umask (which is the whole process's).
+    fchmod(&socket, Mode::from_raw_mode(mode))?;
+    bind(&socket, &address)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// Makes way for a new socket: removes one that nobody listens on, and nothing else.
 fn remove_stale_socket(path: &Path) -> Result<(), ServerError> {
     let bind_error = |source| ServerError::Bind { path: path.into(), source };
@@ -286,9 +321,9 @@ fn remove_stale_socket(path: &Path) -> Result<(), ServerError> {
 
 /// Who is at the other end, for people.
 fn peer_name(client: &UnixStream) -> String {
-    match sockopt::socket_peercred(client) {
-        Ok(credentials) => format!("client (process {})", credentials.pid.as_raw_nonzero()),
-        Err(_) => "client".into(),
+    match peer::process_id(client.as_fd()) {
+        Some(id) => format!("client (process {id})"),
+        None => "client".into(),
     }
 }
 
@@ -355,7 +390,7 @@ mod tests {
     fn paths_no_socket_can_have_are_named_in_the_error() {
         let long = "x".repeat(200);
         let error = bind(Path::new(&long)).unwrap_err().to_string();
-        assert!(error.starts_with(&long), "{error}");
+        assert!(error.contains(&long), "{error}");
         assert!(bind(Path::new("/nonexistent/s")).is_err());
     }
 
