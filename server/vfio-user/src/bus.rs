@@ -17,6 +17,8 @@ pub struct Bus {
     pub(crate) memory: DmaSpace,
     pub(crate) dma: DmaQueue,
     pub(crate) timer: Option<Instant>,
+    /// Whether there is a client, and so a guest.
+    pub(crate) connected: bool,
     pub(crate) shared: [Option<SharedMemory>; BAR_COUNT],
 }
 
@@ -36,6 +38,7 @@ impl Bus {
             memory: DmaSpace::default(),
             dma: DmaQueue::default(),
             timer: None,
+            connected: false,
             shared,
         })
     }
@@ -63,8 +66,10 @@ impl Bus {
     /// after the present verb has returned.
     ///
     /// # Errors
-    /// [`DmaError::TooLong`] and [`DmaError::QueueFull`]; everything else comes with `dma_done`.
+    /// [`DmaError::TooLong`], [`DmaError::QueueFull`], and [`DmaError::Disconnected`] while there is
+    /// no guest; everything else comes with `dma_done`.
     pub fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError> {
+        self.check_connected()?;
         self.dma.read(address, length, tag)
     }
 
@@ -74,11 +79,16 @@ impl Bus {
     /// # Errors
     /// As [`Bus::dma_read`].
     pub fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
+        self.check_connected()?;
         self.dma.write(address, data, tag)
     }
 
-    /// Lets [`Device::timer`](crate::Device::timer) be called after that time. There is one timer;
-    /// setting it again moves it.
+    fn check_connected(&self) -> Result<(), DmaError> {
+        if self.connected { Ok(()) } else { Err(DmaError::Disconnected) }
+    }
+
+    /// Lets [`Device::timer`](crate::Device::timer) be called after that time, or when the next
+    /// client has connected, if there is none then. There is one timer; setting it again moves it.
     pub fn set_timer(&mut self, after: Duration) {
         self.timer = Instant::now().checked_add(after);
     }

@@ -15,6 +15,8 @@ const IO_BAR_SIZES: Range<u64> = 4..257;
 pub(crate) const MSIX_ENTRY_SIZE: usize = 16;
 /// Most vectors that MSI-X has.
 const MAX_MSIX_VECTORS: u16 = 2048;
+/// Ids of the capabilities of MSI and MSI-X.
+const INTERRUPT_CAPABILITIES: [u8; 2] = [0x05, 0x11];
 /// Bytes of configuration space that capabilities share.
 const CAPABILITY_SPACE: usize = 0x100 - 0x40;
 /// Page size that mappable parts of a BAR are multiples of, in bytes.
@@ -109,7 +111,7 @@ impl Register {
 
 /// Kind of a BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BarKind {
+pub(crate) enum BarKind {
     /// Memory below 4 GiB.
     Memory32,
     /// Memory anywhere; takes the next BAR's place too.
@@ -200,18 +202,19 @@ pub struct Msix {
 impl Msix {
     /// Bytes of the table.
     pub fn table_range(&self) -> Range<u64> {
-        self.table..self.table + u64::from(self.vectors) * MSIX_ENTRY_SIZE as u64
+        let size = u64::from(self.vectors) * MSIX_ENTRY_SIZE as u64;
+        self.table..self.table.saturating_add(size)
     }
 
     /// Bytes of the pending bit array.
     pub fn pba_range(&self) -> Range<u64> {
-        self.pba..self.pba + u64::from(self.vectors).div_ceil(64) * 8
+        self.pba..self.pba.saturating_add(u64::from(self.vectors).div_ceil(64) * 8)
     }
 }
 
 /// A capability in configuration space whose contents are the device's affair, read-only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capability {
+pub(crate) struct Capability {
     /// Capability id, 0x09 for "vendor specific".
     pub id: u8,
     /// What follows id and next pointer.
@@ -264,7 +267,8 @@ impl Description {
         self
     }
 
-    /// Adds a capability.
+    /// Adds a capability with this id (0x09 for "vendor specific"); `body` is what follows id and
+    /// next pointer. MSI and MSI-X are not added this way.
     pub fn capability(mut self, id: u8, body: Vec<u8>) -> Self {
         self.capabilities.push(Capability { id, body });
         self
@@ -286,6 +290,9 @@ impl Description {
         if let Some(msix) = &self.msix {
             self.check_msix(msix)?;
         }
+        if let Some(id) = INTERRUPT_CAPABILITIES.into_iter().find(|id| self.has_capability(*id)) {
+            return Err(DescriptionError::InterruptCapability(id));
+        }
         let sizes =
             self.capabilities.iter().map(|capability| (capability.body.len() + 2).div_ceil(4) * 4);
         let msix_size = if self.msix.is_some() { 12 } else { 0 };
@@ -296,13 +303,18 @@ impl Description {
         Ok(())
     }
 
+    fn has_capability(&self, id: u8) -> bool {
+        self.capabilities.iter().any(|capability| capability.id == id)
+    }
+
     fn check_bar(&self, index: usize, bar: &Bar) -> Result<(), DescriptionError> {
         let sizes = match bar.kind {
             BarKind::Io => IO_BAR_SIZES,
             BarKind::Memory32 => MEMORY_BAR_SIZES.start..(1 << 31) + 1,
             BarKind::Memory64 => MEMORY_BAR_SIZES,
         };
-        if !bar.size.is_power_of_two() || !sizes.contains(&bar.size) {
+        let prefetchable_io = bar.kind == BarKind::Io && bar.prefetchable;
+        if !bar.size.is_power_of_two() || !sizes.contains(&bar.size) || prefetchable_io {
             return Err(DescriptionError::BarSize { index, size: bar.size });
         }
         if bar.kind == BarKind::Memory64 && !matches!(self.bars.get(index + 1), Some(None)) {
@@ -318,13 +330,31 @@ impl Description {
                 });
             }
         }
-        for part in &bar.mappable {
+        for (position, part) in bar.mappable.iter().enumerate() {
+            let apart = |other: Range<u64>| other.end <= part.start || part.end <= other.start;
+            let registers = bar.registers.iter();
+            let alone = bar.mappable.iter().take(position).cloned().all(apart)
+                && registers
+                    .map(|register| register.offset..register.offset + register.size)
+                    .all(apart)
+                && self.msix_ranges(index).all(apart);
             let aligned = part.start % PAGE_SIZE == 0 && part.end % PAGE_SIZE == 0;
-            if !aligned || part.is_empty() || part.end > bar.size || bar.kind == BarKind::Io {
+            if !aligned
+                || !alone
+                || part.is_empty()
+                || part.end > bar.size
+                || bar.kind == BarKind::Io
+            {
                 return Err(DescriptionError::Mappable { index, part: part.clone() });
             }
         }
         Ok(())
+    }
+
+    /// What the MSI-X table and pending bits take of a BAR.
+    fn msix_ranges(&self, bar: usize) -> impl Iterator<Item = Range<u64>> {
+        let msix = self.msix.filter(|msix| msix.bar == bar);
+        msix.into_iter().flat_map(|msix| [msix.table_range(), msix.pba_range()])
     }
 
     fn check_msix(&self, msix: &Msix) -> Result<(), DescriptionError> {
@@ -333,7 +363,9 @@ impl Description {
             return Err(error);
         };
         let (table, pba) = (msix.table_range(), msix.pba_range());
-        let fits = |range: &Range<u64>| range.start % 8 == 0 && range.end <= bar.size;
+        // The capability has 32 bits for an offset.
+        let end = bar.size.min(1 << 32);
+        let fits = |range: &Range<u64>| range.start % 8 == 0 && range.end <= end;
         let apart = table.end <= pba.start || pba.end <= table.start;
         let vectors = (1..=MAX_MSIX_VECTORS).contains(&msix.vectors);
         if vectors && apart && fits(&table) && fits(&pba) && bar.kind != BarKind::Io {
@@ -350,9 +382,9 @@ pub enum DescriptionError {
     /// There are six BARs.
     #[error("there is no BAR {0}; BARs are numbered 0 to 5")]
     NoSuchBar(usize),
-    /// BAR sizes are powers of two.
+    /// BAR sizes are powers of two, and I/O ports have side effects.
     #[error(
-        "BAR {index} of {size} bytes: a power of two is needed, 16 to 2^31 for 32-bit memory, up to 2^40 for 64-bit memory, 4 to 256 for I/O ports"
+        "BAR {index} of {size} bytes: a power of two is needed, 16 to 2^31 for 32-bit memory, up to 2^40 for 64-bit memory, 4 to 256 for I/O ports, which are never prefetchable"
     )]
     BarSize {
         /// Number of the BAR.
@@ -373,8 +405,13 @@ pub enum DescriptionError {
         /// Size of the BAR in bytes.
         size: u64,
     },
-    /// Mappable parts are whole pages of memory BARs.
-    #[error("mappable part {part:#x?} of BAR {index} has to be whole 4 KiB pages of a memory BAR")]
+    /// MSI and MSI-X are the kit's.
+    #[error("capability {0:#04x} is added by Description::msix, not by hand")]
+    InterruptCapability(u8),
+    /// Mappable parts are whole pages of memory BARs, and nothing else is in them.
+    #[error(
+        "mappable part {part:#x?} of BAR {index} has to be whole 4 KiB pages of a memory BAR, without registers, MSI-X or another such part"
+    )]
     Mappable {
         /// Number of the BAR.
         index: usize,
@@ -432,6 +469,13 @@ mod tests {
             bar0(memory().registers(&[Register::new("OUT", 4094, 4)])),
             bar0(memory().registers(&[Register::new("FAR", u64::MAX, 4)])),
             bar0(memory().mappable(0..100)),
+            bar0(memory().mappable(0..4096).registers(&[Register::new("IN", 4, 4)])),
+            bar0(memory().mappable(0..4096)).msix(Msix { pba: 64, ..msix }),
+            bar0(Bar::memory32(8192).mappable(0..8192).mappable(4096..8192)),
+            bar0(Bar::io(32).prefetchable()),
+            bar0(Bar::memory64(1 << 34)).msix(Msix { table: 1 << 32, ..msix }),
+            bar0(memory()).msix(Msix { table: u64::MAX - 7, ..msix }),
+            device().capability(0x11, vec![0; 10]),
             device().msix(msix),
             bar0(memory()).msix(Msix { pba: 16, ..msix }),
             bar0(memory()).msix(Msix { vectors: 0, ..msix }),

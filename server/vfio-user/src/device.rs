@@ -8,7 +8,7 @@ use crate::dma::DmaDone;
 
 /// A PCI device, as its author writes it.
 ///
-/// The kit calls one verb at a time, from one thread, for one client at a time. A verb never
+/// The kit calls one verb at a time, never two at once, for one client at a time. A verb never
 /// waits: what has to happen later is a timer ([`Bus::set_timer`]) or an access to guest memory
 /// ([`Bus::dma_read`]), each of which ends in a verb of its own.
 ///

@@ -52,9 +52,9 @@ impl EventFd {
     /// pipe could be full, and a file be readable for ever. It is made non-blocking, because a
     /// client could otherwise stop the server with one whose counter is full.
     fn new(fd: OwnedFd) -> Result<Self, Errno> {
-        // Without /proc there is nothing to ask.
         let kind = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        if kind.is_ok_and(|kind| kind.as_os_str() != "anon_inode:[eventfd]") {
+        let kind = kind.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        if kind.as_os_str() != "anon_inode:[eventfd]" {
             return Err(Errno::INVAL);
         }
         let flags = fcntl_getfl(&fd)?;
@@ -214,8 +214,10 @@ impl Interrupts {
         fds: impl Iterator<Item = Option<OwnedFd>>,
         config: &ConfigSpace,
     ) -> Result<(), Errno> {
-        for (vector, fd) in (start..).zip(fds) {
-            let eventfd = fd.map(EventFd::new).transpose()?;
+        // All or none: nothing has changed if one of them is not good.
+        let eventfds = fds.map(|fd| fd.map(EventFd::new).transpose());
+        let eventfds = eventfds.collect::<Result<Vec<_>, Errno>>()?;
+        for (vector, eventfd) in (start..).zip(eventfds) {
             match index {
                 IrqIndex::Intx => {
                     self.pin.masked = false;
@@ -463,6 +465,13 @@ mod tests {
         let file = OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
         let refused = interrupts.assign(IrqIndex::Msix, 0, [Some(file)].into_iter(), &config);
         assert_eq!(refused, Err(Errno::INVAL));
+        let (event, fd) = event();
+        interrupts.assign(IrqIndex::Msix, 0, [fd].into_iter(), &config).unwrap();
+        let file = OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
+        let fds = [Some(self::event().1.unwrap()), Some(file)].into_iter();
+        assert_eq!(interrupts.assign(IrqIndex::Msix, 0, fds, &config), Err(Errno::INVAL));
+        interrupts.signal(IrqIndex::Msix, 0);
+        assert!(event.take(), "nothing has changed");
         let (pipe, _writer) = rustix::pipe::pipe().unwrap();
         assert_eq!(interrupts.assign_unmask(Some(pipe)), Err(Errno::INVAL));
     }

@@ -24,7 +24,8 @@
 //! while a virtual CPU waits for it, QEMU holds its big lock, and can neither run another virtual
 //! CPU nor answer the device's own DMA messages. What takes time is started in one verb and ends
 //! in another: [`Bus::set_timer`] and [`Device::timer`], [`Bus::dma_read`] and
-//! [`Device::dma_done`]. Guest memory that QEMU shares by file descriptor is copied at once, but
+//! [`Device::dma_done`]. Without a client nothing ends: a timer that is due fires when the next one
+//! has connected, and there is no guest memory. Guest memory that QEMU shares by file descriptor is copied at once, but
 //! the device is told in the same way, so that it works the same with memory that is not shared.
 //!
 //! **Whatever comes from the other side is hostile.** A message is received whole, taken apart and
@@ -41,7 +42,7 @@
 //! | point | here | why |
 //! | --- | --- | --- |
 //! | DMA_MAP over an existing region | `EEXIST`, also for an identical one | the specification; libvfio-user has `EINVAL`, and accepts an identical one |
-//! | capabilities in VERSION's reply | only those the client named | the specification; also keeps the reply shorter than the request, which QEMU needs |
+//! | capabilities in VERSION's reply | only those the client named | the specification; also keeps the reply to QEMU shorter than its request, which QEMU needs |
 //! | minor version | the smaller of the client's and 1 | the specification |
 //! | `max_dma_maps` | 65535, the default, offered or not | the specification; libvfio-user has 64 |
 //! | more regions than that | `EINVAL` | libvfio-user |
@@ -56,6 +57,8 @@
 //! | a posted message that fails | no reply, not even an error | the specification |
 //! | a reply that nobody has asked for | `EINVAL` | libvfio-user; an answer that comes too late is dropped |
 //! | a message with file descriptors that has no use for them | the descriptors are closed, the message is answered | libvfio-user; VERSION with descriptors is refused, as there |
+//! | an eventfd | is made non-blocking, for the client too | a client could otherwise stop the server with one that is full; QEMU's are non-blocking |
+//! | MSI-X | maskable | so that a client can mask single vectors and read their pending bits; the kernel does not offer it |
 //! | an interrupt's descriptor that is no eventfd | `EINVAL` | the kernel's VFIO; anything else could block the server or wake it for ever |
 //! | INTx | maskable and automasked | the kernel's vfio-pci, which QEMU is written for |
 //! | UNMASK with an eventfd | the client signals it to unmask the pin | the kernel's vfio-pci, and what QEMU with KVM does; the specification has the server signal it |
@@ -81,6 +84,7 @@ pub mod fuzzing;
 mod host;
 mod interrupts;
 mod pci;
+mod peer;
 mod server;
 mod session;
 mod shared_memory;
@@ -88,9 +92,7 @@ mod test_bench;
 pub mod wire;
 
 pub use bus::Bus;
-pub use description::{
-    Bar, BarKind, Capability, Class, Description, DescriptionError, Identity, Msix, Register,
-};
+pub use description::{Bar, Class, Description, DescriptionError, Identity, Msix, Register};
 pub use device::{Access, Device, Width};
 pub use dma::{DmaDone, DmaError};
 pub use host::HostError;

@@ -28,6 +28,7 @@ impl TestBench {
     /// What is wrong with its description.
     pub fn new(device: impl Device + 'static) -> Result<Self, HostError> {
         let mut host = Host::new(Box::new(device))?;
+        host.bus.connected = true;
         host.write(CONFIG_REGION, COMMAND, &ENABLED);
         Ok(TestBench { host, memory: None })
     }

@@ -9,7 +9,7 @@ mod queue;
 mod sigbus;
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -124,7 +124,6 @@ impl DmaSpace {
         }
         let provider = match file {
             Some((file, offset)) => {
-                use std::os::fd::AsFd;
                 Provider::Mapped(MappedFile::new(file.as_fd(), offset, size, access)?)
             }
             None => Provider::ByMessage,

@@ -21,6 +21,8 @@ const MAX_LENGTH: usize = 16 << 20;
 /// Most accesses that wait at once. A device has as many as its guest makes it have, so there has
 /// to be an end.
 const MAX_QUEUED: usize = 1024;
+/// Most bytes of accesses that wait at once, for the same reason.
+const MAX_QUEUED_BYTES: usize = 32 << 20;
 /// Most answers that may still come after nobody waits for them any more.
 const MAX_GIVEN_UP: usize = 16;
 
@@ -63,7 +65,7 @@ pub enum DmaError {
     #[error("the client has disconnected")]
     Disconnected,
     /// Too many accesses wait already.
-    #[error("more than {MAX_QUEUED} accesses are waiting")]
+    #[error("more than {MAX_QUEUED} accesses or {MAX_QUEUED_BYTES} bytes are waiting")]
     QueueFull,
 }
 
@@ -166,7 +168,8 @@ impl DmaQueue {
         if length > MAX_LENGTH {
             return Err(DmaError::TooLong(length));
         }
-        if self.operations.len() >= MAX_QUEUED {
+        let waiting: usize = self.operations.iter().map(|operation| operation.length).sum();
+        if self.operations.len() >= MAX_QUEUED || waiting + length > MAX_QUEUED_BYTES {
             return Err(DmaError::QueueFull);
         }
         self.operations.push_back(Operation {
@@ -319,7 +322,9 @@ impl Operation {
             return ControlFlow::Break(Err(refusal));
         }
         while self.done < self.length {
-            let address = self.next_address();
+            let Some(address) = self.address.checked_add(self.done as u64) else {
+                return ControlFlow::Break(Err(DmaError::NotMapped { address: 0 }));
+            };
             let (file, offset, count) = match space.locate(address, self.length - self.done, access)
             {
                 Err(error) => return ControlFlow::Break(Err(error)),
@@ -381,8 +386,8 @@ mod tests {
     fn answer(request: &MessageRequest<'_>) -> (Header, Vec<u8>) {
         let mut payload = request.access.as_bytes().to_vec();
         if request.command == Command::DmaRead {
-            let end = request.access.address + request.access.count;
-            payload.extend((request.access.address..end).map(|address| address as u8));
+            let address = |offset| request.access.address.wrapping_add(offset);
+            payload.extend((0..request.access.count).map(|offset| address(offset) as u8));
         }
         let flags = HeaderFlags::REPLY.bits();
         (
@@ -426,8 +431,11 @@ mod tests {
         queue.read(0, 4, 2).unwrap();
         let Step::Done(done) = queue.step(&space, false, LARGEST) else { panic!() };
         assert_eq!(done.result, Err(DmaError::NotBusMaster));
+        let mut space = space;
+        space.map(u64::MAX, 1, BOTH, None).unwrap();
         queue.read(u64::MAX, 2, 3).unwrap();
-        assert!(run(&mut queue, &space).0.result.is_err());
+        let (done, _) = run(&mut queue, &space);
+        assert_eq!(done.result, Err(DmaError::NotMapped { address: 0 }), "no way around the end");
     }
 
     #[test]
@@ -489,6 +497,11 @@ mod tests {
         let mut queue = DmaQueue::default();
         for tag in 0..MAX_QUEUED as u64 {
             queue.read(0, 1, tag).unwrap();
+        }
+        assert_eq!(queue.read(0, 1, 0), Err(DmaError::QueueFull));
+        let mut queue = DmaQueue::default();
+        for tag in 0..(MAX_QUEUED_BYTES / MAX_LENGTH) as u64 {
+            queue.write(0, vec![0; MAX_LENGTH], tag).unwrap();
         }
         assert_eq!(queue.read(0, 1, 0), Err(DmaError::QueueFull));
         assert_eq!(

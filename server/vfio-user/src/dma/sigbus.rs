@@ -11,6 +11,7 @@ use std::ffi::{c_int, c_void};
 use std::ops::Range;
 use std::ptr;
 use std::sync::Once;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 /// The addresses a copy of this thread may touch, and the first of them that was missing.
 #[derive(Clone, Copy)]
@@ -29,9 +30,9 @@ thread_local! {
     static GUARD: Cell<Guard> = const { Cell::new(NOTHING) };
 }
 
-/// Runs `copy`, which may touch `addresses` in pages of `page_size` bytes. Returns the first of them that had no memory behind it
-/// any more, if there is one. From its page on the copy has then seen (or written to) zero pages
-/// that nobody shares, and that stay there.
+/// Runs `copy`, which may touch `addresses`, in pages of `page_size` bytes. Returns the first of
+/// them that had no memory behind it any more, if there is one. From its page on the copy has then
+/// seen (or written to) zero pages that nobody shares, and that stay there.
 pub(super) fn guarded(
     addresses: Range<usize>,
     page_size: usize,
@@ -39,7 +40,11 @@ pub(super) fn guarded(
 ) -> Option<usize> {
     install();
     GUARD.set(Guard { start: addresses.start, end: addresses.end, page_size, missing: None });
+    // The handler runs on this thread, between any two of its instructions: the compiler must not
+    // move the copy out of the guard, nor believe the guard unchanged.
+    compiler_fence(Ordering::SeqCst);
     copy();
+    compiler_fence(Ordering::SeqCst);
     GUARD.replace(NOTHING).missing
 }
 

@@ -239,7 +239,14 @@ impl Connection {
     }
 
     fn receive_head(&mut self, flags: RecvFlags) -> Result<bool, ConnectionError> {
-        let buffer = &mut self.head[self.head_filled..];
+        // Past the end of this message only if nothing of it is here yet: descriptors that came with
+        // its first part would else be taken for the next message's.
+        let end = match self.header()? {
+            None if self.head_filled == 0 => FIRST_READ,
+            None => HEADER_SIZE,
+            Some(header) => FIRST_READ.min(header.size as usize),
+        };
+        let buffer = &mut self.head[self.head_filled..end];
         match receive_some(&self.socket, buffer, &mut self.fds, flags)? {
             Some(0) if self.head_filled == 0 => Err(ConnectionError::Closed),
             Some(0) => Err(ConnectionError::ClosedWithinMessage),
@@ -384,6 +391,17 @@ mod tests {
         send(&client, &message(6, &[0; 20]), &[fd]);
         let fds: Vec<_> = (0..6).map(|_| next(&mut connection).2).collect();
         assert_eq!(fds, [0, 2, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn descriptors_of_a_messages_first_part_do_not_go_to_the_next_message() {
+        let (mut connection, client) = pair();
+        let (first, second) = (message(1, b""), message(2, &[0; 32]));
+        send(&client, &first[..8], &[client.as_fd()]);
+        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
+        send(&client, &[&first[8..], &second].concat(), &[]);
+        assert_eq!(next(&mut connection), (1, vec![], 1));
+        assert_eq!(next(&mut connection), (2, vec![0; 32], 0));
     }
 
     #[test]

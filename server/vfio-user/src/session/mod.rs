@@ -60,6 +60,8 @@ pub(crate) struct Session<'h> {
     commands: Commands<'h>,
     /// They all wait for the same access.
     deferred_unmaps: Vec<DeferredUnmap>,
+    /// The last look at the sockets found no message.
+    quiet: bool,
     /// Most bytes of data in a message to the client.
     largest_dma: usize,
     busy_poll: Duration,
@@ -71,11 +73,13 @@ impl<'h> Session<'h> {
     /// Takes a connected client over. `busy_poll` is how long to ask for the next message again
     /// and again before going to sleep.
     pub fn new(socket: Arc<OwnedFd>, host: &'h mut Host, busy_poll: Duration) -> Self {
+        host.bus.connected = true;
         Session {
             connection: Connection::new(socket),
             twin: None,
             commands: Commands::new(host),
             deferred_unmaps: Vec::new(),
+            quiet: false,
             largest_dma: MAX_DATA_SIZE,
             busy_poll,
             #[cfg(feature = "fuzzing")]
@@ -179,7 +183,8 @@ impl<'h> Session<'h> {
             let bus = &mut self.commands.host.bus;
             bus.interrupts.unmask_signalled(&bus.config);
             self.serve_twin()?;
-            if !self.serve_message(RecvFlags::DONTWAIT)? {
+            self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
+            if self.quiet {
                 return Ok(());
             }
         }
@@ -210,8 +215,8 @@ impl<'h> Session<'h> {
     /// Waits for the next message in recvmsg(2) and answers it.
     fn serve_next(&mut self) -> Result<(), ConnectionError> {
         if !self.busy_poll.is_zero() {
-            let sleep = Instant::now() + self.busy_poll;
-            while Instant::now() < sleep {
+            let asleep_from = Instant::now().checked_add(self.busy_poll);
+            while asleep_from.is_none_or(|then| Instant::now() < then) {
                 if self.serve_message(RecvFlags::DONTWAIT)? {
                     return Ok(());
                 }
@@ -232,7 +237,7 @@ impl<'h> Session<'h> {
         let bus = &mut self.commands.host.bus;
         bus.interrupts.unmask_signalled(&bus.config);
         self.serve_twin()?;
-        self.serve_message(RecvFlags::DONTWAIT)?;
+        self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
         Ok(())
     }
 
@@ -378,7 +383,8 @@ impl<'h> Session<'h> {
             return Ok(());
         };
         if self.commands.host.bus.dma.in_flight() == Some(unmap.access) {
-            if Instant::now() < unmap.give_up {
+            // The reply may lie in the socket already if this thread was not run for long.
+            if Instant::now() < unmap.give_up || !self.quiet {
                 return Ok(());
             }
             log::info!("gave up an access to memory that the client takes back");

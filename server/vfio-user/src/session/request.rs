@@ -112,6 +112,7 @@ pub(crate) fn version(
     let capabilities = parse_version_data(data).map_err(|error| error.to_string())?;
     Ok((Version { minor: version.minor.min(VERSION_MINOR), ..version }, capabilities))
 }
+
 /// A checked DMA_MAP.
 #[derive(Debug)]
 pub(crate) struct MapRequest {

@@ -1,8 +1,8 @@
 //! The JSON of VERSION: what each side can do.
 //!
 //! Every key is optional and unknown keys are ignored. A server answers with a subset of the keys
-//! that the client named, which also keeps the answer shorter than the question: QEMU receives it
-//! into a buffer of the question's size.
+//! that the client named, which also keeps the answer to QEMU shorter than its question: it receives
+//! the one into a buffer of the other's size.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,9 +72,17 @@ pub enum VersionError {
     /// The terminating NUL is missing.
     #[error("version data does not end in NUL")]
     NoNul,
-    /// Not the JSON that the specification describes.
-    #[error("version data: {0}")]
-    Json(#[from] serde_json::Error),
+    /// Not the JSON that the specification describes. What the client wrote is not repeated: it
+    /// may be long, and goes to logs.
+    #[error("version data is not as specified: {kind:?} error in line {line}, column {column}")]
+    Json {
+        /// Whether it is no JSON, or has other types than specified.
+        kind: serde_json::error::Category,
+        /// Where.
+        line: usize,
+        /// Where in that line.
+        column: usize,
+    },
     /// A number outside of what makes sense.
     #[error("capability {name} is {value}")]
     OutOfRange {
@@ -99,7 +107,10 @@ pub fn parse_version_data(data: &[u8]) -> Result<Capabilities, VersionError> {
     let Some((0, json)) = data.split_last().map(|(last, json)| (*last, json)) else {
         return Err(VersionError::NoNul);
     };
-    let capabilities = serde_json::from_slice::<VersionData>(json)?.capabilities;
+    let capabilities = serde_json::from_slice::<VersionData>(json).map_err(|error| {
+        VersionError::Json { kind: error.classify(), line: error.line(), column: error.column() }
+    })?;
+    let capabilities = capabilities.capabilities;
     let check = |name, value: Option<u64>, sane: fn(u64) -> bool| match value {
         Some(value) if !sane(value) => Err(VersionError::OutOfRange { name, value }),
         _ => Ok(()),

@@ -39,7 +39,7 @@ pub const RAISE: u64 = 0x2c;
 pub const RESETS: u64 = 0x30;
 /// Starts the timer, in milliseconds.
 pub const TIMER: u64 = 0x34;
-/// How often it fired.
+/// How often it fired. Each time it raises [`TIMER_VECTOR`], too.
 pub const FIRED: u64 = 0x38;
 /// The device panics when this is written, if it [may](Everything::that_may_panic).
 pub const PANIC: u64 = 0x3c;
@@ -64,6 +64,9 @@ pub const NOT_QUEUED: u32 = 0x1005;
 
 /// Number of MSI-X vectors.
 pub const VECTORS: u16 = 40;
+
+/// The MSI-X vector of the timer.
+pub const TIMER_VECTOR: u16 = VECTORS - 1;
 
 /// The device.
 #[derive(Debug, Default)]
@@ -165,8 +168,9 @@ impl Device for Everything {
         *self = Everything { resets, may_panic, ..Everything::default() };
     }
 
-    fn timer(&mut self, _bus: &mut Bus) {
+    fn timer(&mut self, bus: &mut Bus) {
         self.fired += 1;
+        bus.raise(TIMER_VECTOR);
     }
 
     fn dma_done(&mut self, _bus: &mut Bus, done: DmaDone) {

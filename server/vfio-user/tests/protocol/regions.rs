@@ -151,13 +151,13 @@ fn the_timer_fires_although_half_a_message_is_here() {
     let server = Served::everything();
     let mut client = server.client();
     let event = event();
-    client
-        .request_with(SET_IRQS, &set_irqs(TRIGGER | DATA_EVENTFD, REQ, 0, 1, &[]), &[event.as_fd()])
-        .ok();
+    let vector = set_irqs(TRIGGER | DATA_EVENTFD, MSIX, crate::device::TIMER_VECTOR.into(), 1, &[]);
+    client.request_with(SET_IRQS, &vector, &[event.as_fd()]).ok();
     client.write_u32(0, crate::device::TIMER, 10);
     let read = message(1, REGION_READ, &access(0, crate::device::FIRED, 4));
     client.send_raw(&read[..7], &[]);
+    wait_readable(&event, "the timer's interrupt");
     client.send_raw(&read[7..], &[]);
     client.receive().ok();
-    wait_until("the timer has fired", || client.read_u32(0, crate::device::FIRED) == 1);
+    assert_eq!(client.read_u32(0, crate::device::FIRED), 1);
 }
