@@ -15,7 +15,8 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 PATH=$tools/bin:$PATH
 if ! command -v cargo-fuzz >/dev/null; then
 	echo "fuzz.sh: installing cargo-fuzz into target/tools"
-	CARGO_TARGET_DIR=$target/tools-build cargo install --quiet --locked cargo-fuzz --root "$tools"
+	CARGO_TARGET_DIR=$target/tools-build cargo install --quiet --locked \
+		cargo-fuzz@0.13.2 --root "$tools"
 fi
 
 sanitizer=address
