@@ -3,11 +3,12 @@
 //! The listening thread accepts and refuses; each connected client is served by a thread of its
 //! own, which has the device to itself until the client goes. The device outlives its clients.
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -15,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, listen, shutdown,
@@ -33,6 +34,10 @@ const SESSION_END: Duration = Duration::from_secs(1);
 /// descriptors for example.
 const ACCEPT_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// How long to wait for another server that starts in the same folder, which takes no time.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How often to look whether it is done.
+const LOCK_RETRY: Duration = Duration::from_millis(2);
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 16;
 
@@ -276,16 +281,6 @@ impl Drop for SocketFile {
     }
 }
 
-/// Keeps other servers from looking at sockets in the same folder until the value goes: one that
-/// finds a socket which is bound but not listened on yet would take it for stale. A folder that
-/// cannot be read cannot be locked, and the moment is short.
-fn lock_folder_of(path: &Path) -> Option<File> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
-    flock(&folder, FlockOperation::LockExclusive).ok()?;
-    Some(folder)
-}
-
 /// A listening socket whose file has these permissions, and never had more.
 fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let address = SocketAddrUnix::new(path)?;
@@ -296,6 +291,28 @@ fn listen_at(path: &Path, mode: u32) -> io::Result<UnixListener> {
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     listen(&socket, BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Keeps other servers from looking at sockets in the same folder until the value goes: they would
+/// take a socket for stale that is bound and not listened on yet, or remove one that has just been
+/// put in a stale one's place.
+///
+/// The lock is an abstract socket name, which leaves no file behind and meets no lock that others
+/// may have on the folder. Somebody who keeps that name only makes the start a second slower.
+fn lock_folder_of(path: &Path) -> Option<UnixDatagram> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let status = folder.unwrap_or(Path::new(".")).metadata().ok()?;
+    let name = format!("vfio-user-kit.{:x}.{:x}", status.dev(), status.ino());
+    let address = SocketAddr::from_abstract_name(name).ok()?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match UnixDatagram::bind_addr(&address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                thread::park_timeout(LOCK_RETRY);
+            }
+            bound => return bound.ok(),
+        }
+    }
 }
 
 /// Makes way for a new socket: removes one that nobody listens on, and nothing else.
@@ -369,6 +386,28 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         bind(&path).unwrap();
+    }
+
+    #[test]
+    fn of_servers_that_start_at_once_one_gets_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        for _ in 0..20 {
+            drop(UnixListener::bind(&path).unwrap());
+            let starts: Vec<_> = (0..4)
+                .map(|_| {
+                    thread::spawn({
+                        let path = path.clone();
+                        move || bind(&path)
+                    })
+                })
+                .collect();
+            let servers: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+            assert_eq!(servers.iter().filter(|server| server.is_ok()).count(), 1);
+            assert!(UnixStream::connect(&path).is_ok(), "the one that is left is alive");
+            drop(servers);
+            assert!(!path.exists());
+        }
     }
 
     #[test]
