@@ -44,4 +44,9 @@ pub struct Options {
     /// program with
     #[arg(long, hide = true, value_name = "MILLISECONDS")]
     pub hammer: Option<u64>,
+
+    /// Read once, and a lot: what the checks that need the device to be busy start copies of this
+    /// program with
+    #[arg(long, hide = true)]
+    pub read_once: bool,
 }

@@ -38,6 +38,10 @@ fn run(options: &cli::Options) -> Result<bool> {
         checks::concurrency::hammer(&options.device, Duration::from_millis(millis))?;
         return Ok(true);
     }
+    if options.read_once {
+        checks::readers::read_once(&options.device)?;
+        return Ok(true);
+    }
 
     let selected = checks::select(&options.only);
     if options.list {

@@ -1,11 +1,15 @@
 //! Many users at once.
 
+use super::readers::{ALONE, Reader};
 use super::{Check, Group, Subject, ensure_not_constant, numbers};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
 use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::process::{Signal, getpid, kill_process};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +18,7 @@ pub const CHECKS: &[Check] = &[
     check("threads that share a file", shared_file),
     check("processes", processes),
     check("threads share out a seeded sequence, no number lost or doubled", shared_sequence),
+    check("a signal does not end an ioctl that waits for other users", ioctl_goes_on),
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
@@ -92,5 +97,37 @@ fn shared_sequence(subject: &Subject) -> Result<Outcome> {
     expected.sort_unstable();
     seen.sort_unstable();
     ensure!(seen == expected, "not the numbers that one user gets for this seed");
+    Ok(Outcome::Pass)
+}
+
+fn ioctl_goes_on(subject: &Subject) -> Result<Outcome> {
+    /// Shorter than a wait for the device, longer than a signal's handler.
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    let Some(_others) = Reader::several(&subject.device)? else {
+        return Outcome::skip(ALONE);
+    };
+    let device = subject.open()?;
+    let seen = Arc::new(AtomicBool::new(false));
+    // With SA_RESTART, which asks the kernel to go on with the call.
+    let handler = signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&seen))?;
+    let done = AtomicBool::new(false);
+    let drawing = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) && kill_process(getpid(), Signal::USR1).is_ok() {
+                thread::sleep(PAUSE);
+            }
+        });
+        let start = Instant::now();
+        let mut drawing = Ok(0);
+        while start.elapsed() < HAMMERING && drawing.is_ok() {
+            drawing = device.random();
+        }
+        done.store(true, Ordering::Relaxed);
+        drawing
+    });
+    signal_hook::low_level::unregister(handler);
+    drawing?;
+    ensure!(seen.load(Ordering::Relaxed), "no signal came");
     Ok(Outcome::Pass)
 }

@@ -7,6 +7,7 @@ mod identity;
 mod ioctls;
 mod latency;
 mod read;
+pub mod readers;
 mod registers;
 mod seeding;
 

@@ -1,5 +1,6 @@
 //! Bulk reads.
 
+use super::readers::{ALONE, ENDLESS, Reader, WARM_UP, time_for_endless};
 use super::{Check, Group, Subject, ensure_not_constant, numbers};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
@@ -7,7 +8,6 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::{Errno, pread};
 use rustix::process::{Signal, getpid, kill_process};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -17,7 +17,8 @@ pub const CHECKS: &[Check] = &[
     check("every length is served in full", lengths),
     check("the bytes are the numbers, low byte first", bytes_of_numbers),
     check("each read starts with a new number", reads_start_anew),
-    check("O_NONBLOCK gives bytes", nonblocking),
+    check("O_NONBLOCK gives bytes when nobody else reads", nonblocking),
+    check("O_NONBLOCK does not wait for other readers", nonblocking_beside_others),
     check("there is no position to seek to", no_position),
     check("a signal ends a long read with what it has", signal_ends_read),
     check("a killed reader dies at once", killed_reader),
@@ -30,12 +31,10 @@ const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Chec
 /// Around a number, around the driver's step, a page, and many steps.
 const LENGTHS: [usize; 14] = [0, 1, 2, 3, 4, 5, 7, 255, 256, 257, 4095, 4096, 4097, 1 << 20];
 
-/// Seconds of work for the fastest device: the signal comes long before the end.
-const ENDLESS: usize = 16 << 20;
-/// Long enough for a read to be under way.
-const UNDER_WAY: Duration = Duration::from_millis(200);
-/// What a slow, loaded machine may need to react.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of an endless read's time a reader may need to react to a signal.
+const PART: u32 = 4;
+/// How long to try to meet other readers at the device.
+const TRYING: Duration = Duration::from_secs(20);
 
 fn lengths(subject: &Subject) -> Result<Outcome> {
     let device = subject.open()?;
@@ -80,8 +79,28 @@ fn nonblocking(subject: &Subject) -> Result<Outcome> {
     let device = CharacterDevice::open_with(&subject.device, OFlags::RDWR | OFlags::NONBLOCK)?;
     let mut buffer = [0; 4096];
     let got = device.read(&mut buffer)?;
-    ensure!(got > 0, "end of file");
+    ensure!(got == buffer.len(), "{got} bytes of {}", buffer.len());
     Ok(Outcome::Pass)
+}
+
+fn nonblocking_beside_others(subject: &Subject) -> Result<Outcome> {
+    let Some(_others) = Reader::several(&subject.device)? else {
+        return Outcome::skip(ALONE);
+    };
+    let device = CharacterDevice::open_with(&subject.device, OFlags::RDWR | OFlags::NONBLOCK)?;
+    let mut buffer = [0; 4096];
+    let start = Instant::now();
+    let mut reads = 0;
+    while start.elapsed() < TRYING {
+        match device.read(&mut buffer) {
+            Err(Errno::AGAIN) => return Ok(Outcome::Pass),
+            Ok(got) if 0 < got && got < buffer.len() => return Ok(Outcome::Pass),
+            Ok(got) => ensure!(got == buffer.len(), "end of file"),
+            Err(errno) => return Err(errno).context("reading beside others"),
+        }
+        reads += 1;
+    }
+    anyhow::bail!("{reads} reads got all they asked for, and others were reading all the time")
 }
 
 fn no_position(subject: &Subject) -> Result<Outcome> {
@@ -95,11 +114,12 @@ fn no_position(subject: &Subject) -> Result<Outcome> {
 
 fn signal_ends_read(subject: &Subject) -> Result<Outcome> {
     let device = subject.open()?;
+    let endless = time_for_endless(&device)?;
     let seen = Arc::new(AtomicBool::new(false));
     let handler = signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&seen))?;
     // A process-wide signal goes to the main thread if it can, and this is the main thread.
     let sender = thread::spawn(|| {
-        thread::sleep(UNDER_WAY);
+        thread::sleep(WARM_UP);
         (Instant::now(), kill_process(getpid(), Signal::USR1))
     });
     let mut buffer = vec![0; ENDLESS];
@@ -111,22 +131,13 @@ fn signal_ends_read(subject: &Subject) -> Result<Outcome> {
     let got = got?;
     ensure!(got > 0 && got < ENDLESS, "{got} bytes of {ENDLESS}");
     let took = returned.saturating_duration_since(sent);
-    ensure!(took < PATIENCE, "returned only {took:?} after the signal");
+    ensure!(took < endless / PART, "returned {took:?} after the signal; all takes {endless:?}");
     Ok(Outcome::Pass)
 }
 
 fn killed_reader(subject: &Subject) -> Result<Outcome> {
-    let mut reader = Command::new("/proc/self/exe")
-        .args(["--hammer", "60000", "--device"])
-        .arg(&subject.device)
-        .stdin(Stdio::null())
-        .spawn()
-        .context("starting a copy of this program")?;
-    thread::sleep(UNDER_WAY);
-    reader.kill()?;
-    let killed = Instant::now();
-    reader.wait()?;
-    let took = killed.elapsed();
-    ensure!(took < PATIENCE, "died only {took:?} after SIGKILL");
+    let endless = time_for_endless(&subject.open()?)?;
+    let took = Reader::start(&subject.device)?.kill()?;
+    ensure!(took < endless / PART, "died {took:?} after SIGKILL; all takes {endless:?}");
     Ok(Outcome::Pass)
 }
