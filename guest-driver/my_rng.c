@@ -61,14 +61,12 @@ static void my_rng_free(struct kref *ref)
 
 static int my_rng_lock(struct my_rng *my_rng, bool nonblock)
 {
-	int err = 0;
-
-	if (!nonblock)
-		err = mutex_lock_interruptible(&my_rng->lock);
-	else if (!mutex_trylock(&my_rng->lock))
-		err = -EAGAIN;
-	if (err)
-		return err;
+	if (nonblock) {
+		if (!mutex_trylock(&my_rng->lock))
+			return -EAGAIN;
+	} else if (mutex_lock_interruptible(&my_rng->lock)) {
+		return -ERESTARTSYS;
+	}
 
 	if (!my_rng->regs) {
 		mutex_unlock(&my_rng->lock);
