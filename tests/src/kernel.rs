@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::world;
+
 /// The environment variable that chooses the guest's kernel.
 pub const VARIABLE: &str = "KERNEL";
 
@@ -13,7 +15,7 @@ pub enum Choice {
     /// Debian's stable kernel, which boots fastest.
     #[default]
     V6_12,
-    /// The newest there is.
+    /// The newest there is, which is newer than that.
     Newest,
 }
 
@@ -62,15 +64,42 @@ pub fn list(root: &Path) -> Result<Vec<Kernel>> {
 
 /// The kernel of a choice that can be booted.
 pub fn choose(kernels: &[Kernel], choice: Choice) -> Result<&Kernel> {
-    let mut bootable = kernels.iter().filter(|kernel| kernel.image.is_some());
-    let found = match choice {
-        Choice::V6_12 => bootable.rfind(|kernel| version(&kernel.release).starts_with(&[6, 12])),
-        Choice::Newest => bootable.next_back(),
-    };
-    found.with_context(|| {
-        let there: Vec<_> = kernels.iter().map(|kernel| kernel.release.as_str()).collect();
-        format!("no kernel for {choice:?} in target/lab/guest, only {there:?}; remove that folder")
+    find(kernels, choice).with_context(|| {
+        format!(
+            "no kernel for {choice:?}, only {:?}; remove {}, and the next run fetches them again",
+            releases(kernels),
+            world::GUEST.path().display()
+        )
     })
+}
+
+/// Checks that a new root has a kernel for each choice.
+pub fn check(root: &Path) -> Result<()> {
+    let kernels = list(root)?;
+    for choice in [Choice::V6_12, Choice::Newest] {
+        if find(&kernels, choice).is_none() {
+            bail!("they came without a kernel for {choice:?}, only {:?}", releases(&kernels));
+        }
+    }
+    Ok(())
+}
+
+fn find(kernels: &[Kernel], choice: Choice) -> Option<&Kernel> {
+    let mut bootable = kernels.iter().filter(|kernel| kernel.image.is_some());
+    match choice {
+        Choice::V6_12 => bootable.rfind(|kernel| version(&kernel.release).starts_with(&[6, 12])),
+        Choice::Newest => bootable.rfind(|kernel| is_newer(&kernel.release)),
+    }
+}
+
+fn releases(kernels: &[Kernel]) -> Vec<&str> {
+    kernels.iter().map(|kernel| kernel.release.as_str()).collect()
+}
+
+/// Whether a release is of a later series than 6.12, as backports' kernels are.
+#[must_use]
+pub fn is_newer(release: &str) -> bool {
+    version(release) >= vec![6, 13]
 }
 
 /// The numbers at the start of a release, for comparing: `6.12.94+deb13` is 6, 12, 94.
@@ -113,5 +142,6 @@ mod tests {
         assert_eq!(choose(&kernels, Choice::V6_12).expect("there").release, "6.12.94-cloud-amd64");
         assert_eq!(choose(&kernels, Choice::Newest).expect("there").release, "7.2.12-cloud-amd64");
         assert!(choose(&kernels[..1], Choice::Newest).is_err());
+        assert!(choose(&kernels[..2], Choice::Newest).is_err(), "6.12 is not the newest");
     }
 }

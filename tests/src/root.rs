@@ -40,6 +40,8 @@ pub struct Root {
     pub packages: &'static [&'static str],
     /// Files that must be there in the end: an apt pattern that matches nothing is no error.
     pub proof: &'static [&'static str],
+    /// What else must be so in the end, where that takes more than names of files.
+    pub check: fn(&Path) -> Result<()>,
 }
 
 impl Root {
@@ -79,15 +81,13 @@ impl Root {
             // What cannot be removed now is removed by the next run.
             let _ = lock::remove(&partial);
         })?;
-        for proof in self.proof {
-            if !partial.join(proof).exists() {
-                lock::remove(&partial)?;
-                bail!(
-                    "the Debian packages for {} came without {proof}; the mirror may be \
-                     incomplete, name another with {MIRROR_VARIABLE}=URL. mmdebstrap said:\n{log}",
-                    self.purpose
-                );
-            }
+        if let Err(lack) = self.complete(&partial) {
+            lock::remove(&partial)?;
+            bail!(
+                "the Debian packages for {} are not complete: {lack:#}; the mirror may be \
+                 incomplete, name another with {MIRROR_VARIABLE}=URL. mmdebstrap said:\n{log}",
+                self.purpose
+            );
         }
         std::fs::write(partial.join(STAMP), self.stamp())
             .with_context(|| format!("cannot write the stamp in {}", partial.display()))?;
@@ -96,6 +96,14 @@ impl Root {
             .with_context(|| format!("cannot rename {}", partial.display()))?;
         wait.done(&format!("fetched {}", self.purpose));
         Ok(())
+    }
+
+    /// Checks that all is there that has to be.
+    fn complete(&self, folder: &Path) -> Result<()> {
+        if let Some(proof) = self.proof.iter().find(|proof| !folder.join(proof).exists()) {
+            bail!("they came without {proof}");
+        }
+        (self.check)(folder)
     }
 
     /// Runs mmdebstrap and returns the end of what it said.

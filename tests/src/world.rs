@@ -39,6 +39,7 @@ pub const GUEST: Root = Root {
         "usr/bin/lspci",
         "usr/share/misc/pci.ids",
     ],
+    check: kernel::check,
 };
 
 /// The QEMU for hosts whose own has no vfio-user-pci.
@@ -48,6 +49,7 @@ pub const QEMU: Root = Root {
     size: "55 MB",
     packages: &["qemu-system-x86,seabios,ipxe-qemu"],
     proof: &["usr/bin/qemu-system-x86_64", "usr/share/seabios/bios-256k.bin"],
+    check: |_| Ok(()),
 };
 
 /// Everything that is the same for all guests of this process.
