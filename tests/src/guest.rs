@@ -3,6 +3,7 @@
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -16,6 +17,7 @@ use crate::qemu::Machine;
 use crate::qmp::Qmp;
 use crate::run_dir::RunDir;
 use crate::server::Server;
+use crate::slots::Slot;
 use crate::world::{self, World};
 use crate::{cargo_build, module_build};
 
@@ -154,6 +156,7 @@ impl<'run> Builder<'run> {
     /// Starts QEMU and waits until it takes QMP commands.
     pub fn start(self) -> Result<Guest<'run>> {
         let world = world::get()?;
+        let slot = self.run.slot();
         let mut command = world.qemu.command();
         command.args(world.accel.arguments());
         command.args(["-name", &self.name]).args(self.machine.arguments());
@@ -190,7 +193,7 @@ impl<'run> Builder<'run> {
             // A device that QEMU cannot make ends it before it greets.
             Qmp::new(stream).with_context(|| self.run.tail(&log))
         })?;
-        Ok(Guest { run: self.run, name: self.name, child, agent, qmp })
+        Ok(Guest { run: self.run, name: self.name, child, agent, qmp, _slot: slot })
     }
 
     /// The kernel's image and the initramfs.
@@ -249,6 +252,8 @@ pub struct Guest<'run> {
     child: Child,
     agent: Agent,
     qmp: Qmp,
+    /// Given back when QEMU is gone: fields go in their order.
+    _slot: Arc<Slot>,
 }
 
 impl<'run> Guest<'run> {

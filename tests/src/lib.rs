@@ -19,9 +19,10 @@
 //! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
 //!   QEMU through [`qmp`].
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
-//!   prepare the same thing at once, [`progress`] tells the user what takes so long.
+//!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
+//!   can run, [`progress`] tells the user what takes so long.
 //!
-//! Everything the lab makes is under `target/lab` of the checkout ([`paths`]).
+//! Everything the lab makes is under `target/lab` of the checkout, or `LAB_DIR` ([`paths`]).
 
 pub mod accel;
 pub mod agent;
@@ -42,6 +43,7 @@ pub mod qmp;
 pub mod root;
 pub mod run_dir;
 pub mod server;
+pub mod slots;
 pub mod world;
 
 pub use guest::Guest;

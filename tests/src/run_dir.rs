@@ -9,11 +9,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{lock, paths};
+use crate::{lock, paths, slots};
 
 /// How many runs of a name there can be at once.
 const ALIKE: u32 = 100;
@@ -41,6 +41,8 @@ pub struct RunDir {
     path: PathBuf,
     /// The folder, opened: the lock on it says that the run is on.
     handle: File,
+    /// The right of its guests to run.
+    slot: slots::Shared,
 }
 
 impl RunDir {
@@ -55,7 +57,7 @@ impl RunDir {
             let handle =
                 File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
             if lock::try_exclusive(&handle) {
-                let run = Self { path, handle };
+                let run = Self { path, handle, slot: slots::Shared::default() };
                 remove_where(&run.path, |_| true)?;
                 on().push(run.path.clone());
                 return Ok(run);
@@ -68,6 +70,11 @@ impl RunDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The right to run guests, which those of a run share; waits for other runs to end.
+    pub fn slot(&self) -> Arc<slots::Slot> {
+        self.slot.get()
     }
 
     /// A path to a file in it that is short enough for a socket, for this process only.
