@@ -124,13 +124,16 @@ fn a_second_qemu_fails_at_once_and_the_first_is_not_disturbed() {
     let run = RunDir::create("second-qemu").expect("a run can be made");
     let (server, mut guest) = usual(&run, &["-v"]);
     say("starting a second QEMU on the same socket");
-    let begun = Instant::now();
     let second = Guest::builder(&run).name("second").nothing_to_boot().attach(&server).start();
     let error = second.expect_err("the device is taken");
-    // QEMU's own limit for a server that says nothing is five seconds.
-    assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
+    server.wait_for_log("refused client").expect("the server says so");
     let said = run.read("second-qemu.log");
-    assert!(said.contains("vfio-user"), "QEMU said {said:?}; {error:#}");
+    // Which of them depends on whether QEMU still got to write its request.
+    let refused =
+        ["server closed socket", "Broken pipe", "Connection reset", "failed to read header: EOF"];
+    assert!(refused.iter().any(|words| said.contains(words)), "QEMU said {said:?}; {error:#}");
+    // What it says after five seconds with a server that says nothing.
+    assert!(!said.contains("timed out"), "QEMU said {said:?}; {error:#}");
     let base = bases(&mut guest)[0];
     assert_eq!(lspci(&mut guest), expected_lspci("00:02.0", &format!("{base:x}")));
 }

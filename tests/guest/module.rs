@@ -41,6 +41,8 @@ fn it_works(choice: Choice, generator: &str) {
         .attach(&server)
         .boot()
         .expect("the guest boots");
+    let release = guest.run("uname -r").expect("it says which kernel it runs");
+    assert_eq!(kernel::is_newer(&release), choice == Choice::Newest, "it runs {release}");
     let base = bases(&mut guest)[0];
     let before = expected_lspci("00:02.0", &format!("{base:x}"));
     assert_eq!(lspci(&mut guest), before);
@@ -60,7 +62,20 @@ fn it_works(choice: Choice, generator: &str) {
         guest.run("dd if=/dev/my_rng_driver bs=64 count=1 | wc -c").expect("it gives bytes");
     }
     say("unloading it while a program has the device open");
-    let open = guest.run("exec 3</dev/my_rng_driver; rmmod my_rng; echo $?; head -c 4 <&3 | wc -c");
-    say(&format!("rmmod and a read said {open:?}"));
+    let said = guest
+        .run(
+            "exec 3</dev/my_rng_driver
+            rmmod my_rng 2>&1 && echo 'unloaded under an open file'
+            echo \"$(dd bs=4 count=1 <&3 2>/dev/null | wc -c) bytes\"
+            exec 3<&-
+            rmmod my_rng && echo 'unloaded after it was closed'",
+        )
+        .expect("it unloads in the end");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        matches!(lines[..], [refused, "4 bytes", "unloaded after it was closed"]
+            if refused.ends_with("Resource temporarily unavailable")),
+        "rmmod, a read, and rmmod after the file was closed said {said:?}"
+    );
     assert_kernel_is_content(&mut guest);
 }
