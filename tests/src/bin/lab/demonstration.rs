@@ -8,6 +8,9 @@ use lab::{Guest, RunDir, Server, progress};
 /// How long the tester may take.
 const TESTER: Duration = Duration::from_secs(300);
 
+/// One more than the tester needs for itself: some of its checks have others use the device too.
+const PROCESSORS: u8 = 2;
+
 /// Runs the demonstration; true when all of it worked.
 pub fn run() -> Result<bool> {
     let kernel = crate::prepare()?;
@@ -15,41 +18,18 @@ pub fn run() -> Result<bool> {
     let generator = crate::generator()?;
     let server = Server::start(&run, "my-rng", &["--generator", generator, "-v"])?;
     let wait = progress::Wait::new("booting the guest");
-    let mut guest = Guest::builder(&run).kernel(kernel).default_devices().attach(&server).boot()?;
+    let guest = Guest::builder(&run)
+        .kernel(kernel)
+        .default_devices()
+        .processors(PROCESSORS)
+        .attach(&server)
+        .boot()?;
     wait.done("the guest is up");
 
-    let address = address(&mut guest)?;
-    let base = base(&mut guest, &address)?;
-    let seed = base + 4;
-    let mut worked = true;
-    for (what, command) in [
-        ("The guest's kernel", "uname -sr".to_owned()),
-        ("The device, as the guest sees it", format!("lspci -v -s {address}")),
-        ("Register RANDOM: a new number for every read", format!("devmem {base:#x} 32")),
-        ("", format!("devmem {base:#x} 32")),
-        (
-            "Register SEED: after the same seed come the same numbers",
-            format!("devmem {seed:#x} 32 42"),
-        ),
-        ("", format!("devmem {base:#x} 32")),
-        ("", format!("devmem {seed:#x} 32 42")),
-        ("", format!("devmem {base:#x} 32")),
-        ("The kernel module", "insmod my_rng.ko && dmesg | grep my_rng".to_owned()),
-        ("", "ls -l /dev/my_rng_driver".to_owned()),
-        ("The tester", format!("my-rng-tester --generator {generator}")),
-    ] {
-        if !what.is_empty() {
-            println!("\n# {what}");
-        }
-        println!("guest$ {command}");
-        let output = guest.try_run_for(&command, TESTER)?;
-        print!("{}", output.text);
-        if output.status != 0 {
-            println!("(exit status {})", output.status);
-            worked = false;
-        }
-    }
+    let mut show = Show { guest, worked: true };
+    show.device(generator)?;
     println!();
+    let worked = show.worked;
     let logs = run.path().display();
     progress::say(&if worked {
         format!("everything worked; logs are in {logs}")
@@ -57,6 +37,64 @@ pub fn run() -> Result<bool> {
         format!("NOT everything worked; logs are in {logs}")
     });
     Ok(worked)
+}
+
+/// Commands in a guest, shown with what they print.
+struct Show<'run> {
+    guest: Guest<'run>,
+    worked: bool,
+}
+
+impl Show<'_> {
+    fn device(&mut self, generator: &str) -> Result<()> {
+        let address = address(&mut self.guest)?;
+        let base = base(&mut self.guest, &address)?;
+        let read = format!("devmem {base:#x} 32");
+        let seed = format!("devmem {:#x} 32 42", base + 4);
+
+        title("The guest's kernel");
+        self.run("uname -sr")?;
+        title("The device, as the guest sees it");
+        let listed = self.run(&format!("lspci -v -s {address}"))?;
+        for words in ["Device 1234:cafe (rev 10)", &format!("Memory at {base:x} (32-bit")] {
+            self.check(listed.contains(words), &format!("lspci does not show {words:?}"));
+        }
+        title("Register RANDOM: a new number for every read");
+        let (first, second) = (self.run(&read)?, self.run(&read)?);
+        self.check(first != second, "the same number twice");
+        title("Register SEED: after the same seed come the same numbers");
+        self.run(&seed)?;
+        let first = self.run(&read)?;
+        self.run(&seed)?;
+        let second = self.run(&read)?;
+        self.check(first == second, "another number after the same seed");
+        title("The kernel module");
+        self.run("insmod my_rng.ko && dmesg | grep my_rng")?;
+        self.run("ls -l /dev/my_rng_driver")?;
+        title("The tester");
+        self.run(&format!("my-rng-tester --strict --generator {generator}"))?;
+        Ok(())
+    }
+
+    /// Runs a command, which has to succeed, and returns what it printed.
+    fn run(&mut self, command: &str) -> Result<String> {
+        println!("guest$ {command}");
+        let output = self.guest.try_run_for(command, TESTER)?;
+        print!("{}", output.text);
+        self.check(output.status == 0, &format!("exit status {}", output.status));
+        Ok(output.text)
+    }
+
+    fn check(&mut self, fine: bool, complaint: &str) {
+        if !fine {
+            println!("(NOT as it should be: {complaint})");
+            self.worked = false;
+        }
+    }
+}
+
+fn title(what: &str) {
+    println!("\n# {what}");
 }
 
 /// Where the device is on the guest's PCI bus.
