@@ -1,13 +1,14 @@
 //! Builds the workspace's own programs: the daemon for the host, the tester for the guest.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{paths, process};
+use crate::paths;
+use crate::process::{self, Identity};
 
 /// The daemon. An optimised build, as users run it.
 pub fn server() -> Result<PathBuf> {
@@ -34,7 +35,9 @@ fn once(
 /// to the user.
 fn build(package: &str, rustc: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    // Cargo has children, which would go on writing to the target folder when only it was killed.
+    process::check_namespaces()?;
+    let mut command = process::namespaced(Identity::Same, cargo);
     command.args(["rustc", "--release", "--package", package, "--bin", package]);
     command.arg("--message-format=json-render-diagnostics").args(rustc);
     command.current_dir(paths::checkout()).stdin(Stdio::null()).stderr(Stdio::inherit());

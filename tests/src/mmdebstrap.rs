@@ -98,25 +98,34 @@ fn install() -> Result<()> {
 }
 
 fn download(right: &lock::Preparing) -> Result<()> {
-    progress::say("mmdebstrap is not installed: downloading it to target/lab/mmdebstrap");
+    let to = copy();
+    progress::say(&format!("mmdebstrap is not installed: downloading it to {}", to.display()));
     let partial = copy().with_extension("partial");
     lock::remove_partial(&paths::lab(), right)?;
     std::fs::create_dir_all(&partial)
         .with_context(|| format!("cannot create {}", partial.display()))?;
-    let mut fetch = process::namespaced(process::Identity::Same, "apt-get");
-    fetch.args(["download", "-qq", "mmdebstrap", "debian-archive-keyring"]).current_dir(&partial);
-    process::output("apt-get download", &mut fetch)
-        .with_context(|| format!("{MISSING}, and it could not be downloaded. {BY_HAND}"))?;
-    for entry in std::fs::read_dir(&partial)?.flatten() {
-        unpack(&entry.path(), &partial)?;
-    }
+    fetch(&partial).inspect_err(|_| {
+        // What cannot be removed now is removed by the next run.
+        let _ = lock::remove(&partial);
+    })?;
     std::fs::rename(&partial, copy())
         .with_context(|| format!("cannot rename {}", partial.display()))
 }
 
+fn fetch(folder: &Path) -> Result<()> {
+    let mut fetch = process::namespaced(process::Identity::Same, "apt-get");
+    fetch.args(["download", "-qq", "mmdebstrap", "debian-archive-keyring"]).current_dir(folder);
+    process::output("apt-get download", &mut fetch)
+        .with_context(|| format!("{MISSING}, and it could not be downloaded. {BY_HAND}"))?;
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        unpack(&entry.path(), folder)?;
+    }
+    Ok(())
+}
+
 fn unpack(package: &Path, to: &Path) -> Result<()> {
     if package.extension().is_some_and(|extension| extension == "deb") {
-        let mut unpack = Command::new("dpkg-deb");
+        let mut unpack = process::namespaced(process::Identity::Same, "dpkg-deb");
         process::output("dpkg-deb", unpack.arg("--extract").arg(package).arg(to))?;
         lock::remove(package)?;
     }
