@@ -60,6 +60,8 @@ Leave with exit, poweroff, or Ctrl-A x.
     });
     let shown = screen(&console);
     drop(raw);
+    drop(guest);
+    drop(server);
     eprintln!("\nlab: the guest and the server are ended");
     shown.map(|()| true)
 }
