@@ -2,6 +2,9 @@
 # Boots a guest on stock QEMU with the my_rng device. `scripts/lab.sh --help` says more.
 # This script only sees to a Rust compiler and a C linker; the lab itself is in tests/.
 set -euo pipefail
+
+# Relative paths are meant from where the user is; a QEMU without a slash is looked for in PATH.
+[[ ${QEMU-} != [!/]*/* ]] || export QEMU=$PWD/$QEMU
 cd "$(dirname "$0")/.."
 
 readonly need_major=1 need_minor=85

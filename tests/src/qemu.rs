@@ -42,7 +42,7 @@ impl Qemu {
     /// Finds one without fetching anything.
     pub fn present() -> Result<Option<Self>> {
         if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-            let path = PathBuf::from(path);
+            let path = named_program(path.into());
             let start = vec![path.display().to_string()];
             let named = Self::try_one(start, format!("named by {VARIABLE}="))?;
             return named.map(Some).with_context(|| {
@@ -107,6 +107,16 @@ impl fmt::Display for Qemu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "QEMU {} ({})", self.version, self.reason)
     }
+}
+
+/// A program that the user named: a path is relative to the current folder, and guests are started
+/// in others; a bare name is looked for in `PATH`.
+fn named_program(path: PathBuf) -> PathBuf {
+    if path.parent() == Some(Path::new("")) {
+        return path;
+    }
+    // It only fails without a current folder, where relative paths mean nothing.
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// How the QEMU of a private root is started.
@@ -229,6 +239,15 @@ mod tests {
         let machine = Machine { default_devices: true, paused: true, ..Machine::default() };
         assert!(!machine.arguments().contains(&"-nodefaults".to_owned()));
         assert!(machine.arguments().contains(&"-S".to_owned()));
+    }
+
+    #[test]
+    fn a_named_program_is_a_path_from_here_or_a_bare_name() {
+        let here = std::env::current_dir().expect("there is one");
+        assert_eq!(named_program("./build/qemu".into()), here.join("build/qemu"));
+        assert_eq!(named_program("build/qemu".into()), here.join("build/qemu"));
+        assert_eq!(named_program("/build/qemu".into()), PathBuf::from("/build/qemu"));
+        assert_eq!(named_program("qemu".into()), PathBuf::from("qemu"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use signal_hook::iterator::Signals;
     name = "lab.sh",
     after_help = "\
 Environment:
-  QEMU=/path             use this QEMU (10.1 or newer, with vfio-user-pci)
+  QEMU=PATH              use this QEMU (10.1 or newer, with vfio-user-pci)
   ACCEL=tcg|kvm          emulate, or use KVM, without trying which works
   KERNEL=6.12|newest     the guest's kernel [default: 6.12]
   GENERATOR=glibc|chacha20
