@@ -5,6 +5,7 @@ set -euo pipefail
 
 # Relative paths are meant from where the user is; a QEMU without a slash is looked for in PATH.
 [[ ${QEMU-} != [!/]*/* ]] || export QEMU=$PWD/$QEMU
+[[ ${LAB_DIR-} != [!/]* ]] || export LAB_DIR=$PWD/$LAB_DIR
 cd "$(dirname "$0")/.."
 
 readonly need_major=1 need_minor=85

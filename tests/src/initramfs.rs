@@ -132,7 +132,7 @@ impl Initramfs {
         let mut ask = process::tied(&loader);
         ask.arg("--library-path").arg(&libraries).arg("--list");
         ask.arg(self.guest_root.join("usr/bin/lspci"));
-        let answer = process::output("the dynamic loader of target/lab/guest", &mut ask)?;
+        let answer = process::output("the dynamic loader of the lab's guest", &mut ask)?;
         for library in libraries_in(&String::from_utf8_lossy(&answer)) {
             add(archive, &format!("{LIBRARIES}/{library}"), &libraries.join(&library))?;
         }

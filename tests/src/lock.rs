@@ -27,7 +27,8 @@ pub fn preparing() -> Result<Preparing> {
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
     if !try_exclusive(&file) {
-        progress::say("waiting for another preparation of target/lab to end");
+        let folder = folder.display();
+        progress::say(&format!("waiting for another preparation of {folder} to end"));
         flock(&file, FlockOperation::LockExclusive)
             .with_context(|| format!("cannot lock {}", path.display()))?;
     }

@@ -1,6 +1,7 @@
-//! Where things are: the checkout and the lab's own folder in it.
+//! Where things are: the checkout and the lab's own folder, usually in it.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The checkout this lab was built from.
 #[must_use]
@@ -9,8 +10,19 @@ pub fn checkout() -> PathBuf {
     tests.parent().unwrap_or(tests).to_path_buf()
 }
 
-/// `target/lab`: everything the lab downloads, builds and logs.
+/// The environment variable that names another folder for the lab.
+pub const VARIABLE: &str = "LAB_DIR";
+
+/// `target/lab`, or what the user named: everything the lab downloads, builds and logs.
 #[must_use]
 pub fn lab() -> PathBuf {
-    checkout().join("target/lab")
+    static LAB: OnceLock<PathBuf> = OnceLock::new();
+    LAB.get_or_init(|| {
+        let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
+        // It only fails without a current folder.
+        named
+            .and_then(|path| std::path::absolute(path).ok())
+            .unwrap_or_else(|| checkout().join("target/lab"))
+    })
+    .clone()
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use lab::mmdebstrap::Mmdebstrap;
 use lab::qemu::Qemu;
 use lab::root::Root;
-use lab::{accel, kernel, lock, process, world};
+use lab::{accel, kernel, lock, paths, process, world};
 
 /// Prints the report; true when the lab will run.
 pub fn report() -> Result<bool> {
@@ -58,7 +58,8 @@ pub fn report() -> Result<bool> {
 
 /// How a root that is not there will come.
 fn fetch(root: &Root) -> String {
-    format!("the next run fetches {} (about {}) to target/lab", root.purpose, root.size)
+    let to = paths::lab();
+    format!("the next run fetches {} (about {}) to {}", root.purpose, root.size, to.display())
 }
 
 /// Whether guests run under KVM: by trying, if there is something to try with.
@@ -97,7 +98,7 @@ fn preparation(report: &mut Report, fetched: bool) {
         let how = if process::is_root() {
             "the next run installs it with apt-get"
         } else {
-            "the next run downloads it with apt-get to target/lab"
+            "the next run downloads it with apt-get to the lab's folder"
         };
         report.later("mmdebstrap", how);
     } else {

@@ -32,6 +32,7 @@ Environment:
   GENERATOR=glibc|chacha20
                          the server's generator [default: glibc, whose numbers are well known]
   LAB_MIRROR=URL         fetch Debian packages from this mirror
+  LAB_DIR=PATH           keep everything there instead of in target/lab
 
 Logs of the last run are in target/lab/run."
 )]
