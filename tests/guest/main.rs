@@ -3,6 +3,7 @@
 
 mod device;
 mod hotplug;
+mod lab_program;
 mod links;
 mod module;
 mod several;
