@@ -2,7 +2,8 @@
 # Runs each fuzz target of the device kit for so many seconds (60 by default). What is found is in
 # server/vfio-user/fuzz/artifacts, and the exit status is not 0.
 #
-# cargo-fuzz is installed into target/tools if it is missing, which takes some minutes once.
+# cargo-fuzz is installed into target/tools if it is missing, which takes a minute or two once; this
+# version builds with every Rust that the project does.
 # libFuzzer needs compiler flags that stable Rust hides; RUSTC_BOOTSTRAP shows them.
 # SANITIZER=none builds quicker and finds panics and hangs only; so does a Rust without the address
 # sanitizer's runtime, such as Debian's.
@@ -16,7 +17,7 @@ PATH=$tools/bin:$PATH
 if ! command -v cargo-fuzz >/dev/null; then
 	echo "fuzz.sh: installing cargo-fuzz into target/tools"
 	CARGO_TARGET_DIR=$target/tools-build cargo install --quiet --locked \
-		cargo-fuzz@0.13.2 --root "$tools"
+		cargo-fuzz@0.12.0 --root "$tools"
 fi
 
 sanitizer=address
