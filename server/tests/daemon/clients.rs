@@ -1,19 +1,51 @@
 //! Clients one after the other, and beside each other.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
 use crate::common::*;
 use crate::daemon::Daemon;
 
 #[test]
-fn a_second_client_is_closed_at_once_and_the_first_goes_on() {
+fn a_second_client_is_told_so_and_closed_and_the_first_goes_on() {
     let daemon = Daemon::start(&[]);
     let mut first = daemon.client();
     for _ in 0..20 {
-        Client::connect(&daemon.path()).assert_closed();
+        let mut second = Client::connect(&daemon.path());
+        let reply = second.request(VERSION, &version(0, 1, QEMU_PROPOSAL));
+        assert_eq!(reply.errno(), Errno::BUSY);
+        second.assert_closed();
         first.assert_in_sync();
     }
     daemon.wait_for_log("refused client");
+}
+
+#[test]
+fn second_clients_that_say_nothing_are_closed_and_hold_nobody_up() {
+    let daemon = Daemon::start(&[]);
+    let mut first = daemon.client();
+    let mut silent: Vec<_> = (0..40).map(|_| Client::connect(&daemon.path())).collect();
+    first.assert_in_sync();
+    silent.iter_mut().for_each(Client::assert_closed);
+    first.assert_in_sync();
+}
+
+/// A reset, which a socket with unread data is closed with, is what QEMU 11.1 aborts on.
+#[test]
+fn a_client_whose_messages_are_unread_sees_the_end_and_no_reset() {
+    let daemon = Daemon::start(&[]);
+    // The header ends the connection, and what lies behind it stays unread.
+    let hopeless = Bytes::new().u16(1).u16(GET_INFO).u32(3).u32(0).u32(0).0;
+    for _ in 0..50 {
+        let mut client = UnixStream::connect(daemon.path()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(&[hopeless.as_slice(), &[0; 10_000]].concat()).unwrap();
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    }
 }
 
 #[test]

@@ -69,7 +69,7 @@
 //! | DEVICE_FEATURE | `EINVAL` | libvfio-user for a feature it does not know |
 //! | region info with too small an `argsz` | 32 bytes that tell the size needed; neither MMAP flag nor descriptor yet | the descriptor belongs to the reply that the client can use |
 //! | a client that says nothing | disconnected after 5 s | it would keep the next one out |
-//! | a second client beside a connected one | closed at once | QEMU fails with a message instead of hanging |
+//! | a second client beside a connected one | its VERSION is answered with `EBUSY`, then it is closed; one that says nothing is closed after 1 s | QEMU fails with a message instead of hanging, and does not meet a reset connection, which it aborts on |
 #![deny(missing_docs)]
 // Tests count in small numbers.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]

@@ -26,7 +26,7 @@ use rustix::net::{
 use crate::device::Device;
 use crate::host::{Host, HostError};
 use crate::peer;
-use crate::session::{ConnectionError, Session};
+use crate::session::{ConnectionError, Session, refuse};
 
 /// How long a session may take to end after its client has gone.
 const SESSION_END: Duration = Duration::from_secs(1);
@@ -40,6 +40,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 16;
+
+/// Most clients that are refused with an answer at once.
+const MAX_REFUSALS: usize = 16;
 
 /// Why a server cannot be had at a path, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +93,8 @@ pub struct Server {
     file: SocketFile,
     host: Arc<Mutex<Host>>,
     options: Options,
+    /// Counts the clients that are being refused.
+    refusals: Arc<()>,
 }
 
 impl Server {
@@ -109,7 +114,13 @@ impl Server {
         let listener = listen_at(path, options.socket_mode).map_err(bind_error)?;
         let file = SocketFile::new(path).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
-        Ok(Server { listener, file, host: Arc::new(Mutex::new(host)), options })
+        Ok(Server {
+            listener,
+            file,
+            host: Arc::new(Mutex::new(host)),
+            options,
+            refusals: Arc::new(()),
+        })
     }
 
     /// Serves clients, one at a time, until `stop` becomes readable. The socket file is removed
@@ -154,13 +165,14 @@ impl Server {
         Ok(())
     }
 
-    /// Serves a new client, unless one is there already; then the new one is closed, so that a
-    /// QEMU behind it fails at once with a message of its own.
+    /// Serves a new client, unless one is there already; then the new one is told so and
+    /// closed, so that a QEMU behind it fails at once with a message of its own.
     fn admit(&self, client: UnixStream, current: Option<Running>) -> Option<Running> {
         let peer = peer_name(&client);
         if let Some(running) = current {
             if let Some(still_there) = running.ended() {
                 log::warn!("refused {peer}: {} is connected", still_there.peer);
+                self.refuse(client);
                 return Some(still_there);
             }
         }
@@ -170,6 +182,23 @@ impl Server {
                 log::error!("cannot serve a client: {error}");
                 None
             }
+        }
+    }
+
+    /// Answers the client on a thread of its own, because it may be slow to ask. Of very many at
+    /// once the surplus is just closed.
+    fn refuse(&self, client: UnixStream) {
+        let refusals = Arc::clone(&self.refusals);
+        if Arc::strong_count(&refusals) > MAX_REFUSALS {
+            return;
+        }
+        let refusal = thread::Builder::new().name("refusal".into());
+        let started = refusal.spawn(move || {
+            refuse(client.into());
+            drop(refusals);
+        });
+        if let Err(error) = started {
+            log::warn!("cannot answer a refused client: {error}");
         }
     }
 

@@ -15,7 +15,7 @@ use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -26,6 +26,9 @@ const FIRST_READ: usize = 32;
 /// Largest step in which the buffer for a long message grows: memory follows bytes that really
 /// arrived, not a number that the other side wrote into a header.
 const GROWTH: usize = 64 << 10;
+
+/// Most pieces of 4 KiB that are thrown away at a connection's end: more than a socket holds.
+const DISCARDED_PIECES: usize = 1024;
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -209,6 +212,19 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Throws away what has arrived and will not be looked at: closing a socket with unread data
+    /// resets the connection, which other sides take worse than its end. Bounded, for one that
+    /// never stops sending.
+    pub fn discard_unread(&self) {
+        let mut buffer = [0; 4096];
+        for _ in 0..DISCARDED_PIECES {
+            match recv(self.as_fd(), &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((_, bytes)) if bytes > 0 => {}
+                _ => return,
+            }
+        }
     }
 
     /// Makes room after a message that was handed out: bytes of the next one move to the front.

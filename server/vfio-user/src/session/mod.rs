@@ -7,6 +7,7 @@
 
 mod commands;
 mod connection;
+mod refusal;
 mod request;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +23,7 @@ use zerocopy::IntoBytes;
 use commands::{Answer, Commands};
 pub(crate) use connection::ConnectionError;
 use connection::{Connection, Message};
+pub(crate) use refusal::refuse;
 use request::RequestError;
 
 use crate::dma::{InFlight, Step};
@@ -94,6 +96,7 @@ impl<'h> Session<'h> {
             Ok(()) => self.serve(),
             Err(end) => Err(end),
         };
+        self.connection.discard_unread();
         self.commands.host.disconnect();
         match end {
             Err(end) => end,
