@@ -24,6 +24,7 @@ may_install() {
 
 # The Rust that apt would install, as X.Y.Z; nothing when there is none.
 rust_in_apt() {
+	# Without a network an old list has to do; what cannot be fetched then is said later.
 	apt-get update -qq >&2 || true
 	apt-cache policy rustc | sed -n 's/^ *Candidate: \([0-9][0-9.]*\).*/\1/p'
 }

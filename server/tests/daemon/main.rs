@@ -1,5 +1,6 @@
 //! The daemon, as a client and an operator meet it: every rule of the protocol, hostile clients,
 //! the life of its socket, its command line, what a register read costs.
+// Tests count in small numbers.
 #![allow(clippy::cast_possible_truncation)]
 
 #[path = "../../vfio-user/tests/common/mod.rs"]

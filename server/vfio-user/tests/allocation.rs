@@ -1,8 +1,10 @@
 //! A register read allocates nothing.
+// Tests count in small numbers.
 #![allow(clippy::cast_possible_truncation)]
 
 mod common;
 #[path = "common/device.rs"]
+// Only a part of it is used here.
 #[allow(dead_code)]
 mod device;
 

@@ -4,6 +4,7 @@
 //! registers of BAR 0, a reset), one of offset, one of length, and for writes the data.
 #![no_main]
 
+// Only a part of it is used here.
 #[allow(dead_code)]
 #[path = "../../tests/common/device.rs"]
 mod device;

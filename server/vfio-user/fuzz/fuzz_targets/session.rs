@@ -7,6 +7,7 @@
 //! each chunk. Whatever it sends has to be made of whole, well-formed messages.
 #![no_main]
 
+// Only a part of it is used here.
 #[allow(dead_code)]
 #[path = "../../tests/common/device.rs"]
 mod device;

@@ -1,4 +1,5 @@
 //! The kit's protocol engine with a device that has one of everything behind it.
+// Tests count in small numbers.
 #![allow(clippy::cast_possible_truncation)]
 
 #[path = "../common/mod.rs"]
