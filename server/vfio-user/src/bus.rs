@@ -7,6 +7,7 @@ use crate::dma::{DmaError, DmaQueue, DmaSpace};
 use crate::interrupts::Interrupts;
 use crate::pci::ConfigSpace;
 use crate::shared_memory::SharedMemory;
+use crate::waker::Waker;
 
 /// What a device can do to the world outside of it. Each verb of a
 /// [`Device`](crate::Device) is given one.
@@ -17,6 +18,8 @@ pub struct Bus {
     pub(crate) memory: DmaSpace,
     pub(crate) dma: DmaQueue,
     pub(crate) timer: Option<Instant>,
+    /// What the device waits for, besides the timer.
+    pub(crate) awaited: Option<Waker>,
     /// Whether there is a client, and so a guest.
     pub(crate) connected: bool,
     pub(crate) shared: [Option<SharedMemory>; BAR_COUNT],
@@ -38,6 +41,7 @@ impl Bus {
             memory: DmaSpace::default(),
             dma: DmaQueue::default(),
             timer: None,
+            awaited: None,
             connected: false,
             shared,
         })
@@ -98,6 +102,17 @@ impl Bus {
         self.timer = None;
     }
 
+    /// Lets [`Device::woken`](crate::Device::woken) be called once, after the waker was used. There
+    /// is one wait; another one takes its place.
+    pub fn wait_for(&mut self, waker: &Waker) {
+        self.awaited = Some(waker.clone());
+    }
+
+    /// Ends the wait. What the waker was used for until then is not forgotten.
+    pub fn stop_waiting(&mut self) {
+        self.awaited = None;
+    }
+
     /// The memory behind a BAR with mappable parts, which the guest writes to without the device
     /// hearing of it.
     pub fn shared_memory(&self, bar: usize) -> Option<&SharedMemory> {
@@ -110,5 +125,6 @@ impl Bus {
         self.interrupts.reset();
         self.dma.clear();
         self.timer = None;
+        self.awaited = None;
     }
 }

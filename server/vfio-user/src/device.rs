@@ -9,8 +9,9 @@ use crate::dma::DmaDone;
 /// A PCI device, as its author writes it.
 ///
 /// The kit calls one verb at a time, never two at once, for one client at a time. A verb never
-/// waits: what has to happen later is a timer ([`Bus::set_timer`]) or an access to guest memory
-/// ([`Bus::dma_read`]), each of which ends in a verb of its own.
+/// waits: what has to happen later is a timer ([`Bus::set_timer`]), an access to guest memory
+/// ([`Bus::dma_read`]) or a word from another thread ([`Bus::wait_for`]), each of which ends in a
+/// verb of its own.
 ///
 /// ```
 /// use vfio_user_kit::{Access, Bar, Bus, Class, Description, Device, Identity, Register};
@@ -72,6 +73,18 @@ pub trait Device: Send {
     fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) {
         let _ = (bus, done);
     }
+
+    /// The [`Waker`](crate::Waker) that this device waits for was used. By default nothing happens.
+    fn woken(&mut self, bus: &mut Bus) {
+        let _ = bus;
+    }
+
+    /// The client has gone, and the guest with it. Accesses to guest memory have ended already,
+    /// with [`DmaError::Disconnected`](crate::DmaError::Disconnected). The next client finds the
+    /// device as it is left here. By default nothing happens.
+    fn disconnected(&mut self, bus: &mut Bus) {
+        let _ = bus;
+    }
 }
 
 impl<D: Device + ?Sized> Device for Box<D> {
@@ -97,6 +110,14 @@ impl<D: Device + ?Sized> Device for Box<D> {
 
     fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) {
         (**self).dma_done(bus, done);
+    }
+
+    fn woken(&mut self, bus: &mut Bus) {
+        (**self).woken(bus);
+    }
+
+    fn disconnected(&mut self, bus: &mut Bus) {
+        (**self).disconnected(bus);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::description::{Bar, Description, DescriptionError, Register};
 use crate::device::{Access, Device, Width};
 use crate::dma::DmaDone;
 use crate::pci;
+use crate::waker::Waker;
 use crate::wire::CONFIG_REGION;
 
 /// Why a device cannot be hosted.
@@ -201,6 +202,14 @@ impl Host {
         self.device.timer(&mut self.bus);
     }
 
+    /// Tells the device that the waker it waits for was used, if it was.
+    pub fn take_wake_up(&mut self) {
+        if self.bus.awaited.as_ref().is_some_and(Waker::take) {
+            self.bus.awaited = None;
+            self.device.woken(&mut self.bus);
+        }
+    }
+
     /// Tells the device that an access to guest memory is done.
     pub fn dma_done(&mut self, done: DmaDone) {
         self.device.dma_done(&mut self.bus, done);
@@ -215,6 +224,7 @@ impl Host {
         for done in self.bus.dma.disconnect() {
             self.dma_done(done);
         }
+        self.device.disconnected(&mut self.bus);
     }
 }
 

@@ -24,7 +24,7 @@
 //! while a virtual CPU waits for it, QEMU holds its big lock, and can neither run another virtual
 //! CPU nor answer the device's own DMA messages. What takes time is started in one verb and ends
 //! in another: [`Bus::set_timer`] and [`Device::timer`], [`Bus::dma_read`] and
-//! [`Device::dma_done`]. Without a client nothing ends: a timer that is due fires when the next one
+//! [`Device::dma_done`], [`Bus::wait_for`] and [`Device::woken`]. Without a client nothing ends: a timer that is due fires when the next one
 //! has connected, and there is no guest memory. Guest memory that QEMU shares by file descriptor is copied at once, but
 //! the device is told in the same way, so that it works the same with memory that is not shared.
 //!
@@ -89,6 +89,7 @@ mod server;
 mod session;
 mod shared_memory;
 mod test_bench;
+mod waker;
 pub mod wire;
 
 pub use bus::Bus;
@@ -99,3 +100,4 @@ pub use host::HostError;
 pub use server::{Options, Server, ServerError};
 pub use shared_memory::SharedMemory;
 pub use test_bench::TestBench;
+pub use waker::Waker;

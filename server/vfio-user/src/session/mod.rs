@@ -183,8 +183,9 @@ impl<'h> Session<'h> {
         self.negotiated = true;
         loop {
             self.advance()?;
-            let bus = &mut self.commands.host.bus;
-            bus.interrupts.unmask_signalled(&bus.config);
+            let host = &mut *self.commands.host;
+            host.bus.interrupts.unmask_signalled(&host.bus.config);
+            host.take_wake_up();
             self.serve_twin()?;
             self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
             if self.quiet {
@@ -209,6 +210,7 @@ impl<'h> Session<'h> {
     fn woken_by_client_only(&self) -> bool {
         let bus = &self.commands.host.bus;
         bus.timer.is_none()
+            && bus.awaited.is_none()
             && !bus.dma.is_ready()
             && self.deferred_unmaps.is_empty()
             && bus.interrupts.unmask_fd().is_none()
@@ -230,15 +232,16 @@ impl<'h> Session<'h> {
         Ok(())
     }
 
-    /// Waits for a message, the twin socket, an unmasked pin or a deadline.
+    /// Waits for a message, the twin socket, an unmasked pin, the device's waker or a deadline.
     fn serve_whatever_comes_first(&mut self) -> Result<(), ConnectionError> {
         let bus = &self.commands.host.bus;
         let unmap = self.deferred_unmaps.first().map(|unmap| unmap.give_up);
         let now = bus.dma.is_ready().then(Instant::now);
         let deadline = [bus.timer, unmap, now].into_iter().flatten().min();
         self.wait(deadline)?;
-        let bus = &mut self.commands.host.bus;
-        bus.interrupts.unmask_signalled(&bus.config);
+        let host = &mut *self.commands.host;
+        host.bus.interrupts.unmask_signalled(&host.bus.config);
+        host.take_wake_up();
         self.serve_twin()?;
         self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
         Ok(())
@@ -254,9 +257,11 @@ impl<'h> Session<'h> {
             .and_then(|left| Timespec::try_from(left).ok());
         let main = self.connection.as_fd();
         let twin = self.twin.as_ref().map(Connection::as_fd);
-        let unmask = self.commands.host.bus.interrupts.unmask_fd();
+        let bus = &self.commands.host.bus;
+        let (unmask, waker) = (bus.interrupts.unmask_fd(), bus.awaited.as_ref().map(AsFd::as_fd));
         let in_place_of_none = |fd: Option<_>| fd.unwrap_or(main);
-        let mut fds = [main, in_place_of_none(twin), in_place_of_none(unmask)]
+        let mut fds = [Some(main), twin, unmask, waker]
+            .map(in_place_of_none)
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
