@@ -25,6 +25,34 @@ pub struct Bus {
     pub(crate) shared: [Option<SharedMemory>; BAR_COUNT],
 }
 
+/// Guest memory as a device reaches it: accesses that are started here and end later.
+///
+/// This is the part of a [`Bus`] that code which reads structures in guest memory needs (a
+/// virtqueue, say), so that it can be tried against any memory.
+pub trait GuestMemory {
+    /// As [`Bus::dma_read`].
+    ///
+    /// # Errors
+    /// As there.
+    fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError>;
+
+    /// As [`Bus::dma_write`].
+    ///
+    /// # Errors
+    /// As there.
+    fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError>;
+}
+
+impl GuestMemory for Bus {
+    fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError> {
+        Bus::dma_read(self, address, length, tag)
+    }
+
+    fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
+        Bus::dma_write(self, address, data, tag)
+    }
+}
+
 impl Bus {
     /// A bus for a device of that description, which has been checked.
     pub(crate) fn new(description: &Description) -> std::io::Result<Self> {
@@ -85,6 +113,19 @@ impl Bus {
     pub fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
         self.check_connected()?;
         self.dma.write(address, data, tag)
+    }
+
+    /// Forgets the accesses to guest memory that have not ended; the device is not told of them.
+    /// One that the client was asked for already is carried out all the same, see
+    /// [`Bus::dma_outstanding`].
+    pub fn cancel_dma(&mut self) {
+        self.dma.clear();
+    }
+
+    /// Whether an access to guest memory has not ended, be it that it was cancelled. A device that
+    /// says "reset is done" before would have its old accesses meet memory in new use.
+    pub fn dma_outstanding(&self) -> bool {
+        self.dma.is_outstanding()
     }
 
     fn check_connected(&self) -> Result<(), DmaError> {

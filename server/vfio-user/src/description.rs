@@ -219,6 +219,32 @@ pub(crate) struct Capability {
     pub id: u8,
     /// What follows id and next pointer.
     pub body: Vec<u8>,
+    /// Where in the body a driver reaches the BARs.
+    pub window: Option<BarWindow>,
+}
+
+/// A window in a capability through which a driver reaches the BARs by way of configuration space:
+/// it names a BAR, an offset and a length, and every access to the data bytes is one to there.
+///
+/// This is virtio's `VIRTIO_PCI_CAP_PCI_CFG` (virtio 1.2, section 4.1.4.9), for firmware that
+/// cannot map memory BARs. The values are offsets from the capability's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BarWindow {
+    /// The byte that holds the BAR's number.
+    pub bar: usize,
+    /// The four bytes that hold the offset in the BAR.
+    pub offset: usize,
+    /// The four bytes that hold the access's length; 1, 2 and 4 make one.
+    pub length: usize,
+    /// The four bytes of data.
+    pub data: usize,
+}
+
+impl BarWindow {
+    /// The fields that a driver may write: where they are and how long.
+    pub(crate) fn fields(&self) -> [(usize, usize); 4] {
+        [(self.bar, 1), (self.offset, 4), (self.length, 4), (self.data, 4)]
+    }
 }
 
 /// All that a guest sees of a device before it touches a register.
@@ -270,7 +296,14 @@ impl Description {
     /// Adds a capability with this id (0x09 for "vendor specific"); `body` is what follows id and
     /// next pointer. MSI and MSI-X are not added this way.
     pub fn capability(mut self, id: u8, body: Vec<u8>) -> Self {
-        self.capabilities.push(Capability { id, body });
+        self.capabilities.push(Capability { id, body, window: None });
+        self
+    }
+
+    /// Adds a capability with a window to the BARs in it, of which a device has one at most. All
+    /// of it but the window's fields is read-only.
+    pub fn window_capability(mut self, id: u8, body: Vec<u8>, window: BarWindow) -> Self {
+        self.capabilities.push(Capability { id, body, window: Some(window) });
         self
     }
 
@@ -293,6 +326,7 @@ impl Description {
         if let Some(id) = INTERRUPT_CAPABILITIES.into_iter().find(|id| self.has_capability(*id)) {
             return Err(DescriptionError::InterruptCapability(id));
         }
+        self.check_windows()?;
         let sizes =
             self.capabilities.iter().map(|capability| (capability.body.len() + 2).div_ceil(4) * 4);
         let msix_size = if self.msix.is_some() { 12 } else { 0 };
@@ -305,6 +339,21 @@ impl Description {
 
     fn has_capability(&self, id: u8) -> bool {
         self.capabilities.iter().any(|capability| capability.id == id)
+    }
+
+    fn check_windows(&self) -> Result<(), DescriptionError> {
+        let with_window = self.capabilities.iter().filter_map(|capability| {
+            capability.window.map(|window| (window, capability.body.len() + 2))
+        });
+        for (position, (window, size)) in with_window.enumerate() {
+            let inside = |(start, length): (usize, usize)| {
+                start >= 2 && start.checked_add(length).is_some_and(|end| end <= size)
+            };
+            if position > 0 || !window.fields().into_iter().all(inside) {
+                return Err(DescriptionError::Window(window));
+            }
+        }
+        Ok(())
     }
 
     fn check_bar(&self, index: usize, bar: &Bar) -> Result<(), DescriptionError> {
@@ -423,6 +472,9 @@ pub enum DescriptionError {
         "{0:?}: 1 to 2048 vectors, table and pending bits apart, 8-byte aligned, in a memory BAR that holds them"
     )]
     Msix(Msix),
+    /// One window, inside its capability.
+    #[error("{0:?}: its fields have to lie in its capability, and there is one window at most")]
+    Window(BarWindow),
     /// Configuration space has an end.
     #[error("capabilities of {0} bytes, {CAPABILITY_SPACE} fit")]
     CapabilitiesTooLarge(usize),
@@ -442,6 +494,8 @@ mod tests {
         Description::new(Identity::new(0x1234, 0xcafe))
     }
 
+    const WINDOW: BarWindow = BarWindow { bar: 4, offset: 8, length: 12, data: 16 };
+
     #[test]
     fn possible_devices_pass() {
         let msix = Msix { vectors: 3, bar: 2, table: 0, pba: 0x800 };
@@ -450,6 +504,7 @@ mod tests {
             .bar(1, Bar::io(32))
             .bar(2, Bar::memory64(8192).mappable(4096..8192))
             .msix(msix)
+            .window_capability(9, vec![0; 18], WINDOW)
             .capability(9, vec![0; 14]);
         assert_eq!(possible.check(), Ok(()));
     }
@@ -481,6 +536,13 @@ mod tests {
             bar0(memory()).msix(Msix { vectors: 0, ..msix }),
             bar0(memory()).msix(Msix { vectors: 2048, pba: 0x8000, ..msix }),
             device().capability(9, vec![0; 200]),
+            device().window_capability(9, vec![0; 17], WINDOW),
+            device().window_capability(9, vec![0; 18], BarWindow { bar: 1, ..WINDOW }),
+            device().window_capability(9, vec![0; 18], WINDOW).window_capability(
+                9,
+                vec![0; 18],
+                WINDOW,
+            ),
         ];
         for description in impossible {
             assert!(description.check().is_err(), "{description:?}");

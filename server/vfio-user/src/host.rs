@@ -4,6 +4,7 @@
 //! target drive it alike.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::bus::Bus;
 use crate::description::{Bar, Description, DescriptionError, Register};
@@ -70,8 +71,10 @@ impl Host {
     pub fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
         if region == CONFIG_REGION {
             if let Ok(start) = usize::try_from(offset) {
+                let range = start..start.saturating_add(data.len());
+                self.read_through_window(&range);
                 let pin = self.bus.interrupts.pin_asserted();
-                self.bus.config.read(start..start.saturating_add(data.len()), pin, data);
+                self.bus.config.read(range, pin, data);
             }
             return;
         }
@@ -91,6 +94,7 @@ impl Host {
             if let Ok(start) = usize::try_from(offset) {
                 self.bus.config.write(start, data);
                 self.bus.interrupts.masks_changed(&self.bus.config);
+                self.write_through_window(&(start..start.saturating_add(data.len())));
             }
             return;
         }
@@ -102,6 +106,33 @@ impl Host {
             position += access.width.bytes() as u64;
             rest = tail;
         }
+    }
+
+    /// If a range of configuration space is read that holds the window to the BARs: fetches what
+    /// the window shows.
+    fn read_through_window(&mut self, range: &Range<usize>) {
+        let Some(target) = self.window_target(range) else { return };
+        let mut value = [0; 4];
+        if let Some(value) = value.get_mut(..target.length) {
+            self.read(target.bar, target.offset, value);
+            self.bus.config.bytes_mut(target.data).copy_from_slice(value);
+        }
+    }
+
+    /// If that window was written: passes it on.
+    fn write_through_window(&mut self, range: &Range<usize>) {
+        let Some(target) = self.window_target(range) else { return };
+        let mut value = [0; 4];
+        if let Some(value) = value.get_mut(..target.length) {
+            value.copy_from_slice(self.bus.config.bytes_mut(target.data));
+            self.write(target.bar, target.offset, value);
+        }
+    }
+
+    fn window_target(&self, range: &Range<usize>) -> Option<pci::WindowTarget> {
+        let target = self.bus.config.window_target(range)?;
+        let end = target.offset + target.length as u64;
+        (end <= self.region_size(target.bar)).then_some(target)
     }
 
     /// The widest naturally aligned access at `position` that is not longer than `left` and that

@@ -48,6 +48,7 @@
 //! | more regions than that | `EINVAL` | libvfio-user |
 //! | DMA_MAP without read and write | `EINVAL` | the kernel's VFIO |
 //! | a regular file that is too short for its region | `EINVAL` | mmap(2) would accept it, and the first access fail |
+//! | DMA_UNMAP of a range with several regions, or none | takes all that lie in it; `EINVAL` when one lies across its border | the kernel's VFIO, which QEMU with a virtual IOMMU is written for; libvfio-user has `ENOENT` for anything but one region |
 //! | flags of DMA_UNMAP | bit 1 is "all", others `EINVAL` | the specification has none; QEMU and libvfio-user follow the kernel |
 //! | DMA_UNMAP during a DMA message to that region | answered after the client's reply, but after 100 ms at the latest; the access then fails and a late reply is ignored | the specification wants the former; QEMU answers nothing while it waits for the unmap, and gives up after 5 s |
 //! | `count` in DMA_READ and DMA_WRITE | 8 bytes, also in DMA_WRITE's reply | QEMU 11 and libvfio-user; the specification's table has 4 in that one place |
@@ -92,8 +93,10 @@ mod test_bench;
 mod waker;
 pub mod wire;
 
-pub use bus::Bus;
-pub use description::{Bar, Class, Description, DescriptionError, Identity, Msix, Register};
+pub use bus::{Bus, GuestMemory};
+pub use description::{
+    Bar, BarWindow, Class, Description, DescriptionError, Identity, Msix, Register,
+};
 pub use device::{Access, Device, Width};
 pub use dma::{DmaDone, DmaError};
 pub use host::HostError;

@@ -1,24 +1,48 @@
 //! A place to try a device without a guest, a socket or QEMU: for unit tests of devices.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use zerocopy::IntoBytes;
 
 use crate::device::Device;
 use crate::dma::{MappedFile, Step};
 use crate::host::{Host, HostError};
-use crate::wire::{CONFIG_REGION, DmaMapFlags};
+use crate::interrupts::IrqIndex;
+use crate::waker::Waker;
+use crate::wire::{CONFIG_REGION, Command, DmaMapFlags, Header, HeaderFlags, MAX_DATA_SIZE};
 
 /// Offset of the command register in configuration space.
 const COMMAND: u64 = 0x04;
-/// Memory space, bus master.
-const ENABLED: [u8; 2] = [0x06, 0];
+/// I/O space, memory space, bus master.
+const ENABLED: [u8; 2] = [0x07, 0];
 
 /// A device on a bench: registers are read and written by name of BAR and offset, guest memory is
 /// a small buffer.
 pub struct TestBench {
     host: Host,
-    memory: Option<MappedFile>,
+    memory: Option<Memory>,
+    /// The client's ends of the MSI-X vectors' eventfds.
+    vectors: Vec<Waker>,
+    messages_held: bool,
+    held: Option<Held>,
+}
+
+/// The guest's memory, as the guest has it.
+struct Memory {
+    file: OwnedFd,
+    mapping: MappedFile,
+}
+
+/// A message to the client that it has not answered yet.
+struct Held {
+    header: Header,
+    address: u64,
+    length: usize,
+    data: Vec<u8>,
+    access: Vec<u8>,
 }
 
 impl TestBench {
@@ -30,7 +54,32 @@ impl TestBench {
         let mut host = Host::new(Box::new(device))?;
         host.bus.connected = true;
         host.write(CONFIG_REGION, COMMAND, &ENABLED);
-        Ok(TestBench { host, memory: None })
+        Ok(TestBench { host, memory: None, vectors: Vec::new(), messages_held: false, held: None })
+    }
+
+    /// Enables MSI-X, as a driver and its virtual machine do.
+    ///
+    /// # Errors
+    /// What eventfd(2) says.
+    pub fn with_msix(mut self) -> std::io::Result<Self> {
+        let vectors = self.host.bus.interrupts.count(IrqIndex::Msix);
+        self.vectors = (0..vectors).map(|_| Waker::new()).collect::<std::io::Result<_>>()?;
+        self.assign_vectors()?;
+        Ok(self)
+    }
+
+    fn assign_vectors(&mut self) -> std::io::Result<()> {
+        let fds = self.vectors.iter().map(|vector| vector.as_fd().try_clone_to_owned());
+        let fds: Vec<OwnedFd> = fds.collect::<std::io::Result<_>>()?;
+        let bus = &mut self.host.bus;
+        let fds = fds.into_iter().map(Some);
+        bus.interrupts.assign(IrqIndex::Msix, 0, fds, &bus.config)?;
+        Ok(())
+    }
+
+    /// Whether an MSI-X vector has interrupted since this was last asked.
+    pub fn take_interrupt(&mut self, vector: usize) -> bool {
+        self.vectors.get(vector).is_some_and(Waker::take)
     }
 
     /// Gives it `size` bytes of guest memory from address 0 on.
@@ -40,13 +89,55 @@ impl TestBench {
     pub fn with_memory(mut self, size: u64) -> std::io::Result<Self> {
         let file: OwnedFd = memfd_create("guest", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, size)?;
-        self.memory = Some(MappedFile::new(file.as_fd(), 0, size, DmaMapFlags::all())?);
-        self.host
-            .bus
-            .memory
-            .map(0, size, DmaMapFlags::all(), Some((file, 0)))
-            .map_err(std::io::Error::other)?;
+        let mapping = MappedFile::new(file.as_fd(), 0, size, DmaMapFlags::all())?;
+        self.memory = Some(Memory { file, mapping });
+        self.map_memory(0, size, true)?;
         Ok(self)
+    }
+
+    /// Makes the device reach its guest's memory by messages to the client, which answers them at
+    /// once, or when [`TestBench::hold_messages`] ends.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn by_message(mut self) -> std::io::Result<Self> {
+        let size = self.memory.as_ref().map_or(0, |memory| memory.mapping.len() as u64);
+        let bus = &mut self.host.bus;
+        bus.memory.clear();
+        bus.memory.map(0, size, DmaMapFlags::all(), None).map_err(std::io::Error::other)?;
+        Ok(self)
+    }
+
+    /// Leaves messages to the client unanswered, or answers those that wait.
+    pub fn hold_messages(&mut self, hold: bool) {
+        self.messages_held = hold;
+        self.run();
+    }
+
+    /// Announces a part of guest memory to the device.
+    ///
+    /// # Errors
+    /// There is no such memory, or it is announced already.
+    pub fn map_memory(&mut self, address: u64, size: u64, writable: bool) -> std::io::Result<()> {
+        let memory = self.memory.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        let file = memory.file.try_clone()?;
+        let access = if writable { DmaMapFlags::all() } else { DmaMapFlags::READ };
+        let mapped = self.host.bus.memory.map(address, size, access, Some((file, address)));
+        mapped.map_err(std::io::Error::other)
+    }
+
+    /// Takes a part back that was announced just so. Returns false if none was.
+    pub fn unmap_memory(&mut self, address: u64, size: u64) -> bool {
+        self.host.bus.memory.unmap(address, size)
+    }
+
+    /// Truncates the file behind guest memory, as a hostile client can.
+    ///
+    /// # Errors
+    /// What ftruncate(2) says.
+    pub fn truncate_memory(&mut self, size: u64) -> std::io::Result<()> {
+        let memory = self.memory.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
+        Ok(ftruncate(&memory.file, size)?)
     }
 
     /// Reads `size` bytes (8 at most) of a BAR, as a guest's load instruction would. Outside of
@@ -75,11 +166,40 @@ impl TestBench {
         self.run();
     }
 
+    /// Reads `size` bytes (8 at most) of configuration space.
+    pub fn read_config(&mut self, offset: u64, size: usize) -> u64 {
+        let mut bytes = [0; 8];
+        self.host.read(CONFIG_REGION, offset, bytes.get_mut(..size).unwrap_or_default());
+        self.run();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Writes the low `size` bytes (8 at most) of `value` to configuration space.
+    pub fn write_config(&mut self, offset: u64, size: usize, value: u64) {
+        self.host.write(CONFIG_REGION, offset, value.to_le_bytes().get(..size).unwrap_or_default());
+        self.run();
+    }
+
     /// Resets the device.
     pub fn reset(&mut self) {
         self.host.reset();
         self.host.write(CONFIG_REGION, COMMAND, &ENABLED);
         self.run();
+    }
+
+    /// Lets the client go, and another one come with the same memory and interrupts.
+    ///
+    /// # Errors
+    /// What the system says when the memory is mapped again.
+    pub fn reconnect(&mut self) -> std::io::Result<()> {
+        self.host.disconnect();
+        self.held = None;
+        self.host.bus.connected = true;
+        let size = self.memory.as_ref().map_or(0, |memory| memory.mapping.len() as u64);
+        if size > 0 {
+            self.map_memory(0, size, true)?;
+        }
+        self.assign_vectors()
     }
 
     /// Lets the timer fire now if the device has set it. Returns whether it had.
@@ -92,6 +212,26 @@ impl TestBench {
         set
     }
 
+    /// When the timer is due, from now.
+    pub fn timer_in(&self) -> Option<Duration> {
+        let due = self.host.bus.timer?;
+        Some(due.saturating_duration_since(std::time::Instant::now()))
+    }
+
+    /// Waits until the waker is used that the device waits for. Returns false if it waits for none,
+    /// or when the time is over.
+    pub fn wait_for_waker(&mut self, patience: Duration) -> bool {
+        let Some(waker) = self.host.bus.awaited.clone() else {
+            return false;
+        };
+        let mut fds = [PollFd::new(&waker, PollFlags::IN)];
+        let patience = Timespec::try_from(patience).ok();
+        let woken = matches!(poll(&mut fds, patience.as_ref()), Ok(1));
+        self.host.take_wake_up();
+        self.run();
+        woken
+    }
+
     /// Level of the interrupt pin.
     pub fn interrupt_pin(&self) -> bool {
         self.host.bus.interrupts.pin_asserted()
@@ -100,7 +240,7 @@ impl TestBench {
     /// Copies guest memory out. Without memory, or past its end, it reads as zero.
     pub fn read_memory(&self, address: usize, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        let read = self.memory.as_ref().map(|memory| memory.read(address, &mut bytes));
+        let read = self.memory.as_ref().map(|memory| memory.mapping.read(address, &mut bytes));
         if !matches!(read, Some(Ok(()))) {
             bytes.fill(0);
         }
@@ -109,16 +249,51 @@ impl TestBench {
 
     /// Copies into guest memory. Returns false if there is none at that address.
     pub fn write_memory(&mut self, address: usize, data: &[u8]) -> bool {
-        self.memory.as_ref().is_some_and(|memory| memory.write(address, data).is_ok())
+        self.memory.as_ref().is_some_and(|memory| memory.mapping.write(address, data).is_ok())
     }
 
     /// Does the accesses to guest memory that the device has asked for.
     fn run(&mut self) {
         loop {
+            if !self.messages_held {
+                self.answer_held();
+            }
             let bus = &mut self.host.bus;
-            let step = bus.dma.step(&bus.memory, bus.config.bus_master(), usize::MAX);
-            let Step::Done(done) = step else { return };
-            self.host.dma_done(done);
+            match bus.dma.step(&bus.memory, bus.config.bus_master(), MAX_DATA_SIZE) {
+                Step::Idle => return,
+                Step::Done(done) => self.host.dma_done(done),
+                Step::Send(message) => {
+                    let header = Header {
+                        id: message.id,
+                        command: message.command as u16,
+                        size: 0,
+                        flags: HeaderFlags::REPLY.bits(),
+                        error: 0,
+                    };
+                    self.held = Some(Held {
+                        header,
+                        address: message.access.address,
+                        length: usize::try_from(message.access.count).unwrap_or(0),
+                        data: message.data.to_vec(),
+                        access: message.access.as_bytes().to_vec(),
+                    });
+                }
+            }
         }
+    }
+
+    /// Answers the message that waits, as the client would.
+    fn answer_held(&mut self) {
+        let Some(Held { header, address, length, data, access: mut reply }) = self.held.take()
+        else {
+            return;
+        };
+        let address = usize::try_from(address).unwrap_or(usize::MAX);
+        if header.command == Command::DmaWrite as u16 {
+            self.write_memory(address, &data);
+        } else {
+            reply.extend(self.read_memory(address, length));
+        }
+        self.host.bus.dma.reply(&header, &reply);
     }
 }

@@ -132,12 +132,26 @@ impl DmaSpace {
         Ok(())
     }
 
-    /// Takes a region back. Returns false if none has exactly this address and size.
+    /// Takes back every region in a range; that there is none is as good. Returns false, and
+    /// changes nothing, if a region lies across the range's border or there is no such range.
     pub fn unmap(&mut self, address: u64, size: u64) -> bool {
-        if self.regions.get(&address).is_none_or(|region| region.size != size) {
+        let Some(last) = size.checked_sub(1).and_then(|rest| address.checked_add(rest)) else {
+            return false;
+        };
+        let end_of = |start: u64, region: &Region| start + (region.size - 1);
+        let before = self.regions.range(..address).next_back();
+        let final_one = self.regions.range(address..=last).next_back();
+        let reaches_in = before.is_some_and(|(start, region)| end_of(*start, region) >= address);
+        let reaches_out = final_one.is_some_and(|(start, region)| end_of(*start, region) > last);
+        if reaches_in || reaches_out {
             return false;
         }
-        self.regions.remove(&address).is_some()
+        let inside: Vec<u64> =
+            self.regions.range(address..=last).map(|(start, _)| *start).collect();
+        for start in inside {
+            self.regions.remove(&start);
+        }
+        true
     }
 
     /// Takes every region back.
@@ -218,13 +232,19 @@ mod tests {
     }
 
     #[test]
-    fn unmap_wants_the_exact_region() {
+    fn unmap_takes_whole_regions_only() {
         let mut space = DmaSpace::default();
         space.map(0x1000, 0x1000, BOTH, None).unwrap();
-        assert!(!space.unmap(0x1000, 0x800));
-        assert!(!space.unmap(0x1800, 0x800));
+        space.map(0x2000, 0x1000, BOTH, None).unwrap();
+        for (address, size) in [(0x1000, 0x800), (0x1800, 0x800), (0x1000, 0), (u64::MAX, 2)] {
+            assert!(!space.unmap(address, size), "{address:#x} {size:#x}");
+        }
+        assert!(!space.unmap(0x1800, 0x1000) && !space.unmap(0, 0x2800));
         assert!(space.unmap(0x1000, 0x1000));
-        assert!(!space.unmap(0x1000, 0x1000));
+        assert!(space.unmap(0x1000, 0x1000), "nothing is left there");
+        assert!(space.locate(0x2000, 1, BOTH).is_ok());
+        assert!(space.unmap(0, u64::MAX));
+        assert!(space.locate(0x2000, 1, BOTH).is_err());
     }
 
     #[test]
@@ -255,11 +275,15 @@ mod tests {
                         pages.extend(range.map(|page| (page, first)));
                     }
                 } else {
-                    let exact = pages.values().filter(|start| **start == first).count() as u64
-                        == count && pages.get(&first) == Some(&first);
-                    prop_assert_eq!(space.unmap(address, size), exact);
-                    if exact {
-                        pages.retain(|_, start| *start != first);
+                    let cut = |start: &u64| {
+                        let region = || pages.iter().filter(|(_, first)| *first == start);
+                        let inside = region().filter(|(page, _)| range.contains(page)).count();
+                        inside != 0 && inside != region().count()
+                    };
+                    let whole = !pages.values().any(cut);
+                    prop_assert_eq!(space.unmap(address, size), whole);
+                    if whole {
+                        pages.retain(|page, _| !range.contains(page));
                     }
                 }
             }

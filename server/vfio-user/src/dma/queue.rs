@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::atomic::{Ordering, fence};
 
 use rustix::io::Errno;
 use zerocopy::FromBytes;
@@ -189,6 +190,11 @@ impl DmaQueue {
         !self.operations.is_empty() && self.in_flight.is_none()
     }
 
+    /// Whether any access, cancelled ones included, may still touch guest memory.
+    pub fn is_outstanding(&self) -> bool {
+        !self.operations.is_empty() || self.in_flight.is_some() || !self.given_up.is_empty()
+    }
+
     /// The message that waits for an answer.
     pub fn in_flight(&self) -> Option<InFlight> {
         self.in_flight
@@ -331,6 +337,9 @@ impl Operation {
                 Ok((Place::ByMessage, count)) => return ControlFlow::Continue(count),
                 Ok((Place::Mapped(file, offset), count)) => (file, offset, count),
             };
+            // A guest on another processor sees accesses in the order in which they were asked for;
+            // rings in memory are built on that.
+            fence(Ordering::SeqCst);
             let copied = match self.direction {
                 Direction::Read => {
                     self.data.resize(self.done + count, 0);

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::description::{Bar, BarKind, Description, Msix};
+use crate::description::{Bar, BarKind, BarWindow, Description, Msix};
 
 /// Size of configuration space in bytes.
 pub(crate) const SIZE: usize = 256;
@@ -76,13 +76,33 @@ pub(crate) struct ConfigSpace {
     at_reset: [u8; SIZE],
     /// Where the MSI-X capability starts.
     msix: Option<usize>,
+    /// The window to the BARs, its fields as offsets in the space.
+    window: Option<BarWindow>,
+}
+
+/// What a driver has pointed the window to the BARs at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowTarget {
+    /// The BAR.
+    pub bar: u32,
+    /// Offset in the BAR, a multiple of the length.
+    pub offset: u64,
+    /// 1, 2 or 4 bytes.
+    pub length: usize,
+    /// The data bytes that an access of that length uses, as a range of the space.
+    pub data: (usize, usize),
 }
 
 impl ConfigSpace {
     /// The space of a device at power-on. The description has been checked.
     pub fn new(description: &Description) -> Self {
-        let mut space =
-            ConfigSpace { bytes: [0; SIZE], writable: [0; SIZE], at_reset: [0; SIZE], msix: None };
+        let mut space = ConfigSpace {
+            bytes: [0; SIZE],
+            writable: [0; SIZE],
+            at_reset: [0; SIZE],
+            msix: None,
+            window: None,
+        };
         let identity = &description.identity;
         space.set(VENDOR_ID, &identity.vendor.to_le_bytes());
         space.set(DEVICE_ID, &identity.device.to_le_bytes());
@@ -125,16 +145,27 @@ impl ConfigSpace {
     fn add_capabilities(&mut self, description: &Description) {
         let mut link = CAPABILITIES_POINTER;
         let mut start = FIRST_CAPABILITY;
-        let msix = description.msix.map(|msix| (msix::ID, msix_body(&msix)));
+        let msix = description.msix.map(|msix| (msix::ID, msix_body(&msix), None));
         let others = description
             .capabilities
             .iter()
-            .map(|capability| (capability.id, capability.body.clone()));
-        for (id, body) in msix.into_iter().chain(others) {
+            .map(|capability| (capability.id, capability.body.clone(), capability.window));
+        for (id, body, window) in msix.into_iter().chain(others) {
             if id == msix::ID {
                 self.msix = Some(start);
                 let control = msix::FUNCTION_MASK | msix::ENABLE;
                 self.allow(start + msix::CONTROL, &control.to_le_bytes());
+            }
+            if let Some(window) = window {
+                for (offset, length) in window.fields() {
+                    self.allow(start + offset, [0xff; 4].get(..length).unwrap_or_default());
+                }
+                self.window = Some(BarWindow {
+                    bar: start + window.bar,
+                    offset: start + window.offset,
+                    length: start + window.length,
+                    data: start + window.data,
+                });
             }
             // A start fits into a byte: check() has made sure that all capabilities do.
             self.set(link, &[u8::try_from(start).unwrap_or(0)]);
@@ -163,6 +194,10 @@ impl ConfigSpace {
         u16::from_le_bytes([byte(offset), byte(offset + 1)])
     }
 
+    fn dword(&self, offset: usize) -> u32 {
+        u32::from(self.word(offset)) | u32::from(self.word(offset + 2)) << 16
+    }
+
     /// Reads a range that lies within the space. `interrupt` is the state of the INTx pin, which
     /// shows in the status register.
     pub fn read(&self, range: Range<usize>, interrupt: bool, data: &mut [u8]) {
@@ -180,6 +215,27 @@ impl ConfigSpace {
         for ((byte, writable), new) in bytes.zip(data) {
             *byte = (*byte & !writable) | (new & writable);
         }
+    }
+
+    /// What the window's data bytes stand for, if that can be accessed and the range touches them.
+    pub fn window_target(&self, range: &Range<usize>) -> Option<WindowTarget> {
+        let window = self.window?;
+        if range.start >= window.data + 4 || range.end <= window.data {
+            return None;
+        }
+        let bar = u32::from(*self.bytes.get(window.bar)?);
+        let (offset, length) = (self.dword(window.offset), self.dword(window.length));
+        if bar >= 6 || !matches!(length, 1 | 2 | 4) || offset % length != 0 {
+            return None;
+        }
+        let length = usize::try_from(length).ok()?;
+        let data = (window.data, window.data + length);
+        Some(WindowTarget { bar, offset: offset.into(), length, data })
+    }
+
+    /// The bytes of a range, for the kit itself to read or change.
+    pub fn bytes_mut(&mut self, (start, end): (usize, usize)) -> &mut [u8] {
+        self.bytes.get_mut(start..end).unwrap_or_default()
     }
 
     /// Back to power-on.

@@ -3,5 +3,5 @@
 mod config_space;
 mod msix_table;
 
-pub(crate) use config_space::{CONFIG_SIZE, ConfigSpace};
+pub(crate) use config_space::{CONFIG_SIZE, ConfigSpace, WindowTarget};
 pub(crate) use msix_table::MsixTable;

@@ -128,7 +128,7 @@ impl<'h> Commands<'h> {
             }
             UnmapRange::Region { address, size } => {
                 if !bus.memory.unmap(address, size) {
-                    return Err(RequestError::NotMapped { address, size });
+                    return Err(RequestError::NotWholeRegions { address, size });
                 }
                 (address, size)
             }

@@ -43,8 +43,8 @@ pub(crate) enum RequestError {
     Fds { got: usize, expected: usize },
     #[error("{0}")]
     Map(#[from] MapError),
-    #[error("no region of guest memory at {address:#x} with {size:#x} bytes")]
-    NotMapped { address: u64, size: u64 },
+    #[error("{size:#x} bytes of guest memory at {address:#x} cut a region, or are no range")]
+    NotWholeRegions { address: u64, size: u64 },
     #[error("not a command (flags {0:#x})")]
     NotACommand(u32),
     #[error("a reply that nobody has asked for")]
@@ -68,7 +68,7 @@ impl RequestError {
     pub fn errno(&self) -> Errno {
         match self {
             RequestError::Map(error) => error.errno(),
-            RequestError::NotMapped { .. } => Errno::NOENT,
+            RequestError::NotWholeRegions { .. } => Errno::INVAL,
             RequestError::NotOffered(_) => Errno::NOTSUP,
             RequestError::Os(errno) => *errno,
             _ => Errno::INVAL,
