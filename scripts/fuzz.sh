@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs each fuzz target of the device kit for so many seconds (60 by default). What is found is in
-# server/vfio-user/fuzz/artifacts, and the exit status is not 0.
+# Runs each fuzz target for so many seconds (60 by default): the device kit's in
+# server/vfio-user/fuzz, the devices' in server/fuzz. What is found is in `artifacts` there, and the
+# exit status is not 0.
 #
 # cargo-fuzz is installed into target/tools if it is missing, which takes a minute or two once; this
 # version builds with every Rust that the project does.
@@ -26,11 +27,14 @@ if ! compgen -G "$(rustc --print sysroot)/lib/rustlib/*/lib/librustc*asan*" >/de
 fi
 
 export RUSTC_BOOTSTRAP=1
-cd server/vfio-user/fuzz
-for name in session config_space; do
+for target_of in server/vfio-user:session server/vfio-user:config_space server:virtio_rng; do
+	name=${target_of#*:}
 	echo "fuzz.sh: $name for $seconds s"
-	mkdir -p "corpus/$name"
-	cargo fuzz run --target-dir "$target/fuzz" --sanitizer "${SANITIZER:-$sanitizer}" "$name" \
-		"corpus/$name" "seeds/$name" \
-		-- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -verbosity=0
+	(
+		cd "${target_of%:*}/fuzz"
+		mkdir -p "corpus/$name"
+		cargo fuzz run --target-dir "$target/fuzz" --sanitizer "${SANITIZER:-$sanitizer}" "$name" \
+			"corpus/$name" "seeds/$name" \
+			-- -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 -verbosity=0
+	)
 done

@@ -4,9 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{ArgAction, Parser};
-use my_rng_server::devices::{self, my_rng};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use my_rng_server::devices::{self, Settings, my_rng};
 use my_rng_server::generator;
+use my_rng_server::limiter::{Limit, parse_max_bytes, parse_period};
+use my_rng_server::source::Specification;
+use my_rng_server::virtio::Interface;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -20,6 +25,11 @@ EXAMPLES
   The numbers of the C library, the same in every run, and a log of each register access:
 
     my-rng-server --socket-path /tmp/my-rng.sock --generator glibc --seed 1 -vv
+
+  Serve the standard entropy device, 1024 bytes a second of what a hardware generator gives:
+
+    my-rng-server --socket-path /tmp/rng.sock --device virtio-rng \
+      --source file:/dev/hwrng --max-bytes 1024 --period 1000
 
   Know when to start QEMU, in a shell script:
 
@@ -35,29 +45,65 @@ EXIT STATUS
 
 /// Serve a PCI random number generator to a virtual machine over vfio-user.
 ///
-/// The guest sees a PCI device (1234:cafe) with a register RANDOM at 0x0 of BAR 0, which returns a
-/// new number at every read, and a register SEED at 0x4. The server serves one virtual machine at
-/// a time and any number one after the other; the device keeps its state in between.
+/// The guest sees the teaching device (1234:cafe), with a register RANDOM at 0x0 of BAR 0, which
+/// returns a new number at every read, and a register SEED at 0x4; or, with --device virtio-rng,
+/// the standard entropy device. The server serves one virtual machine at a time and any number one
+/// after the other; the generator keeps its state in between.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// Where to listen. The path is used exactly as given. A socket file that is left over there
     /// and that nobody serves is replaced; anything else is left alone and refused.
-    #[arg(long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH")]
     pub socket_path: PathBuf,
 
     /// The device to show.
     #[arg(long, value_name = "DEVICE", default_value = my_rng::KIND.name, value_parser = device_names())]
     pub device: String,
 
-    /// Where the numbers come from.
+    /// my-rng: where the numbers come from.
     #[arg(long, value_enum, default_value_t = generator::Kind::Chacha20)]
     pub generator: generator::Kind,
 
-    /// Seed the generator with N (decimal, or hexadecimal with 0x), as if the guest had written it
+    /// my-rng: seed the generator with N (decimal, or hexadecimal with 0x), as if the guest had written it
     /// to SEED. Without it the operating system chooses.
     #[arg(long, value_name = "N", value_parser = parse_seed)]
     pub seed: Option<u32>,
+
+    /// virtio-rng: the interface to show. A transitional device has the legacy one too, for
+    /// drivers older than Linux 4.0.
+    #[arg(long, value_enum, value_name = "INTERFACE", default_value_t = Interface::Modern)]
+    pub virtio: Interface,
+
+    /// virtio-rng: where the bytes come from: getrandom, file:PATH (a device, pipe or file),
+    /// egd:unix:PATH, egd:tcp:HOST:PORT or egd:udp:HOST:PORT (an entropy gathering daemon; with
+    /// ",listen" behind it, wait for it to connect), or, for tests, chacha20:SEED. What a source
+    /// cannot give yet, the guest waits for.
+    #[arg(long, value_name = "SOURCE", default_value_t = Specification::Getrandom)]
+    pub source: Specification,
+
+    /// virtio-rng: the same as --source file:PATH.
+    #[arg(
+        short = 'f',
+        long,
+        visible_alias = "rng-source",
+        value_name = "PATH",
+        conflicts_with = "source"
+    )]
+    pub filename: Option<PathBuf>,
+
+    /// virtio-rng: when a regular file that is the source ends, read it again from the start.
+    /// Otherwise the guest waits for it to grow.
+    #[arg(long)]
+    pub file_loop: bool,
+
+    /// virtio-rng: let the guest take at most N bytes in each period. Without it there is no limit.
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_max_bytes)]
+    pub max_bytes: Option<u64>,
+
+    /// virtio-rng: length of a period in milliseconds.
+    #[arg(short, long, value_name = "MS", default_value = "65536", allow_negative_numbers = true, value_parser = parse_period)]
+    pub period: Duration,
 
     /// Permissions of the socket file, in octal.
     #[arg(long, value_name = "MODE", default_value = "0600", value_parser = parse_mode)]
@@ -80,6 +126,62 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The command line of this process. Ends it when it is wrong, or asks for help.
+    pub fn of_this_process() -> Self {
+        Self::from_matches(&Self::command().get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let arguments = Self::from_arg_matches(matches)?;
+        arguments.check_device_options(matches)?;
+        Ok(arguments)
+    }
+
+    /// Refuses options that the chosen device has no use for but another one does.
+    fn check_device_options(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let given = |option: &str| {
+            matches.value_source(option).is_some_and(|source| source == ValueSource::CommandLine)
+        };
+        let useless = devices::ALL
+            .iter()
+            .filter(|kind| kind.name != self.device)
+            .flat_map(|kind| kind.options.iter().map(move |option| (kind, option)))
+            .find(|(_, option)| given(option));
+        match useless {
+            None => Ok(()),
+            Some((kind, option)) => Err(Self::command().error(
+                ErrorKind::ArgumentConflict,
+                format!(
+                    "--{} is an option of --device {}, and this is {}",
+                    option.replace('_', "-"),
+                    kind.name,
+                    self.device
+                ),
+            )),
+        }
+    }
+
+    /// What a device is made with.
+    ///
+    /// # Errors
+    /// --file-loop with a source that is no file.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let mut source = match &self.filename {
+            Some(path) => Specification::File { path: path.clone(), repeat: false },
+            None => self.source.clone(),
+        };
+        if self.file_loop {
+            source = source.repeating()?;
+        }
+        Ok(Settings {
+            generator: self.generator,
+            seed: self.seed,
+            interface: self.virtio,
+            source,
+            limit: self.max_bytes.map(|bytes| Limit::new(bytes, self.period)).transpose()?,
+        })
+    }
+
     /// How long to spin before going to sleep.
     pub fn busy_poll(&self) -> Duration {
         Duration::from_micros(self.busy_poll_us)

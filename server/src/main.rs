@@ -10,16 +10,15 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use log::LevelFilter;
-use my_rng_server::devices::{self, Settings};
+use my_rng_server::devices;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use vfio_user_kit::{Device, Options, Server};
 
 use cli::Arguments;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_this_process();
     start_log(arguments.verbose);
     match serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,11 +46,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 /// The device that the command line asks for.
 fn device(arguments: &Arguments) -> anyhow::Result<Box<dyn Device>> {
     let kind = devices::find(&arguments.device).context("no such device")?;
-    let generator = arguments
-        .generator
-        .start(arguments.seed)
-        .context("no randomness from the operating system")?;
-    Ok((kind.make)(Settings { generator }))
+    Ok((kind.make)(&arguments.settings()?)?)
 }
 
 /// A socket that becomes readable when the process is told to end.

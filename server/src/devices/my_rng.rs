@@ -10,14 +10,18 @@
 
 use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
 
-use super::Kind;
+use super::{Kind, MakeError};
 use crate::generator::Generator;
 
 /// How it is asked for.
 pub const KIND: Kind = Kind {
     name: "my-rng",
     about: "the teaching device of virtualisation courses: two registers, RANDOM and SEED",
-    make: |settings| Box::new(MyRng::new(settings.generator)),
+    options: &["generator", "seed"],
+    make: |settings| {
+        let generator = settings.generator.start(settings.seed).map_err(MakeError::Generator)?;
+        Ok(Box::new(MyRng::new(generator)))
+    },
 };
 
 /// PCI vendor id.

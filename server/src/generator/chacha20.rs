@@ -35,6 +35,15 @@ impl ChaCha20 {
     pub fn from_os() -> std::io::Result<Self> {
         Ok(ChaCha20(ChaCha20Rng::from_seed(os_entropy()?)))
     }
+
+    /// Fills a buffer with the next numbers, four bytes each, as fast as the cipher can. Of a last
+    /// number that does not fit, the high bytes are dropped.
+    pub fn fill(&mut self, buffer: &mut [u8]) {
+        // The cipher fills a block of its own, which is then copied. If the compiler knows that the
+        // two do not overlap, it copies by memcpy(3), which costs a fifth of the speed where it was
+        // measured. So it is not told.
+        self.0.fill_bytes(std::hint::black_box(buffer));
+    }
 }
 
 impl Generator for ChaCha20 {
@@ -76,6 +85,20 @@ mod tests {
         numbers.next_u32();
         numbers.seed(7);
         assert_eq!(numbers.next_u32(), first);
+    }
+
+    #[test]
+    fn filling_takes_the_next_numbers() {
+        for length in [1, 4, 63, 64, 65, 255, 256, 1000] {
+            let (mut one, mut other) = (ChaCha20::from_seed(7), ChaCha20::from_seed(7));
+            assert_eq!(one.next_u32(), other.next_u32());
+            let mut filled = vec![0; length];
+            one.fill(&mut filled);
+            for bytes in filled.chunks(4) {
+                assert_eq!(bytes, &other.next_u32().to_le_bytes()[..bytes.len()], "{length}");
+            }
+            assert_eq!(one.next_u32(), other.next_u32(), "{length}");
+        }
     }
 
     #[test]

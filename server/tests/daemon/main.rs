@@ -20,3 +20,4 @@ mod others;
 mod peer;
 mod regions;
 mod signals;
+mod virtio_rng;

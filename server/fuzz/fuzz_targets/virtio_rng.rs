@@ -1,0 +1,129 @@
+//! The entropy device from its guest's side: registers, configuration space, rings and memory that
+//! comes and goes, all of it as the input says.
+//!
+//! An input is a list of operations: a byte that says which, and its arguments. After them the
+//! device must have written to no memory but its own guest's, taken no more from its source than
+//! one answer holds at once, and work again after a reset.
+#![no_main]
+
+// Only a part of it is used here.
+#[allow(dead_code)]
+#[path = "../../tests/virtio/driver.rs"]
+mod driver;
+
+use std::time::Duration;
+
+use driver::{BUFFERS, Driver, MEMORY, UNTOUCHED};
+use libfuzzer_sys::fuzz_target;
+use my_rng_server::entropy::MOST_BYTES;
+use my_rng_server::virtio::{Features, Interface};
+use vfio_user_kit::TestBench;
+
+/// What the device is told of its guest's memory; the rest must stay as it is.
+const KNOWN: u64 = 0x20000;
+
+/// The input, from which arguments are taken.
+struct Input<'i>(&'i [u8]);
+
+impl Input<'_> {
+    /// The next `count` bytes as a number; 0 in place of those that are missing.
+    fn number(&mut self, count: usize) -> u64 {
+        let (bytes, rest) = self.0.split_at(count.min(self.0.len()));
+        self.0 = rest;
+        bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
+    /// The same, where nothing is large enough to be cut off.
+    fn small<T: TryFrom<u64> + Default>(&mut self, count: usize) -> T {
+        T::try_from(self.number(count)).unwrap_or_default()
+    }
+}
+
+fn operate(driver: &mut Driver, input: &mut Input<'_>) {
+    match input.number(1) % 20 {
+        0..=2 => {
+            let (register, size) = (input.number(1) % 0x40, 1 << (input.number(1) & 3));
+            let value = input.number(4);
+            driver.write(register, size, value);
+        }
+        3 => {
+            let (bar, offset, size) = (input.small(1), input.number(2), input.small(1));
+            let value = input.number(4);
+            driver.bench.write(bar, offset, size, value);
+        }
+        4 => {
+            let (bar, offset, size) = (input.small(1), input.number(2), input.small(1));
+            driver.bench.read(bar, offset, size);
+        }
+        5 => {
+            let (offset, size) = (input.number(1), 1 << (input.number(1) & 3));
+            let value = input.number(4);
+            driver.bench.write_config(offset & !7, size, value);
+        }
+        6 => {
+            let offset = input.number(1) & !7;
+            driver.bench.read_config(offset, 8);
+        }
+        7 | 8 => {
+            let (index, page, length) = (input.small(1), input.number(1), input.small(3));
+            let (flags, next) = (input.small(1), input.small(1));
+            driver.describe(index, BUFFERS + (page << 10), length, flags, next);
+        }
+        9 => {
+            let (place, address) = (input.number(2) & !15, input.number(8));
+            let (length, flags) = (input.small(4), input.small(2));
+            driver.describe_at(place, address, length, flags, input.small(2));
+        }
+        10 | 11 => driver.request(input.small(1)),
+        12 => driver.set_available_index(input.small(2)),
+        13 => driver.notify(),
+        14 => driver.start(Features::from_bits_truncate(input.number(5)) | Features::VERSION_1),
+        15 => driver.bench.hold_messages(input.number(1) & 1 == 1),
+        16 => match input.number(1) % 4 {
+            0 => drop(driver.bench.unmap_memory(0, KNOWN)),
+            1 => drop(driver.bench.map_memory(0, KNOWN, true)),
+            2 => drop(driver.bench.map_memory(0, KNOWN, false)),
+            _ => drop(driver.bench.unmap_memory(0, u64::MAX)),
+        },
+        17 => {
+            driver.supply.add(input.number(3));
+            driver.waker.wake();
+            driver.bench.wait_for_waker(Duration::ZERO);
+        }
+        18 => drop(driver.bench.fire_timer()),
+        _ => driver.bench.reset(),
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut input = Input(data);
+    let kind = input.number(1);
+    let interface = if kind & 1 == 0 { Interface::Modern } else { Interface::Transitional };
+    let prepare = |bench: TestBench| {
+        let bench = if kind & 2 == 0 { bench.with_msix().unwrap() } else { bench };
+        if kind & 4 == 0 { bench } else { bench.by_message().unwrap() }
+    };
+    let bytes = if kind & 16 == 0 { u64::MAX } else { 0 };
+    let mut driver = Driver::with(bytes, None, interface, prepare);
+    if kind & 4 == 0 {
+        driver.bench.unmap_memory(0, MEMORY);
+        driver.bench.map_memory(0, KNOWN, true).unwrap();
+    }
+    if kind & 8 == 0 {
+        driver.start(Features::all());
+    }
+    while !input.0.is_empty() {
+        operate(&mut driver, &mut input);
+    }
+    assert!(driver.supply.drawn().1 <= MOST_BYTES as u64);
+    if kind & 4 == 0 {
+        let unknown = driver.memory(KNOWN, (MEMORY - KNOWN) as usize);
+        assert!(unknown.iter().all(|byte| *byte == UNTOUCHED));
+    }
+    driver.bench.hold_messages(false);
+    driver.bench.unmap_memory(0, u64::MAX);
+    driver.bench.map_memory(0, MEMORY, true).unwrap();
+    driver.bench.reset();
+    driver.supply.add(100);
+    driver.assert_works_without_interrupts();
+});

@@ -1,0 +1,101 @@
+//! `virtio-rng`, the entropy device of virtio 1.2, section 5.4.
+//!
+//! The driver puts empty buffers into the only queue; the device fills them with random bytes. It
+//! has no configuration and no features of its own. What makes the bytes, and how many there are
+//! in which time, is the [entropy service's](crate::entropy) affair.
+
+use std::time::Instant;
+
+use vfio_user_kit::{Access, Bus, Description, Device, DmaDone, Waker};
+
+use super::{Kind, MakeError};
+use crate::entropy::{Entropy, Supply};
+use crate::virtio::{DeviceType, Fault, Interface, Transport};
+
+/// How it is asked for.
+pub const KIND: Kind = Kind {
+    name: "virtio-rng",
+    about: "the standard entropy device, for the drivers that every system has",
+    options: &["virtio", "source", "filename", "file_loop", "max_bytes", "period"],
+    make: |settings| {
+        let waker = Waker::new().map_err(MakeError::Waker)?;
+        let source = settings.source.open(waker.clone())?;
+        let entropy = Entropy::new(source, waker, settings.limit);
+        Ok(Box::new(VirtioRng::new(entropy, settings.interface)))
+    },
+};
+
+/// The device.
+pub struct VirtioRng {
+    transport: Transport,
+    entropy: Entropy,
+}
+
+impl VirtioRng {
+    /// A device that gives what this service has.
+    pub fn new(entropy: Entropy, interface: Interface) -> Self {
+        VirtioRng { transport: Transport::new(DeviceType::Entropy, interface), entropy }
+    }
+
+    /// Answers the request that waits, if there is one and there are bytes for it.
+    fn serve(&mut self, bus: &mut Bus) {
+        let Some(request) = self.transport.request() else { return };
+        if request.buffers.iter().any(|buffer| !buffer.writable) {
+            return self.transport.fail(bus, &Fault::ReadableBuffer);
+        }
+        let room = request.room();
+        if room == 0 {
+            return self.transport.answer(bus, Vec::new());
+        }
+        match self.entropy.take(Instant::now(), room) {
+            Supply::Bytes(bytes) => self.transport.answer(bus, bytes),
+            Supply::WhenWoken => bus.wait_for(self.entropy.waker()),
+            Supply::After(time) => bus.set_timer(time),
+        }
+    }
+
+    /// Stops waiting for bytes when the request that they were for is gone.
+    fn forget_lost_request(&self, bus: &mut Bus) {
+        if self.transport.request().is_none() {
+            bus.cancel_timer();
+            bus.stop_waiting();
+        }
+    }
+}
+
+impl Device for VirtioRng {
+    fn describe(&self) -> Description {
+        self.transport.describe()
+    }
+
+    fn read(&mut self, bus: &mut Bus, access: Access) -> u64 {
+        self.transport.read(bus, access)
+    }
+
+    fn write(&mut self, bus: &mut Bus, access: Access, value: u64) {
+        self.transport.write(bus, access, value);
+        self.forget_lost_request(bus);
+    }
+
+    fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) {
+        self.transport.dma_done(bus, done);
+        self.serve(bus);
+    }
+
+    fn timer(&mut self, bus: &mut Bus) {
+        self.serve(bus);
+    }
+
+    fn woken(&mut self, bus: &mut Bus) {
+        self.serve(bus);
+    }
+
+    fn reset(&mut self, bus: &mut Bus) {
+        self.transport.reset(bus);
+    }
+
+    fn disconnected(&mut self, bus: &mut Bus) {
+        self.transport.reset(bus);
+        self.forget_lost_request(bus);
+    }
+}

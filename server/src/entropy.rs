@@ -1,0 +1,69 @@
+//! The entropy service: random bytes from a source, no faster than a limit allows.
+//!
+//! It knows no device and no protocol. A device asks for bytes; if there are none it is told what
+//! to wait for, and asks again then.
+
+use std::time::{Duration, Instant};
+
+use vfio_user_kit::Waker;
+
+use crate::limiter::{Allowance, Limit, Limiter};
+use crate::source::{Drawn, Source};
+
+/// The most bytes of one answer, whatever a driver asks for: descriptors that overlap can ask for
+/// gigabytes.
+pub const MOST_BYTES: usize = 64 << 10;
+
+/// The answer to a request for bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Supply {
+    /// These, 1 or more.
+    Bytes(Vec<u8>),
+    /// None yet; the [waker](Entropy::waker) will be used when there are.
+    WhenWoken,
+    /// None yet; ask again after this time.
+    After(Duration),
+}
+
+/// A source with its limit.
+pub struct Entropy {
+    source: Box<dyn Source>,
+    waker: Waker,
+    limiter: Option<Limiter>,
+}
+
+impl Entropy {
+    /// A service that takes bytes from a source, which uses this waker.
+    pub fn new(source: Box<dyn Source>, waker: Waker, limit: Option<Limit>) -> Self {
+        Entropy { source, waker, limiter: limit.map(Limiter::new) }
+    }
+
+    /// What is used when there is news after [`Supply::WhenWoken`].
+    pub fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Up to `wanted` bytes, at least 1 and at most [`MOST_BYTES`].
+    pub fn take(&mut self, now: Instant, wanted: u64) -> Supply {
+        let wanted = wanted.clamp(1, MOST_BYTES as u64);
+        let allowed = match self.limiter.as_mut().map(|limiter| limiter.allowance(now, wanted)) {
+            None => wanted,
+            Some(Allowance::Bytes(allowed)) => allowed,
+            Some(Allowance::From(then)) => {
+                return Supply::After(then.saturating_duration_since(now));
+            }
+        };
+        let mut bytes = vec![0; usize::try_from(allowed).unwrap_or(MOST_BYTES)];
+        match self.source.draw(&mut bytes) {
+            Drawn::WhenWoken => Supply::WhenWoken,
+            Drawn::After(time) => Supply::After(time),
+            Drawn::Bytes(drawn) => {
+                bytes.truncate(drawn);
+                if let Some(limiter) = &mut self.limiter {
+                    limiter.spend(now, bytes.len() as u64);
+                }
+                Supply::Bytes(bytes)
+            }
+        }
+    }
+}

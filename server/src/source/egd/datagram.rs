@@ -1,0 +1,369 @@
+//! An EGD behind a UDP port: each request is a datagram, and so is each answer.
+//!
+//! Datagrams get lost: what has not come after a second is asked for again. What an answer has
+//! beyond the request is kept for the next one, and no further datagram is taken until it is used
+//! up. When we listen, requests go to whoever has sent the last datagram; an empty one is enough
+//! to say "here I am".
+
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use super::{EgdAddress, MOST_ASKED, Stop, requests};
+use crate::source::SourceError;
+use crate::source::mailbox::{Closed, Mailbox};
+use crate::source::trouble::Trouble;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest datagram there can be.
+const LONGEST_DATAGRAM: usize = 65536;
+
+/// What the worker has.
+pub(super) struct Datagrams {
+    side: Side,
+    /// What has come and was not asked for yet: the rest of one datagram.
+    kept: Vec<u8>,
+    /// How often a socket was made, to try one address of a name after the other.
+    attempts: usize,
+    trouble: Trouble,
+}
+
+/// Who sends the first datagram.
+enum Side {
+    Connecting(EgdAddress),
+    Listening(UdpSocket),
+}
+
+impl Datagrams {
+    /// Takes datagrams at the address, or will send some to it.
+    ///
+    /// # Errors
+    /// It cannot be listened at.
+    pub fn new(address: &EgdAddress, listen: bool) -> Result<Self, SourceError> {
+        let side = if listen {
+            let socket = bind(address)
+                .map_err(|source| SourceError::Listen { address: address.clone(), source })?;
+            log::info!("waiting for random bytes at {address}");
+            Side::Listening(socket)
+        } else {
+            Side::Connecting(address.clone())
+        };
+        let trouble = Trouble::new(format_args!("egd:{address}"));
+        Ok(Datagrams { side, kept: Vec::new(), attempts: 0, trouble })
+    }
+
+    /// Serves the device until something fails, and begins again.
+    pub fn run(mut self, mailbox: &Mailbox) -> Result<Infallible, Closed> {
+        loop {
+            let Err(stop) = self.serve(mailbox);
+            match stop {
+                Stop::Closed => return Err(Closed),
+                Stop::Failed(error) => mailbox.pause(self.trouble.failed(error))?,
+            }
+        }
+    }
+
+    fn serve(&mut self, mailbox: &Mailbox) -> Result<Infallible, Stop> {
+        let mut peer = match &self.side {
+            Side::Connecting(address) => {
+                let attempt = self.attempts;
+                self.attempts = attempt.wrapping_add(1);
+                Peer::connect(address, attempt)?
+            }
+            Side::Listening(socket) => Peer::unknown(socket.try_clone()?),
+        };
+        let mut buffer = vec![0; LONGEST_DATAGRAM];
+        loop {
+            let asked = mailbox.next_request()?.min(MOST_ASKED);
+            if !self.kept.is_empty() {
+                let count = asked.min(self.kept.len());
+                mailbox.deliver(&self.kept[..count]);
+                self.kept.drain(..count);
+                continue;
+            }
+            // Before anything is sent: an answer may have waited while nobody asked.
+            match peer.receive(&mut buffer)? {
+                Some(bytes) => {
+                    self.kept.extend(bytes);
+                    if !bytes.is_empty() {
+                        self.trouble.worked();
+                    }
+                    continue;
+                }
+                None if peer.address.is_none() => {
+                    self.trouble.note("nobody has sent a datagram");
+                }
+                None if peer.is_late() => {
+                    self.trouble.note("no answer");
+                    peer.owed = 0;
+                }
+                None => {}
+            }
+            match (peer.ask(asked), &self.side) {
+                // The peer is known from its datagrams alone, and not to be forgotten.
+                (Err(error), Side::Listening(_)) => self.trouble.note(error),
+                (sent, _) => sent?,
+            }
+            mailbox.wait(Some((peer.socket.as_fd(), PollFlags::IN)), peer.patience())?;
+        }
+    }
+}
+
+/// The other side, as far as it is known.
+struct Peer {
+    socket: UdpSocket,
+    address: Option<SocketAddr>,
+    /// Bytes that it was asked for and has not sent.
+    owed: usize,
+    /// When it was asked the last time.
+    asked_at: Instant,
+}
+
+impl Peer {
+    fn unknown(socket: UdpSocket) -> Self {
+        Peer { socket, address: None, owed: 0, asked_at: Instant::now() }
+    }
+
+    /// A socket that takes datagrams from that address alone, or at the next attempt from another
+    /// one of the same name.
+    fn connect(address: &EgdAddress, attempt: usize) -> io::Result<Self> {
+        let addresses = address.resolve()?;
+        let address = addresses.get(attempt % addresses.len().max(1));
+        let address = *address.ok_or_else(super::address::no_address)?;
+        let any = if address.is_ipv4() {
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+        } else {
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+        };
+        let socket = UdpSocket::bind(any)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(address)?;
+        Ok(Peer { address: Some(address), ..Peer::unknown(socket) })
+    }
+
+    /// The next datagram, if there is one.
+    fn receive<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        match self.socket.recv_from(buffer) {
+            Ok((count, sender)) => {
+                if self.address.replace(sender) != Some(sender) {
+                    // Another one, who was not asked yet.
+                    self.owed = 0;
+                }
+                self.owed = self.owed.saturating_sub(count);
+                Ok(Some(&buffer[..count]))
+            }
+            Err(error) if is_for_later(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for what is missing for that many bytes.
+    fn ask(&mut self, bytes: usize) -> io::Result<()> {
+        let Some(address) = self.address.filter(|_| bytes > self.owed) else {
+            return Ok(());
+        };
+        let missing = bytes - self.owed;
+        self.owed = bytes;
+        self.asked_at = Instant::now();
+        for request in requests(missing) {
+            match self.socket.send_to(&request, address) {
+                // As good as a datagram that got lost.
+                Err(error) if is_for_later(&error) => {}
+                sent => drop(sent?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an answer should have come.
+    fn is_late(&self) -> bool {
+        self.patience().is_some_and(|rest| rest.is_zero())
+    }
+
+    /// How long its answer may still take, if it was asked.
+    fn patience(&self) -> Option<Duration> {
+        (self.owed > 0).then(|| PATIENCE.saturating_sub(self.asked_at.elapsed()))
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+fn bind(address: &EgdAddress) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address.resolve()?.as_slice())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use vfio_user_kit::Waker;
+
+    use super::*;
+    use crate::source::egd::open;
+    use crate::source::testing::{DEADLINE, draw_exactly, eventually, numbered, woken_within};
+    use crate::source::{Drawn, Source};
+
+    fn socket() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket
+    }
+
+    fn address(port: u16) -> EgdAddress {
+        EgdAddress::Udp { host: "127.0.0.1".into(), port }
+    }
+
+    /// A daemon, and a source that asks it.
+    fn daemon() -> (UdpSocket, Box<dyn Source>, Waker) {
+        let (daemon, waker) = (socket(), Waker::new().unwrap());
+        let port = daemon.local_addr().unwrap().port();
+        let source = open(&address(port), false, waker.clone()).unwrap();
+        (daemon, source, waker)
+    }
+
+    /// A source that listens, and its port.
+    fn listening() -> (u16, Box<dyn Source>, Waker) {
+        let (port, waker) = (socket().local_addr().unwrap().port(), Waker::new().unwrap());
+        let source = open(&address(port), true, waker.clone()).unwrap();
+        (port, source, waker)
+    }
+
+    /// Receives one request, and fails if it is not this one.
+    fn expect(socket: &UdpSocket, expected: [u8; 2]) -> SocketAddr {
+        let mut buffer = [0; 100];
+        let (count, sender) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(buffer[..count], expected);
+        sender
+    }
+
+    #[test]
+    fn each_request_is_a_datagram() {
+        let (daemon, mut source, waker) = daemon();
+        assert_eq!(source.draw(&mut [0; 300]), Drawn::WhenWoken);
+        expect(&daemon, [2, 255]);
+        let sender = expect(&daemon, [2, 45]);
+        daemon.send_to(&numbered(300)[..255], sender).unwrap();
+        daemon.send_to(&numbered(300)[255..], sender).unwrap();
+        assert_eq!(draw_exactly(&mut *source, &waker, 300), numbered(300));
+        assert_eq!(source.draw(&mut [0; 1]), Drawn::WhenWoken);
+        expect(&daemon, [2, 1]);
+    }
+
+    #[test]
+    fn a_datagram_that_got_lost_is_asked_for_again() {
+        let (daemon, mut source, waker) = daemon();
+        assert_eq!(source.draw(&mut [0; 100]), Drawn::WhenWoken);
+        let sender = expect(&daemon, [2, 100]);
+        daemon.send_to(&numbered(100)[..30], sender).unwrap();
+        let mut bytes = draw_exactly(&mut *source, &waker, 30);
+        assert_eq!(source.draw(&mut [0; 70]), Drawn::WhenWoken);
+        expect(&daemon, [2, 70]);
+        expect(&daemon, [2, 70]);
+        daemon.send_to(&numbered(100)[30..], sender).unwrap();
+        bytes.extend(draw_exactly(&mut *source, &waker, 70));
+        assert_eq!(bytes, numbered(100));
+    }
+
+    #[test]
+    fn a_daemon_that_is_started_later_is_found() {
+        let waker = Waker::new().unwrap();
+        let before = socket();
+        let address = before.local_addr().unwrap();
+        drop(before);
+        let mut source = open(&self::address(address.port()), false, waker.clone()).unwrap();
+        assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
+        assert!(!woken_within(&waker, Duration::from_millis(20)));
+        let daemon = UdpSocket::bind(address).unwrap();
+        daemon.set_read_timeout(Some(DEADLINE)).unwrap();
+        let sender = expect(&daemon, [2, 4]);
+        daemon.send_to(&[1, 2, 3, 4], sender).unwrap();
+        assert_eq!(draw_exactly(&mut *source, &waker, 4), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn surplus_is_kept_for_the_next_request() {
+        let (daemon, mut source, waker) = daemon();
+        assert_eq!(source.draw(&mut [0; 10]), Drawn::WhenWoken);
+        let sender = expect(&daemon, [2, 10]);
+        daemon.send_to(&numbered(20_000), sender).unwrap();
+        let mut bytes = draw_exactly(&mut *source, &waker, 10);
+        bytes.extend(draw_exactly(&mut *source, &waker, 19_990));
+        assert!(bytes == numbered(20_000));
+        assert_eq!(source.draw(&mut [0; 3]), Drawn::WhenWoken);
+        expect(&daemon, [2, 3]);
+    }
+
+    #[test]
+    fn bytes_of_strangers_are_not_taken() {
+        let (daemon, mut source, waker) = daemon();
+        assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
+        let sender = expect(&daemon, [2, 4]);
+        socket().send_to(&[66; 4], sender).unwrap();
+        daemon.send_to(&[1; 4], sender).unwrap();
+        assert_eq!(draw_exactly(&mut *source, &waker, 4), [1; 4]);
+    }
+
+    #[test]
+    fn a_listening_source_asks_whoever_spoke_last() {
+        let (port, mut source, waker) = listening();
+        let peers = [socket(), socket()];
+        assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
+        for (number, peer) in (1..).zip(&peers) {
+            peer.send_to(&[], ("127.0.0.1", port)).unwrap();
+            let sender = expect(peer, [2, 4]);
+            peer.send_to(&[number; 4], sender).unwrap();
+            assert_eq!(draw_exactly(&mut *source, &waker, 4), [number; 4]);
+            // For the next one, so that it is asked at once.
+            source.draw(&mut [0; 4]);
+            expect(peer, [2, 4]);
+        }
+    }
+
+    #[test]
+    fn each_address_of_a_name_is_tried() {
+        // Names have an IPv6 address too, often; nobody is there.
+        let (daemon, waker) = (socket(), Waker::new().unwrap());
+        let port = daemon.local_addr().unwrap().port();
+        let address = EgdAddress::Udp { host: "localhost".into(), port };
+        let mut source = open(&address, false, waker.clone()).unwrap();
+        assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
+        let sender = expect(&daemon, [2, 4]);
+        daemon.send_to(&[7; 4], sender).unwrap();
+        assert_eq!(draw_exactly(&mut *source, &waker, 4), [7; 4]);
+    }
+
+    #[test]
+    fn a_peer_that_streams_needs_no_request() {
+        let (port, mut source, waker) = listening();
+        let peer = socket();
+        for number in 1..100 {
+            peer.send_to(&[number; 10], ("127.0.0.1", port)).unwrap();
+            assert_eq!(draw_exactly(&mut *source, &waker, 10), [number; 10]);
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_dropped_leaves_its_port() {
+        let (port, mut source, _waker) = listening();
+        assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
+        drop(source);
+        eventually("the port is free", || UdpSocket::bind(("127.0.0.1", port)).is_ok());
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_refused_by_name() {
+        let taken = socket();
+        let address = address(taken.local_addr().unwrap().port());
+        let Err(error) = open(&address, true, Waker::new().unwrap()) else {
+            panic!("{address} is taken");
+        };
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+}

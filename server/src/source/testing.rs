@@ -1,0 +1,66 @@
+//! The device's place in the tests of sources: draws, and waits for wakers with a deadline.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vfio_user_kit::Waker;
+
+use super::{Drawn, Source};
+
+/// How long a test waits for what has to come.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Whether the waker was used.
+pub(super) fn woken(waker: &Waker) -> bool {
+    rustix::io::read(waker, &mut [0; 8]).is_ok()
+}
+
+/// Waits for the waker; returns false if it was not used in that time.
+pub(super) fn woken_within(waker: &Waker, time: Duration) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::try_from(time).unwrap())).unwrap();
+    woken(waker)
+}
+
+/// What one request for `size` bytes is answered with.
+pub(super) fn draw(source: &mut dyn Source, waker: &Waker, size: usize) -> Vec<u8> {
+    let start = Instant::now();
+    let mut buffer = vec![0; size];
+    loop {
+        match source.draw(&mut buffer) {
+            Drawn::Bytes(count) => {
+                buffer.truncate(count);
+                return buffer;
+            }
+            Drawn::WhenWoken => assert!(woken_within(waker, DEADLINE), "nobody woke the device"),
+            Drawn::After(pause) => {
+                woken_within(waker, pause);
+            }
+        }
+        assert!(start.elapsed() < DEADLINE, "no bytes");
+    }
+}
+
+/// `size` bytes, in as many requests as it takes.
+pub(super) fn draw_exactly(source: &mut dyn Source, waker: &Waker, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < size {
+        bytes.extend(draw(source, waker, size - bytes.len()));
+    }
+    bytes
+}
+
+/// Waits until it is so.
+pub(super) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "{what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// `count` bytes in which any mix-up shows: no two stretches of four are the same.
+pub(super) fn numbered(count: usize) -> Vec<u8> {
+    (0_u32..).flat_map(|n| n.wrapping_mul(0x9e37_79b1).to_le_bytes()).take(count).collect()
+}

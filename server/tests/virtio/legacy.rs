@@ -1,0 +1,108 @@
+//! The legacy interface of a transitional device.
+
+use my_rng_server::virtio::{Features, Interface};
+
+use crate::driver::{BUFFERS, Driver, Place, WRITE, byte_at};
+
+const IO: u32 = 0;
+const DEVICE_FEATURE: u64 = 0x00;
+const DRIVER_FEATURE: u64 = 0x04;
+const QUEUE_PAGE: u64 = 0x08;
+const QUEUE_SIZE: u64 = 0x0c;
+const QUEUE_SELECT: u64 = 0x0e;
+const NOTIFY: u64 = 0x10;
+const STATUS: u64 = 0x12;
+const ISR: u64 = 0x13;
+const QUEUE_VECTOR: u64 = 0x16;
+
+/// A legacy driver that is ready, its queue at 0x8000.
+fn ready() -> Driver {
+    let mut driver = Driver::of(Interface::Transitional, |bench| bench);
+    driver.bench.write(IO, STATUS, 1, 0);
+    driver.bench.write(IO, STATUS, 1, 3);
+    let features = driver.bench.read(IO, DEVICE_FEATURE, 4);
+    driver.bench.write(IO, DRIVER_FEATURE, 4, features);
+    driver.bench.write(IO, QUEUE_SELECT, 2, 0);
+    let size = driver.bench.read(IO, QUEUE_SIZE, 2) as u16;
+    let (descriptors, available) = (0x8000, 0x8000 + 16 * u64::from(size));
+    let used = (available + 6 + 2 * u64::from(size)).next_multiple_of(4096);
+    driver.place = Place { size, descriptors, available, used };
+    driver.bench.write_memory(0x8000, &[0; 0x3000]);
+    driver.bench.write(IO, QUEUE_PAGE, 4, 8);
+    driver.bench.write(IO, STATUS, 1, 7);
+    driver
+}
+
+#[test]
+fn a_legacy_driver_gets_its_bytes() {
+    let mut driver = ready();
+    assert_eq!(driver.place.size, 64);
+    driver.describe(3, BUFFERS, 20, WRITE, 0);
+    driver.offer(3);
+    driver.bench.write(IO, NOTIFY, 2, 0);
+    assert_eq!(driver.answer(), Some((3, 20)));
+    assert_eq!(driver.memory(BUFFERS, 20), (0..20).map(byte_at).collect::<Vec<_>>());
+    assert!(driver.bench.interrupt_pin());
+    assert_eq!(driver.bench.read(IO, ISR, 1), 1);
+    assert!(!driver.bench.interrupt_pin());
+}
+
+#[test]
+fn it_offers_what_fits_into_32_bits() {
+    let mut driver = ready();
+    let features = driver.bench.read(IO, DEVICE_FEATURE, 4);
+    assert_eq!(features, (Features::INDIRECT_DESC | Features::EVENT_IDX).bits());
+    driver.bench.write(IO, DRIVER_FEATURE, 4, 0xffff_ffff);
+    assert_eq!(driver.bench.read(IO, DRIVER_FEATURE, 4), features);
+}
+
+#[test]
+fn there_is_one_queue() {
+    let mut driver = ready();
+    assert_eq!(driver.bench.read(IO, QUEUE_PAGE, 4), 8);
+    driver.bench.write(IO, QUEUE_SELECT, 2, 1);
+    assert_eq!(driver.bench.read(IO, QUEUE_SIZE, 2), 0);
+    driver.bench.write(IO, QUEUE_PAGE, 4, 99);
+    driver.bench.write(IO, QUEUE_SELECT, 2, 0);
+    assert_eq!(driver.bench.read(IO, QUEUE_PAGE, 4), 8);
+}
+
+#[test]
+fn a_queue_is_taken_back_with_page_0() {
+    let mut driver = ready();
+    driver.bench.write(IO, QUEUE_PAGE, 4, 0);
+    driver.describe(0, BUFFERS, 20, WRITE, 0);
+    driver.offer(0);
+    driver.bench.write(IO, NOTIFY, 2, 0);
+    assert_eq!(driver.answer(), None);
+}
+
+#[test]
+fn vectors_are_there_with_msix_only() {
+    let mut driver = ready();
+    driver.bench.write(IO, QUEUE_VECTOR, 2, 1);
+    assert_eq!(driver.bench.read(IO, QUEUE_VECTOR, 2), 0);
+    let mut driver = Driver::of(Interface::Transitional, |bench| bench.with_msix().unwrap());
+    driver.bench.write(IO, QUEUE_VECTOR, 2, 1);
+    assert_eq!(driver.bench.read(IO, QUEUE_VECTOR, 2), 1);
+    driver.bench.write(IO, QUEUE_VECTOR, 2, 7);
+    assert_eq!(driver.bench.read(IO, QUEUE_VECTOR, 2), 0xffff);
+}
+
+#[test]
+fn both_interfaces_show_one_device() {
+    let mut driver = ready();
+    assert_eq!(driver.status().bits(), 7);
+    driver.assert_works_without_interrupts();
+    assert_eq!(driver.bench.read(IO, STATUS, 1), 15);
+    driver.bench.write(IO, STATUS, 1, 0);
+    assert!(driver.status().is_empty());
+}
+
+#[test]
+fn a_page_at_the_end_of_the_address_space_is_a_fault() {
+    let mut driver = ready();
+    driver.bench.write(IO, QUEUE_PAGE, 4, 0xffff_ffff);
+    driver.bench.write(IO, NOTIFY, 2, 0);
+    assert_eq!(driver.bench.read(IO, STATUS, 1) & 0x40, 0x40);
+}
