@@ -2,9 +2,10 @@
 //!
 //! A stream has no message boundaries, and descriptors travel beside the bytes. The kernel ends a
 //! recvmsg(2) after a piece that carries descriptors, so they always belong to the last message
-//! that a call has seen bytes of. [`Connection`] never asks for more than 32 bytes before it knows
-//! a message's size: that takes a whole register read in one call, and can reach into the next
-//! message only behind one of 16 bytes, which has no place for a descriptor's meaning.
+//! that a call has seen bytes of. [`Connection`] never asks for more than 40 bytes before it knows
+//! a message's size: that takes a whole register access in one call. It can reach into the next
+//! message, whose descriptors then come early, but only in a message's first call, so that two
+//! messages' descriptors never meet.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -21,8 +22,9 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::wire::{HEADER_SIZE, Header, MAX_MESSAGE_FDS, MAX_MESSAGE_SIZE};
 
-/// Bytes asked for before a message's size is known: a REGION_READ, header and all.
-const FIRST_READ: usize = 32;
+/// Bytes asked for before a message's size is known: a REGION_READ, or a REGION_WRITE of up to 8
+/// bytes, header and all.
+const FIRST_READ: usize = 40;
 /// Largest step in which the buffer for a long message grows: memory follows bytes that really
 /// arrived, not a number that the other side wrote into a header.
 const GROWTH: usize = 64 << 10;
