@@ -75,6 +75,10 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "INTERFACE", default_value_t = Interface::Modern)]
     pub virtio: Interface,
 
+    /// virtio-rng: offer a packed virtqueue, too, as QEMU's packed=on does.
+    #[arg(long)]
+    pub packed: bool,
+
     /// virtio-rng: where the bytes come from: getrandom, file:PATH (a device, pipe or file),
     /// egd:unix:PATH, egd:tcp:HOST:PORT or egd:udp:HOST:PORT (an entropy gathering daemon; with
     /// ",listen" behind it, wait for it to connect), or, for tests, chacha20:SEED. What a source
@@ -177,6 +181,7 @@ impl Arguments {
             generator: self.generator,
             seed: self.seed,
             interface: self.virtio,
+            packed: self.packed,
             source,
             limit: self.max_bytes.map(|bytes| Limit::new(bytes, self.period)).transpose()?,
         })

@@ -13,8 +13,9 @@ mod driver;
 
 use std::time::Duration;
 
-use driver::{BUFFERS, Driver, MEMORY, UNTOUCHED};
+use driver::{BUFFERS, Driver, MEMORY, SPLIT, UNTOUCHED};
 use libfuzzer_sys::fuzz_target;
+use my_rng_server::devices::virtio_rng::VirtioRng;
 use my_rng_server::entropy::MOST_BYTES;
 use my_rng_server::virtio::{Features, Interface};
 use vfio_user_kit::TestBench;
@@ -77,7 +78,11 @@ fn operate(driver: &mut Driver, input: &mut Input<'_>) {
         10 | 11 => driver.request(input.small(1)),
         12 => driver.set_available_index(input.small(2)),
         13 => driver.notify(),
-        14 => driver.start(Features::from_bits_truncate(input.number(5)) | Features::VERSION_1),
+        14 => {
+            let offered = Features::from_bits_truncate(driver.offered());
+            let wanted = Features::from_bits_truncate(input.number(5)) | Features::VERSION_1;
+            driver.start(wanted & offered);
+        }
         15 => driver.bench.hold_messages(input.number(1) & 1 == 1),
         16 => match input.number(1) % 4 {
             0 => drop(driver.bench.unmap_memory(0, KNOWN)),
@@ -104,13 +109,20 @@ fuzz_target!(|data: &[u8]| {
         if kind & 4 == 0 { bench } else { bench.by_message().unwrap() }
     };
     let bytes = if kind & 16 == 0 { u64::MAX } else { 0 };
-    let mut driver = Driver::with(bytes, None, interface, prepare);
+    let make = |entropy| {
+        let mut device = VirtioRng::new(entropy, interface);
+        if kind & 32 == 0 {
+            device.offer_packed_queue();
+        }
+        device
+    };
+    let mut driver = Driver::of_device(bytes, None, make, prepare);
     if kind & 4 == 0 {
         driver.bench.unmap_memory(0, MEMORY);
         driver.bench.map_memory(0, KNOWN, true).unwrap();
     }
     if kind & 8 == 0 {
-        driver.start(Features::all());
+        driver.start(SPLIT);
     }
     while !input.0.is_empty() {
         operate(&mut driver, &mut input);

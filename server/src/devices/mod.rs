@@ -36,6 +36,8 @@ pub struct Settings {
     pub seed: Option<u32>,
     /// The virtio interface to show.
     pub interface: Interface,
+    /// Whether to offer packed virtqueues.
+    pub packed: bool,
     /// Where random bytes come from.
     pub source: Specification,
     /// How fast the guest may take them.

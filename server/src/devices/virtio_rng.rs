@@ -16,12 +16,16 @@ use crate::virtio::{DeviceType, Fault, Interface, Transport};
 pub const KIND: Kind = Kind {
     name: "virtio-rng",
     about: "the standard entropy device, for the drivers that every system has",
-    options: &["virtio", "source", "filename", "file_loop", "max_bytes", "period"],
+    options: &["virtio", "packed", "source", "filename", "file_loop", "max_bytes", "period"],
     make: |settings| {
         let waker = Waker::new().map_err(MakeError::Waker)?;
         let source = settings.source.open(waker.clone())?;
         let entropy = Entropy::new(source, waker, settings.limit);
-        Ok(Box::new(VirtioRng::new(entropy, settings.interface)))
+        let mut device = VirtioRng::new(entropy, settings.interface);
+        if settings.packed {
+            device.offer_packed_queue();
+        }
+        Ok(Box::new(device))
     },
 };
 
@@ -35,6 +39,11 @@ impl VirtioRng {
     /// A device that gives what this service has.
     pub fn new(entropy: Entropy, interface: Interface) -> Self {
         VirtioRng { transport: Transport::new(DeviceType::Entropy, interface), entropy }
+    }
+
+    /// Offers a packed queue, too.
+    pub fn offer_packed_queue(&mut self) {
+        self.transport.offer_packed_queue();
     }
 
     /// Answers the request that waits, if there is one and there are bytes for it.

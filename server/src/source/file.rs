@@ -324,6 +324,7 @@ mod tests {
     fn writers_of_a_fifo_come_and_go() {
         let bench = Bench::new();
         let path = bench.fifo();
+        assert!(matches!(Opened::new(&path).unwrap().kind, Kind::Fifo { _writer: Some(_) }));
         let mut source = bench.open(&path, false);
         for number in 0..5 {
             assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);

@@ -1,6 +1,8 @@
 //! The device's place in the tests of sources: draws, and waits for wakers with a deadline.
 
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -49,6 +51,14 @@ pub(super) fn draw_exactly(source: &mut dyn Source, waker: &Waker, size: usize) 
         bytes.extend(draw(source, waker, size - bytes.len()));
     }
     bytes
+}
+
+/// An address of this machine that no other test uses, and no outgoing connection either: a port
+/// there stays free until the test takes it.
+pub(super) fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, NEXT.fetch_add(1, Ordering::Relaxed), high, low)
 }
 
 /// Waits until it is so.

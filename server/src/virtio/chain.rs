@@ -4,7 +4,7 @@
 //! are fetched several at a time and looked at in their private copy.
 
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use virtio_bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 
@@ -12,23 +12,65 @@ use super::fault::Fault;
 use super::flags::Features;
 
 /// Bytes of a descriptor.
-pub const DESCRIPTOR_SIZE: usize = size_of::<Descriptor>();
+pub const DESCRIPTOR_SIZE: usize = size_of::<SplitDescriptor>();
 /// Descriptors that are fetched at once: more than most chains have.
 const FETCHED: u16 = 16;
 
-/// A descriptor as it is in guest memory, section 2.7.5.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+/// How the descriptors of a chain follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Each names the next one.
+    Split,
+    /// They lie side by side.
+    Packed,
+}
+
+/// A split queue's descriptor as it is in guest memory, section 2.7.5.
+#[derive(FromBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub struct Descriptor {
+struct SplitDescriptor {
     address: U64,
     length: U32,
     flags: U16,
     next: U16,
 }
 
+/// A packed queue's, section 2.8.13.
+#[derive(FromBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct PackedDescriptor {
+    address: U64,
+    length: U32,
+    id: U16,
+    flags: U16,
+}
+
+/// A descriptor of either layout.
+struct Descriptor {
+    address: u64,
+    length: u32,
+    flags: u16,
+    /// The next descriptor of a split chain, the buffer id of a packed one.
+    next_or_id: u16,
+}
+
 impl Descriptor {
+    /// The descriptor that the bytes start with; `None` if they are too few.
+    fn read(layout: Layout, bytes: &[u8]) -> Option<Descriptor> {
+        match layout {
+            Layout::Split => SplitDescriptor::read_from_prefix(bytes).ok().map(|(raw, _)| {
+                let (address, length) = (raw.address.get(), raw.length.get());
+                Descriptor { address, length, flags: raw.flags.get(), next_or_id: raw.next.get() }
+            }),
+            Layout::Packed => PackedDescriptor::read_from_prefix(bytes).ok().map(|(raw, _)| {
+                let (address, length) = (raw.address.get(), raw.length.get());
+                Descriptor { address, length, flags: raw.flags.get(), next_or_id: raw.id.get() }
+            }),
+        }
+    }
+
     fn has(&self, flag: u32) -> bool {
-        u32::from(self.flags.get()) & flag != 0
+        u32::from(self.flags) & flag != 0
     }
 }
 
@@ -46,8 +88,10 @@ pub struct Buffer {
 /// A request of the driver: a whole chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The chain's first descriptor, which the answer names.
-    pub head: u16,
+    /// What the answer names it by: a split chain's first descriptor, a packed one's buffer id.
+    pub id: u16,
+    /// How many of the queue's own descriptors it takes up.
+    pub descriptors: u16,
     /// Its buffers, those for the device to read first.
     pub buffers: Vec<Buffer>,
 }
@@ -67,6 +111,7 @@ impl Request {
 /// A chain that is being followed.
 #[derive(Debug)]
 pub struct ChainReader {
+    layout: Layout,
     features: Features,
     /// Descriptors in the queue, and so the most that a chain has.
     queue_size: u16,
@@ -98,16 +143,13 @@ impl ChainReader {
     ///
     /// # Errors
     /// [`Fault::NoSuchDescriptor`].
-    pub fn new(
-        features: Features,
-        queue_size: u16,
-        table: u64,
-        head: u16,
-    ) -> Result<ChainReader, Fault> {
+    pub fn new(features: Features, queue_size: u16, table: u64, head: u16) -> Result<Self, Fault> {
+        let packed = features.contains(Features::RING_PACKED);
+        let layout = if packed { Layout::Packed } else { Layout::Split };
         let table = Table { address: table, size: queue_size, indirect: false };
         table.check(head)?;
-        let request = Request { head, buffers: Vec::new() };
-        Ok(ChainReader { features, queue_size, table, next: head, request })
+        let request = Request { id: head, descriptors: 0, buffers: Vec::new() };
+        Ok(ChainReader { layout, features, queue_size, table, next: head, request })
     }
 
     /// Which bytes of guest memory have to be fetched next: address and length.
@@ -125,22 +167,48 @@ impl ChainReader {
         let first = self.next;
         loop {
             let position = self.next.checked_sub(first).map(usize::from);
-            let bytes = position
-                .and_then(|position| fetched.get(position * DESCRIPTOR_SIZE..))
-                .map(Descriptor::read_from_prefix);
-            let Some(Ok((descriptor, _))) = bytes else {
+            let bytes = position.and_then(|position| fetched.get(position * DESCRIPTOR_SIZE..));
+            let Some(descriptor) = bytes.and_then(|bytes| Descriptor::read(self.layout, bytes))
+            else {
                 return Ok(Followed::Further(self));
             };
+            self.count(&descriptor);
             if descriptor.has(VRING_DESC_F_INDIRECT) {
                 self.enter(&descriptor)?;
                 return Ok(Followed::Further(self));
             }
             self.add(&descriptor)?;
-            if !descriptor.has(VRING_DESC_F_NEXT) {
-                return Ok(Followed::Whole(self.request));
+            match self.next_after(&descriptor) {
+                None => return Ok(Followed::Whole(self.request)),
+                Some(next) => {
+                    self.table.check(next)?;
+                    self.next = next;
+                }
             }
-            self.next = descriptor.next.get();
-            self.table.check(self.next)?;
+        }
+    }
+
+    /// Keeps account of the queue's own descriptors.
+    fn count(&mut self, descriptor: &Descriptor) {
+        if !self.table.indirect {
+            self.request.descriptors = self.request.descriptors.saturating_add(1);
+            if self.layout == Layout::Packed {
+                self.request.id = descriptor.next_or_id;
+            }
+        }
+    }
+
+    /// Where the chain goes on, unless this was its end.
+    fn next_after(&self, descriptor: &Descriptor) -> Option<u16> {
+        let following = self.next + 1;
+        match self.layout {
+            // Section 2.8.8: the flag means nothing in a table, which is all of the chain's rest.
+            Layout::Packed if self.table.indirect => {
+                (following < self.table.size).then_some(following)
+            }
+            _ if !descriptor.has(VRING_DESC_F_NEXT) => None,
+            Layout::Packed => Some(following % self.table.size),
+            Layout::Split => Some(descriptor.next_or_id),
         }
     }
 
@@ -152,13 +220,13 @@ impl ChainReader {
         if self.table.indirect || descriptor.has(VRING_DESC_F_NEXT) {
             return Err(Fault::IndirectNested);
         }
-        let bytes = descriptor.length.get();
+        let bytes = descriptor.length;
         let whole = bytes as usize % DESCRIPTOR_SIZE == 0;
         let size = u16::try_from(bytes as usize / DESCRIPTOR_SIZE).unwrap_or(u16::MAX);
         if !whole || size == 0 || size > self.queue_size {
             return Err(Fault::IndirectLength { bytes, size: self.queue_size });
         }
-        self.table = Table { address: descriptor.address.get(), size, indirect: true };
+        self.table = Table { address: descriptor.address, size, indirect: true };
         self.next = 0;
         Ok(())
     }
@@ -172,7 +240,7 @@ impl ChainReader {
         if !writable && buffers.last().is_some_and(|last| last.writable) {
             return Err(Fault::BufferOrder);
         }
-        let (address, length) = (descriptor.address.get(), descriptor.length.get());
+        let Descriptor { address, length, .. } = *descriptor;
         buffers.push(Buffer { address, length, writable });
         Ok(())
     }
@@ -210,7 +278,8 @@ mod tests {
 
     /// Follows the chain that starts at a descriptor of the table at address 0.
     fn follow(memory: &Memory, head: u16) -> Result<Request, Fault> {
-        let mut reader = ChainReader::new(Features::all(), SIZE, 0, head)?;
+        let features = Features::all().difference(Features::RING_PACKED);
+        let mut reader = ChainReader::new(features, SIZE, 0, head)?;
         loop {
             let (address, length) = reader.wanted();
             let mut bytes = vec![0; length];
@@ -295,7 +364,7 @@ mod tests {
             }
             match follow(&memory, head) {
                 Ok(request) => {
-                    prop_assert_eq!(request.head, head);
+                    prop_assert_eq!(request.id, head);
                     prop_assert_eq!(request.buffers, oracle(&memory, &queue));
                 }
                 Err(fault) => prop_assert!(!fault.to_string().is_empty()),

@@ -17,6 +17,8 @@ bitflags! {
         /// Addresses are those that the platform gives to devices, through an IOMMU if there is
         /// one. Always true of a device behind vfio-user.
         const ACCESS_PLATFORM = 1 << config::VIRTIO_F_ACCESS_PLATFORM;
+        /// The queue is a packed one.
+        const RING_PACKED = 1 << config::VIRTIO_F_RING_PACKED;
     }
 }
 

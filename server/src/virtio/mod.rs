@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | [`Transport`] | registers of both interfaces, status, interrupts |
 //! | `layout` | which BAR and offset everything has, the capabilities that say so |
-//! | [`Virtqueue`] | the split virtqueue's rings, one request at a time |
+//! | [`Virtqueue`] | requests in guest memory, one at a time: split and packed queues |
 //! | `chain` | descriptor chains, indirect ones too |
 //! | [`Fault`] | every rule that a driver can break |
 //!
@@ -28,5 +28,5 @@ pub use chain::{Buffer, Request};
 pub use fault::Fault;
 pub use flags::{Features, Status};
 pub use layout::{DeviceType, Interface};
-pub use queue::{MAX_QUEUE_SIZE, Progress, Rings, Virtqueue};
+pub use queue::{Areas, MAX_QUEUE_SIZE, PackedQueue, Progress, SplitQueue, Virtqueue};
 pub use transport::Transport;

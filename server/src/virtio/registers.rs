@@ -32,12 +32,12 @@ pub mod common {
     pub const QUEUE_ENABLE: u64 = 0x1c;
     /// Which place in the notification structure is the queue's.
     pub const QUEUE_NOTIFY_OFFSET: u64 = 0x1e;
-    /// Address of the descriptor table, low and high half.
+    /// Address of the descriptor area, low and high half.
     pub const QUEUE_DESCRIPTORS: u64 = 0x20;
-    /// Address of the available ring.
-    pub const QUEUE_AVAILABLE: u64 = 0x28;
-    /// Address of the used ring.
-    pub const QUEUE_USED: u64 = 0x30;
+    /// Address of the driver area.
+    pub const QUEUE_DRIVER: u64 = 0x28;
+    /// Address of the device area.
+    pub const QUEUE_DEVICE: u64 = 0x30;
 
     /// All of them.
     pub const ALL: [Register; 16] = [
@@ -55,8 +55,8 @@ pub mod common {
         Register::new("QUEUE_ENABLE", QUEUE_ENABLE, 2),
         Register::new("QUEUE_NOTIFY_OFFSET", QUEUE_NOTIFY_OFFSET, 2),
         Register::new("QUEUE_DESCRIPTORS", QUEUE_DESCRIPTORS, 8),
-        Register::new("QUEUE_AVAILABLE", QUEUE_AVAILABLE, 8),
-        Register::new("QUEUE_USED", QUEUE_USED, 8),
+        Register::new("QUEUE_DRIVER", QUEUE_DRIVER, 8),
+        Register::new("QUEUE_DEVICE", QUEUE_DEVICE, 8),
     ];
 }
 

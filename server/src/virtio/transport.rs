@@ -9,7 +9,7 @@ use super::chain::Request;
 use super::fault::Fault;
 use super::flags::{Features, Status};
 use super::layout::{self, DeviceType, Interface, LEGACY_BAR, VECTORS};
-use super::queue::{MAX_QUEUE_SIZE, Progress, Rings, Virtqueue};
+use super::queue::{self, Areas, MAX_QUEUE_SIZE, Progress, Virtqueue};
 use super::registers::{common, legacy};
 
 /// "No vector": the driver does not want to hear of it, section 4.1.5.1.2.
@@ -40,7 +40,7 @@ struct State {
     queue_select: u16,
     queue_vector: u16,
     queue_enabled: bool,
-    rings: Rings,
+    areas: Areas,
     isr: u8,
 }
 
@@ -56,7 +56,7 @@ impl Default for State {
             queue_select: 0,
             queue_vector: NO_VECTOR,
             queue_enabled: false,
-            rings: Rings { size: MAX_QUEUE_SIZE, ..Rings::default() },
+            areas: Areas { size: MAX_QUEUE_SIZE, ..Areas::default() },
             isr: 0,
         }
     }
@@ -70,24 +70,30 @@ pub struct Transport {
     offered: Features,
     state: State,
     /// Running: enabled, and the driver is ready.
-    queue: Option<Virtqueue>,
+    queue: Option<Box<dyn Virtqueue>>,
     /// The status before a reset that waits for the last access to guest memory.
     resetting: Option<Status>,
     faults: u32,
 }
 
 impl Transport {
-    /// The transport of a device that offers what all of them do here.
+    /// The transport of a device that offers what all of them do here: everything but a packed
+    /// queue, which drivers prefer but not all have had for long.
     pub fn new(device: DeviceType, interface: Interface) -> Self {
         Transport {
             device,
             interface,
-            offered: Features::all(),
+            offered: Features::all().difference(Features::RING_PACKED),
             state: State::default(),
             queue: None,
             resetting: None,
             faults: 0,
         }
+    }
+
+    /// Offers a packed queue, too.
+    pub fn offer_packed_queue(&mut self) {
+        self.offered |= Features::RING_PACKED;
     }
 
     /// What the guest finds in configuration space.
@@ -212,11 +218,11 @@ impl Transport {
             common::QUEUE_SELECT => state.queue_select.into(),
             // The other registers are a queue's.
             _ if state.queue_select != QUEUE => 0,
-            common::QUEUE_SIZE => state.rings.size.into(),
+            common::QUEUE_SIZE => state.areas.size.into(),
             common::QUEUE_VECTOR => state.queue_vector.into(),
             common::QUEUE_ENABLE => state.queue_enabled.into(),
             common::QUEUE_NOTIFY_OFFSET => QUEUE.into(),
-            _ => address_register(&mut { state.rings }, offset)
+            _ => address_register(&mut { state.areas }, offset)
                 .map_or(0, |(address, which)| half(*address, which).into()),
         }
     }
@@ -234,10 +240,10 @@ impl Transport {
             common::QUEUE_VECTOR => state.queue_vector = vector(value),
             // Section 4.1.4.3.2: an enabled queue stays as it is.
             _ if state.queue_enabled => {}
-            common::QUEUE_SIZE => state.rings.size = low16(value),
+            common::QUEUE_SIZE => state.areas.size = low16(value),
             common::QUEUE_ENABLE if value == 1 => self.enable_queue(bus),
             _ => {
-                if let Some((address, which)) = address_register(&mut state.rings, offset) {
+                if let Some((address, which)) = address_register(&mut state.areas, offset) {
                     set_half(address, which, low32(value));
                 }
             }
@@ -249,7 +255,7 @@ impl Transport {
         match offset {
             legacy::DEVICE_FEATURE => half(self.offered.bits(), 0).into(),
             legacy::DRIVER_FEATURE => half(self.state.driver_features, 0).into(),
-            legacy::QUEUE_PAGE if selected => self.state.rings.descriptors / legacy::PAGE_SIZE,
+            legacy::QUEUE_PAGE if selected => self.state.areas.descriptors / legacy::PAGE_SIZE,
             legacy::QUEUE_SIZE if selected => MAX_QUEUE_SIZE.into(),
             legacy::QUEUE_SELECT => self.state.queue_select.into(),
             legacy::STATUS => self.status(bus).bits().into(),
@@ -303,6 +309,11 @@ impl Transport {
             })
     }
 
+    /// The features that are agreed on, once they are.
+    fn agreed(&self) -> Features {
+        Features::from_bits_truncate(self.state.driver_features)
+    }
+
     fn status(&self, bus: &Bus) -> Status {
         match self.resetting {
             Some(before) if bus.dma_outstanding() => before,
@@ -348,12 +359,12 @@ impl Transport {
         bus.cancel_dma();
         self.state.queue_enabled = page != 0;
         let address = u64::from(page) * legacy::PAGE_SIZE;
-        self.state.rings = Rings::legacy(address, legacy::PAGE_SIZE);
+        self.state.areas = Areas::legacy(address, legacy::PAGE_SIZE);
         self.start_queue(bus);
     }
 
     fn enable_queue(&mut self, bus: &mut Bus) {
-        match self.state.rings.check() {
+        match self.state.areas.check(self.agreed()) {
             Ok(()) => {
                 self.state.queue_enabled = true;
                 self.start_queue(bus);
@@ -364,16 +375,16 @@ impl Transport {
 
     /// Starts the queue if everything is ready for it.
     fn start_queue(&mut self, bus: &mut Bus) {
-        let State { status, driver_features, rings, queue_enabled, .. } = self.state;
+        let State { status, areas, queue_enabled, .. } = self.state;
         let ready = status.contains(Status::DRIVER_OK)
             && !status.contains(Status::DEVICE_NEEDS_RESET)
             && queue_enabled;
         if !ready {
             return;
         }
-        let features = Features::from_bits_truncate(driver_features);
-        log::info!("virtio: the driver is ready; queue of {}, {features:?}", rings.size);
-        let queue = self.queue.insert(Virtqueue::new(rings, features));
+        let features = self.agreed();
+        log::info!("virtio: the driver is ready; queue of {}, {features:?}", areas.size);
+        let queue = self.queue.insert(queue::of_layout(areas, features));
         let started = queue.start(bus);
         self.check(bus, started);
     }
@@ -388,11 +399,11 @@ impl Transport {
 }
 
 /// The address that a register of the common configuration holds a half of, and which half.
-fn address_register(rings: &mut Rings, offset: u64) -> Option<(&mut u64, u32)> {
+fn address_register(areas: &mut Areas, offset: u64) -> Option<(&mut u64, u32)> {
     let address = match offset & !7 {
-        common::QUEUE_DESCRIPTORS => &mut rings.descriptors,
-        common::QUEUE_AVAILABLE => &mut rings.available,
-        common::QUEUE_USED => &mut rings.used,
+        common::QUEUE_DESCRIPTORS => &mut areas.descriptors,
+        common::QUEUE_DRIVER => &mut areas.driver,
+        common::QUEUE_DEVICE => &mut areas.device,
         _ => return None,
     };
     match offset & 7 {

@@ -28,6 +28,7 @@ fn help_mentions_every_option() {
         "--generator",
         "--seed",
         "--virtio",
+        "--packed",
         "--source",
         "-f, --filename",
         "--rng-source",

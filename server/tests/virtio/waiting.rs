@@ -3,16 +3,16 @@
 use std::time::{Duration, Instant};
 
 use my_rng_server::limiter::Limit;
-use my_rng_server::virtio::{Features, Interface, Status};
+use my_rng_server::virtio::{Interface, Status};
 use vfio_user_kit::TestBench;
 
-use crate::driver::{BUFFERS, Driver, QUEUE_COUNT, UNTOUCHED};
+use crate::driver::{BUFFERS, Driver, QUEUE_COUNT, SPLIT, UNTOUCHED};
 
 /// A ready driver of a device whose source has so many bytes, and so fast.
 fn limited(bytes: u64, limit: Option<Limit>) -> Driver {
     let msix = |bench: TestBench| bench.with_msix().unwrap();
     let mut driver = Driver::with(bytes, limit, Interface::Modern, msix);
-    driver.start(Features::all());
+    driver.start(SPLIT);
     driver
 }
 

@@ -49,6 +49,12 @@ pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "there is no address of that name")
 }
 
+/// Nobody listens at a port of this machine, and the kernel happened to choose that very port for
+/// our own end: what we send would come back as random bytes.
+pub(super) fn connected_to_itself() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there")
+}
+
 impl fmt::Display for EgdAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (transport, host, port) = match self {

@@ -143,6 +143,9 @@ impl Peer {
         let socket = UdpSocket::bind(any)?;
         socket.set_nonblocking(true)?;
         socket.connect(address)?;
+        if socket.local_addr()? == address {
+            return Err(super::address::connected_to_itself());
+        }
         Ok(Peer { address: Some(address), ..Peer::unknown(socket) })
     }
 
@@ -207,32 +210,35 @@ mod tests {
 
     use super::*;
     use crate::source::egd::open;
-    use crate::source::testing::{DEADLINE, draw_exactly, eventually, numbered, woken_within};
+    use crate::source::testing::{
+        DEADLINE, draw_exactly, eventually, numbered, own_address, woken_within,
+    };
     use crate::source::{Drawn, Source};
 
     fn socket() -> UdpSocket {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind((own_address(), 0)).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket
     }
 
-    fn address(port: u16) -> EgdAddress {
-        EgdAddress::Udp { host: "127.0.0.1".into(), port }
+    fn address_of(socket: &UdpSocket) -> EgdAddress {
+        let address = socket.local_addr().unwrap();
+        EgdAddress::Udp { host: address.ip().to_string(), port: address.port() }
     }
 
     /// A daemon, and a source that asks it.
     fn daemon() -> (UdpSocket, Box<dyn Source>, Waker) {
         let (daemon, waker) = (socket(), Waker::new().unwrap());
-        let port = daemon.local_addr().unwrap().port();
-        let source = open(&address(port), false, waker.clone()).unwrap();
+        let source = open(&address_of(&daemon), false, waker.clone()).unwrap();
         (daemon, source, waker)
     }
 
-    /// A source that listens, and its port.
-    fn listening() -> (u16, Box<dyn Source>, Waker) {
-        let (port, waker) = (socket().local_addr().unwrap().port(), Waker::new().unwrap());
-        let source = open(&address(port), true, waker.clone()).unwrap();
-        (port, source, waker)
+    /// A source that listens, and where.
+    fn listening() -> (SocketAddr, Box<dyn Source>, Waker) {
+        let (before, waker) = (socket(), Waker::new().unwrap());
+        let (address, named) = (before.local_addr().unwrap(), address_of(&before));
+        drop(before);
+        (address, open(&named, true, waker.clone()).unwrap(), waker)
     }
 
     /// Receives one request, and fails if it is not this one.
@@ -275,9 +281,9 @@ mod tests {
     fn a_daemon_that_is_started_later_is_found() {
         let waker = Waker::new().unwrap();
         let before = socket();
-        let address = before.local_addr().unwrap();
+        let (address, named) = (before.local_addr().unwrap(), address_of(&before));
         drop(before);
-        let mut source = open(&self::address(address.port()), false, waker.clone()).unwrap();
+        let mut source = open(&named, false, waker.clone()).unwrap();
         assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
         assert!(!woken_within(&waker, Duration::from_millis(20)));
         let daemon = UdpSocket::bind(address).unwrap();
@@ -312,11 +318,11 @@ mod tests {
 
     #[test]
     fn a_listening_source_asks_whoever_spoke_last() {
-        let (port, mut source, waker) = listening();
+        let (address, mut source, waker) = listening();
         let peers = [socket(), socket()];
         assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
         for (number, peer) in (1..).zip(&peers) {
-            peer.send_to(&[], ("127.0.0.1", port)).unwrap();
+            peer.send_to(&[], address).unwrap();
             let sender = expect(peer, [2, 4]);
             peer.send_to(&[number; 4], sender).unwrap();
             assert_eq!(draw_exactly(&mut *source, &waker, 4), [number; 4]);
@@ -329,7 +335,8 @@ mod tests {
     #[test]
     fn each_address_of_a_name_is_tried() {
         // Names have an IPv6 address too, often; nobody is there.
-        let (daemon, waker) = (socket(), Waker::new().unwrap());
+        let (daemon, waker) = (UdpSocket::bind("127.0.0.1:0").unwrap(), Waker::new().unwrap());
+        daemon.set_read_timeout(Some(DEADLINE)).unwrap();
         let port = daemon.local_addr().unwrap().port();
         let address = EgdAddress::Udp { host: "localhost".into(), port };
         let mut source = open(&address, false, waker.clone()).unwrap();
@@ -341,26 +348,26 @@ mod tests {
 
     #[test]
     fn a_peer_that_streams_needs_no_request() {
-        let (port, mut source, waker) = listening();
+        let (address, mut source, waker) = listening();
         let peer = socket();
         for number in 1..100 {
-            peer.send_to(&[number; 10], ("127.0.0.1", port)).unwrap();
+            peer.send_to(&[number; 10], address).unwrap();
             assert_eq!(draw_exactly(&mut *source, &waker, 10), [number; 10]);
         }
     }
 
     #[test]
     fn a_source_that_is_dropped_leaves_its_port() {
-        let (port, mut source, _waker) = listening();
+        let (address, mut source, _waker) = listening();
         assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
         drop(source);
-        eventually("the port is free", || UdpSocket::bind(("127.0.0.1", port)).is_ok());
+        eventually("the port is free", || UdpSocket::bind(address).is_ok());
     }
 
     #[test]
     fn a_port_that_is_taken_is_refused_by_name() {
         let taken = socket();
-        let address = address(taken.local_addr().unwrap().port());
+        let address = address_of(&taken);
         let Err(error) = open(&address, true, Waker::new().unwrap()) else {
             panic!("{address} is taken");
         };

@@ -12,7 +12,7 @@ use rustix::net::addr::SocketAddrArg;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_nodelay, socket_error};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
-    connect, recv, send, socket_with,
+    connect, getsockname, recv, send, socket_with,
 };
 
 use super::socket_file::SocketFile;
@@ -200,6 +200,9 @@ fn listen_by_tcp(address: &EgdAddress) -> io::Result<TcpListener> {
 fn connect_by_tcp(address: SocketAddr, mailbox: &Mailbox) -> Result<OwnedFd, Stop> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = connect_to(&address, family, mailbox)?;
+    if getsockname(&socket)? == address.as_any() {
+        return Err(Stop::Failed(super::address::connected_to_itself()));
+    }
     tune(&socket)?;
     Ok(socket)
 }
@@ -250,7 +253,7 @@ mod tests {
     use super::*;
     use crate::source::egd::open;
     use crate::source::testing::{
-        DEADLINE, draw, draw_exactly, eventually, numbered, woken, woken_within,
+        DEADLINE, draw, draw_exactly, eventually, numbered, own_address, woken, woken_within,
     };
     use crate::source::{Drawn, Source};
 
@@ -270,7 +273,7 @@ mod tests {
     /// A daemon that listens, or the address of a source that does.
     enum Transport {
         Unix(tempfile::TempDir),
-        Tcp(u16),
+        Tcp(SocketAddr),
     }
 
     /// A listening socket.
@@ -282,14 +285,16 @@ mod tests {
     impl Transport {
         /// One of each kind, at which nobody listens.
         fn all() -> [Transport; 2] {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            [Transport::Unix(tempfile::tempdir().unwrap()), Transport::Tcp(port)]
+            let free = TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap();
+            [Transport::Unix(tempfile::tempdir().unwrap()), Transport::Tcp(free)]
         }
 
         fn address(&self) -> EgdAddress {
             match self {
                 Transport::Unix(folder) => EgdAddress::Unix(folder.path().join("egd")),
-                Transport::Tcp(port) => EgdAddress::Tcp { host: "127.0.0.1".into(), port: *port },
+                Transport::Tcp(address) => {
+                    EgdAddress::Tcp { host: address.ip().to_string(), port: address.port() }
+                }
             }
         }
 
@@ -302,9 +307,7 @@ mod tests {
                 Transport::Unix(folder) => {
                     Daemon::Unix(UnixListener::bind(folder.path().join("egd")).unwrap())
                 }
-                Transport::Tcp(port) => {
-                    Daemon::Tcp(TcpListener::bind(("127.0.0.1", *port)).unwrap())
-                }
+                Transport::Tcp(address) => Daemon::Tcp(TcpListener::bind(address).unwrap()),
             }
         }
 
@@ -315,8 +318,8 @@ mod tests {
                     peer.set_read_timeout(Some(DEADLINE)).unwrap();
                     Box::new(peer)
                 }
-                Transport::Tcp(port) => {
-                    let peer = TcpStream::connect(("127.0.0.1", *port)).unwrap();
+                Transport::Tcp(address) => {
+                    let peer = TcpStream::connect(address).unwrap();
                     peer.set_read_timeout(Some(DEADLINE)).unwrap();
                     Box::new(peer)
                 }
@@ -443,6 +446,7 @@ mod tests {
             // It ends when the source is dropped and hangs up.
             let sent = std::thread::spawn(move || peer.write_all(&stream));
             let mut bytes = draw_exactly(source, waker, 10);
+            assert_eq!(source.draw(&mut [0; 1]), Drawn::WhenWoken, "no more than was asked for");
             while bytes.len() < expected.len() {
                 let size = (expected.len() - bytes.len()).min(1 + bytes.len() % 5000);
                 bytes.extend(draw(source, waker, size));
