@@ -185,7 +185,8 @@ impl Reader {
     fn until_ready(&mut self, mailbox: &Mailbox) -> Result<(), Closed> {
         match &self.opened {
             Some(opened) if !self.said_ready => {
-                let ready = mailbox.wait(Some((opened.file.as_fd(), PollFlags::IN)), None)?;
+                let input = (opened.file.as_fd(), PollFlags::IN);
+                let ready = mailbox.wait_for_answer(input, &mut self.trouble)?;
                 self.said_ready = !ready.is_empty();
                 Ok(())
             }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use vfio_user_kit::Waker;
 
+use super::trouble::Trouble;
+
 /// Most bytes in the mailbox, and so most that are asked for at once.
 pub(super) const CAPACITY: usize = 64 * 1024;
 
@@ -128,6 +130,21 @@ impl Mailbox {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         self.asked()?;
         Ok(if polled.is_ok() && used == 2 { fds[1].revents() } else { PollFlags::empty() })
+    }
+
+    /// The worker's side: waits for events of a descriptor on which an answer to the device is to
+    /// come, and notes it when there is none for long.
+    pub fn wait_for_answer(
+        &self,
+        on: (BorrowedFd<'_>, PollFlags),
+        trouble: &mut Trouble,
+    ) -> Result<PollFlags, Closed> {
+        let (patience, start) = (trouble.patience(), Instant::now());
+        let ready = self.wait(Some(on), patience)?;
+        if ready.is_empty() && patience.is_some_and(|patience| start.elapsed() >= patience) {
+            trouble.note("it has nothing at the moment");
+        }
+        Ok(ready)
     }
 
     /// The worker's side: does nothing for that time, whatever is asked meanwhile.

@@ -11,6 +11,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a source may take before the log hears of it.
+const UNHEARD_PAUSE: Duration = Duration::from_secs(1);
+
 /// The failures of one source in a row.
 #[derive(Debug)]
 pub(super) struct Trouble {
@@ -31,6 +34,12 @@ impl Trouble {
         if self.begins() {
             log::warn!("no bytes from {}: {reason}; requests wait", self.name);
         }
+    }
+
+    /// How long to wait for a source that has nothing before this is [noted](Trouble::note); for
+    /// ever if it was.
+    pub fn patience(&self) -> Option<Duration> {
+        (!self.failing).then_some(UNHEARD_PAUSE)
     }
 
     /// The source failed. Returns how long to leave it alone.
@@ -71,6 +80,16 @@ mod tests {
         assert_eq!([(); 4].map(|()| trouble.begins()), [true, false, false, false]);
         assert_eq!([(); 3].map(|()| trouble.ends()), [true, false, false]);
         assert!(trouble.begins(), "a new row");
+    }
+
+    #[test]
+    fn patience_ends_once() {
+        let mut trouble = Trouble::new("test");
+        assert_eq!(trouble.patience(), Some(UNHEARD_PAUSE));
+        trouble.note("it has nothing");
+        assert_eq!(trouble.patience(), None);
+        trouble.worked();
+        assert_eq!(trouble.patience(), Some(UNHEARD_PAUSE));
     }
 
     #[test]

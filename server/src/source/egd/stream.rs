@@ -101,7 +101,8 @@ impl Stream {
                 continue;
             }
             asking.ask(socket, asked);
-            let ready = mailbox.wait(Some((socket.as_fd(), asking.events())), None)?;
+            let answer = (socket.as_fd(), asking.events());
+            let ready = mailbox.wait_for_answer(answer, &mut self.trouble)?;
             if ready.is_empty() || ready == PollFlags::OUT {
                 continue;
             }
