@@ -5,6 +5,11 @@
 //! different runs cannot be compared. `./scripts/bench.sh fill` runs it; `--check RATIO` makes it
 //! fail when the device has less than that of a generator's speed.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "every number of the queue is a small constant"
+)]
+
 use std::env;
 use std::time::Duration;
 

@@ -30,12 +30,14 @@ pub struct Entropy {
     source: Box<dyn Source>,
     waker: Waker,
     limiter: Option<Limiter>,
+    /// Memory for the next bytes: new memory would have to be cleared first.
+    spare: Vec<u8>,
 }
 
 impl Entropy {
     /// A service that takes bytes from a source, which uses this waker.
     pub fn new(source: Box<dyn Source>, waker: Waker, limit: Option<Limit>) -> Self {
-        Entropy { source, waker, limiter: limit.map(Limiter::new) }
+        Entropy { source, waker, limiter: limit.map(Limiter::new), spare: Vec::new() }
     }
 
     /// What is used when there is news after [`Supply::WhenWoken`].
@@ -53,11 +55,13 @@ impl Entropy {
                 return Supply::After(then.saturating_duration_since(now));
             }
         };
-        let mut bytes = vec![0; usize::try_from(allowed).unwrap_or(MOST_BYTES)];
-        match self.source.draw(&mut bytes) {
+        let length = usize::try_from(allowed).unwrap_or(MOST_BYTES);
+        self.spare.resize(length, 0);
+        match self.source.draw(&mut self.spare) {
             Drawn::WhenWoken => Supply::WhenWoken,
             Drawn::After(time) => Supply::After(time),
             Drawn::Bytes(drawn) => {
+                let mut bytes = std::mem::take(&mut self.spare);
                 bytes.truncate(drawn);
                 if let Some(limiter) = &mut self.limiter {
                     limiter.spend(now, bytes.len() as u64);
@@ -65,5 +69,10 @@ impl Entropy {
                 Supply::Bytes(bytes)
             }
         }
+    }
+
+    /// Takes memory back that bytes were in.
+    pub fn reuse(&mut self, memory: Vec<u8>) {
+        self.spare = memory;
     }
 }

@@ -87,7 +87,9 @@ impl Device for VirtioRng {
     }
 
     fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) {
-        self.transport.dma_done(bus, done);
+        if let Some(written) = self.transport.dma_done(bus, done) {
+            self.entropy.reuse(written);
+        }
         self.serve(bus);
     }
 

@@ -112,18 +112,20 @@ impl Transport {
         self.check(bus, answered);
     }
 
-    /// Goes on after an access to guest memory.
-    pub fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) {
+    /// Goes on after an access to guest memory. Returns memory that an answer's bytes were in, for
+    /// those of the next one.
+    pub fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) -> Option<Vec<u8>> {
         if done.result == Err(DmaError::Disconnected) {
             self.queue = None;
-            return;
+            return None;
         }
-        let Some(queue) = &mut self.queue else { return };
-        match queue.dma_done(bus, done.result) {
+        match self.queue.as_mut()?.dma_done(bus, done.result) {
             Ok(Progress::None | Progress::Request) => {}
+            Ok(Progress::Written(bytes)) => return Some(bytes),
             Ok(Progress::Interrupt) => self.interrupt(bus, Cause::Queue),
             Err(fault) => self.fail(bus, &fault),
         }
+        None
     }
 
     /// Power-on, or a client's end: nothing of the driver is left.

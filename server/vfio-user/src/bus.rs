@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::description::{BAR_COUNT, Description};
-use crate::dma::{DmaError, DmaQueue, DmaSpace};
+use crate::dma::{DmaError, DmaQueue, DmaSpace, Segment};
 use crate::interrupts::Interrupts;
 use crate::pci::ConfigSpace;
 use crate::shared_memory::SharedMemory;
@@ -41,6 +41,17 @@ pub trait GuestMemory {
     /// # Errors
     /// As there.
     fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError>;
+
+    /// As [`Bus::dma_scatter`].
+    ///
+    /// # Errors
+    /// As there.
+    fn dma_scatter(
+        &mut self,
+        segments: Vec<Segment>,
+        data: Vec<u8>,
+        tag: u64,
+    ) -> Result<(), DmaError>;
 }
 
 impl GuestMemory for Bus {
@@ -50,6 +61,15 @@ impl GuestMemory for Bus {
 
     fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
         Bus::dma_write(self, address, data, tag)
+    }
+
+    fn dma_scatter(
+        &mut self,
+        segments: Vec<Segment>,
+        data: Vec<u8>,
+        tag: u64,
+    ) -> Result<(), DmaError> {
+        Bus::dma_scatter(self, segments, data, tag)
     }
 }
 
@@ -113,6 +133,22 @@ impl Bus {
     pub fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
         self.check_connected()?;
         self.dma.write(address, data, tag)
+    }
+
+    /// Starts to write `data` to several places, one after the other, each of which takes as many
+    /// bytes as it holds; what does not fit is not written. That all of it is done comes with
+    /// [`Device::dma_done`](crate::Device::dma_done) and `tag`.
+    ///
+    /// # Errors
+    /// As [`Bus::dma_read`].
+    pub fn dma_scatter(
+        &mut self,
+        segments: Vec<Segment>,
+        data: Vec<u8>,
+        tag: u64,
+    ) -> Result<(), DmaError> {
+        self.check_connected()?;
+        self.dma.scatter(segments, data, tag)
     }
 
     /// Forgets the accesses to guest memory that have not ended; the device is not told of them.

@@ -98,7 +98,7 @@ pub use description::{
     Bar, BarWindow, Class, Description, DescriptionError, Identity, Msix, Register,
 };
 pub use device::{Access, Device, Width};
-pub use dma::{DmaDone, DmaError};
+pub use dma::{DmaDone, DmaError, Segment};
 pub use host::HostError;
 pub use server::{Options, Server, ServerError};
 pub use shared_memory::SharedMemory;

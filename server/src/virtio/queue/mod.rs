@@ -10,7 +10,7 @@ mod split;
 
 use std::fmt;
 
-use vfio_user_kit::{DmaError, GuestMemory};
+use vfio_user_kit::{DmaError, GuestMemory, Segment};
 use virtio_bindings::virtio_ring::{
     VRING_AVAIL_ALIGN_SIZE, VRING_DESC_ALIGN_SIZE, VRING_USED_ALIGN_SIZE,
 };
@@ -18,7 +18,7 @@ use virtio_bindings::virtio_ring::{
 pub use packed::PackedQueue;
 pub use split::SplitQueue;
 
-use super::chain::Request;
+use super::chain::{Buffer, Request};
 use super::fault::Fault;
 use super::flags::Features;
 
@@ -68,12 +68,14 @@ impl Areas {
 }
 
 /// What has come of the end of an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing for the device to do.
     None,
     /// There is a [request](Virtqueue::request).
     Request,
+    /// The answer's bytes are written; the memory that they were in can be used again.
+    Written(Vec<u8>),
     /// A request is answered, and the driver wants to be interrupted.
     Interrupt,
 }
@@ -122,64 +124,22 @@ pub fn of_layout(areas: Areas, features: Features) -> Box<dyn Virtqueue> {
     }
 }
 
-/// Starts to write bytes to the buffers of a request. Returns how many accesses that takes.
+/// Starts to write bytes to the buffers of a request.
 fn write_buffers(
     memory: &mut dyn GuestMemory,
     request: &Request,
     bytes: Vec<u8>,
-) -> Result<usize, Fault> {
-    let pieces = scatter(request, bytes);
-    let count = pieces.len();
-    for (address, piece) in pieces {
-        memory.dma_write(address, piece, TAG)?;
-    }
-    Ok(count)
-}
-
-/// Divides bytes among the buffers of a request.
-fn scatter(request: &Request, bytes: Vec<u8>) -> Vec<(u64, Vec<u8>)> {
-    let mut pieces = Vec::new();
-    let mut rest = &bytes[..];
-    for buffer in request.writable() {
-        let length = usize::try_from(buffer.length).unwrap_or(usize::MAX).min(rest.len());
-        if length == bytes.len() && length > 0 {
-            // The usual request has one buffer, and its bytes need no copy.
-            return vec![(buffer.address, bytes)];
-        }
-        let (piece, others) = rest.split_at(length);
-        rest = others;
-        if length > 0 {
-            pieces.push((buffer.address, piece.to_vec()));
-        }
-    }
-    pieces
+) -> Result<(), Fault> {
+    let segment = |buffer: &Buffer| Segment {
+        address: buffer.address,
+        length: usize::try_from(buffer.length).unwrap_or(usize::MAX),
+    };
+    Ok(memory.dma_scatter(request.writable().map(segment).collect(), bytes, TAG)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::chain::Buffer;
     use super::*;
-
-    #[test]
-    fn bytes_are_divided_among_the_buffers_for_writing() {
-        let buffer = |address, length, writable| Buffer { address, length, writable };
-        let request = Request {
-            id: 0,
-            descriptors: 5,
-            buffers: vec![
-                buffer(1, 9, false),
-                buffer(2, 3, true),
-                buffer(3, 0, true),
-                buffer(4, 4, true),
-                buffer(5, 9, true),
-            ],
-        };
-        let divided = |count: u8| scatter(&request, (0..count).collect());
-        assert_eq!(divided(0), []);
-        assert_eq!(divided(2), [(2, vec![0, 1])]);
-        assert_eq!(divided(3), [(2, vec![0, 1, 2])]);
-        assert_eq!(divided(8), [(2, vec![0, 1, 2]), (4, vec![3, 4, 5, 6]), (5, vec![7])]);
-    }
 
     #[test]
     fn each_layout_has_its_rules() {

@@ -85,7 +85,6 @@ enum Stage {
     /// The device has the request.
     Serving(Request),
     WritingBuffers {
-        left: usize,
         answer: Answer,
         descriptors: u16,
     },
@@ -243,11 +242,8 @@ impl Virtqueue for PackedQueue {
         let written = U32::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         let answer = Answer { written, id: U16::new(request.id) };
         let descriptors = request.descriptors;
-        let left = write_buffers(memory, &request, bytes)?;
-        if left == 0 {
-            return self.write_answer(memory, answer, descriptors);
-        }
-        self.stage = Stage::WritingBuffers { left, answer, descriptors };
+        write_buffers(memory, &request, bytes)?;
+        self.stage = Stage::WritingBuffers { answer, descriptors };
         Ok(())
     }
 
@@ -271,11 +267,9 @@ impl Virtqueue for PackedQueue {
                     return Ok(Progress::Request);
                 }
             },
-            Stage::WritingBuffers { left, answer, descriptors } if left > 1 => {
-                self.stage = Stage::WritingBuffers { left: left - 1, answer, descriptors };
-            }
-            Stage::WritingBuffers { answer, descriptors, .. } => {
+            Stage::WritingBuffers { answer, descriptors } => {
                 self.write_answer(memory, answer, descriptors)?;
+                return Ok(Progress::Written(bytes));
             }
             Stage::WritingAnswer { written, descriptors } => {
                 self.write_flags(memory, written, descriptors)?;

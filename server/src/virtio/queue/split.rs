@@ -87,10 +87,7 @@ enum Stage {
     ReadingDescriptors(ChainReader),
     /// The device has the request.
     Serving(Request),
-    WritingBuffers {
-        left: usize,
-        answer: UsedElement,
-    },
+    WritingBuffers(UsedElement),
     WritingEvent(UsedElement),
     WritingElement,
     WritingIndex,
@@ -242,11 +239,8 @@ impl Virtqueue for SplitQueue {
         };
         let written = U32::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         let answer = UsedElement { head: U32::new(request.id.into()), written };
-        let left = write_buffers(memory, &request, bytes)?;
-        if left == 0 {
-            return self.publish(memory, answer);
-        }
-        self.stage = Stage::WritingBuffers { left, answer };
+        write_buffers(memory, &request, bytes)?;
+        self.stage = Stage::WritingBuffers(answer);
         Ok(())
     }
 
@@ -275,10 +269,10 @@ impl Virtqueue for SplitQueue {
                     return Ok(Progress::Request);
                 }
             },
-            Stage::WritingBuffers { left, answer } if left > 1 => {
-                self.stage = Stage::WritingBuffers { left: left - 1, answer };
+            Stage::WritingBuffers(answer) => {
+                self.publish(memory, answer)?;
+                return Ok(Progress::Written(bytes));
             }
-            Stage::WritingBuffers { answer, .. } => self.publish(memory, answer)?,
             Stage::WritingEvent(answer) => self.write_element(memory, answer)?,
             Stage::WritingElement => {
                 self.next_used = self.next_used.wrapping_add(1);
@@ -299,6 +293,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use proptest::prelude::*;
+    use vfio_user_kit::Segment;
     use virtio_queue::mock::MockSplitQueue;
     use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -332,7 +327,18 @@ mod tests {
         fn dma_write(&mut self, address: u64, data: Vec<u8>, _tag: u64) -> Result<(), DmaError> {
             let written = self.memory.write_slice(&data, GuestAddress(address));
             let missing = |_| DmaError::NotMapped { address };
-            self.done.push_back(written.map(|()| Vec::new()).map_err(missing));
+            self.done.push_back(written.map(|()| data).map_err(missing));
+            Ok(())
+        }
+
+        fn dma_scatter(
+            &mut self,
+            _segments: Vec<Segment>,
+            data: Vec<u8>,
+            _tag: u64,
+        ) -> Result<(), DmaError> {
+            assert!(data.is_empty(), "the mock driver has no buffers for writing");
+            self.done.push_back(Ok(data));
             Ok(())
         }
     }
@@ -342,7 +348,7 @@ mod tests {
         let mut interrupts = 0;
         while let Some(done) = memory.done.pop_front() {
             match queue.dma_done(memory, done)? {
-                Progress::None => {}
+                Progress::None | Progress::Written(_) => {}
                 Progress::Interrupt => interrupts += 1,
                 Progress::Request => break,
             }

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 
 pub(crate) use mapped::MappedFile;
-pub use queue::{DmaDone, DmaError};
+pub use queue::{DmaDone, DmaError, Segment};
 pub(crate) use queue::{DmaQueue, InFlight, Step};
 
 use crate::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};

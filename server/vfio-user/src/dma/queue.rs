@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::{Ordering, fence};
+use std::vec;
 
 use rustix::io::Errno;
 use zerocopy::FromBytes;
@@ -75,8 +76,8 @@ pub enum DmaError {
 pub struct DmaDone {
     /// The number that the device gave to the access.
     pub tag: u64,
-    /// The bytes of a read (none of a write), or why it failed. A failed write may have written
-    /// its first bytes.
+    /// The bytes of a read, or those of a write, back for the buffer's next use; or why it failed.
+    /// A failed write may have written its first bytes.
     pub result: Result<Vec<u8>, DmaError>,
 }
 
@@ -86,11 +87,26 @@ enum Direction {
     Write,
 }
 
+/// A place in guest memory, one of several that an access is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First address.
+    pub address: u64,
+    /// Bytes.
+    pub length: usize,
+}
+
 #[derive(Debug)]
 struct Operation {
     tag: u64,
     direction: Direction,
-    address: u64,
+    /// Where the next byte is; none at the end of the address space.
+    address: Option<u64>,
+    /// Bytes from there on that belong to the same segment.
+    left: usize,
+    /// The segments after this one.
+    segments: vec::IntoIter<Segment>,
+    /// Bytes of all of them.
     length: usize,
     /// Bytes to write, or the bytes read so far.
     data: Vec<u8>,
@@ -150,19 +166,35 @@ pub(crate) struct DmaQueue {
 impl DmaQueue {
     /// Queues a read of `length` bytes.
     pub fn read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError> {
-        self.push(tag, Direction::Read, address, length, Vec::new())
+        let place = Segment { address, length };
+        self.push(tag, Direction::Read, place, Vec::new(), length, Vec::new())
     }
 
     /// Queues a write.
     pub fn write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
-        self.push(tag, Direction::Write, address, data.len(), data)
+        let length = data.len();
+        self.push(tag, Direction::Write, Segment { address, length }, Vec::new(), length, data)
+    }
+
+    /// Queues a write to several places, one after the other.
+    pub fn scatter(
+        &mut self,
+        segments: Vec<Segment>,
+        data: Vec<u8>,
+        tag: u64,
+    ) -> Result<(), DmaError> {
+        let room = segments.iter().fold(0, |room: usize, part| room.saturating_add(part.length));
+        let length = data.len().min(room);
+        let nowhere = Segment { address: 0, length: 0 };
+        self.push(tag, Direction::Write, nowhere, segments, length, data)
     }
 
     fn push(
         &mut self,
         tag: u64,
         direction: Direction,
-        address: u64,
+        place: Segment,
+        segments: Vec<Segment>,
         length: usize,
         data: Vec<u8>,
     ) -> Result<(), DmaError> {
@@ -176,7 +208,9 @@ impl DmaQueue {
         self.operations.push_back(Operation {
             tag,
             direction,
-            address,
+            address: Some(place.address),
+            left: place.length,
+            segments: segments.into_iter(),
             length,
             data,
             done: 0,
@@ -251,7 +285,7 @@ impl DmaQueue {
         };
         match ended {
             ControlFlow::Break(result) => self.finish(result),
-            ControlFlow::Continue(left) => self.send(left.min(largest)),
+            ControlFlow::Continue((address, left)) => self.send(address, left.min(largest)),
         }
     }
 
@@ -259,15 +293,14 @@ impl DmaQueue {
     fn finish(&mut self, result: Result<(), DmaError>) -> Step<'_> {
         match self.operations.pop_front() {
             None => Step::Idle,
-            Some(Operation { tag, direction, data, .. }) => {
-                let data = if direction == Direction::Read { data } else { Vec::new() };
+            Some(Operation { tag, data, .. }) => {
                 Step::Done(DmaDone { tag, result: result.map(|()| data) })
             }
         }
     }
 
-    /// Asks the client for the next `count` bytes of the first access.
-    fn send(&mut self, count: usize) -> Step<'_> {
+    /// Asks the client for the next `count` bytes of the first access, which are at `address`.
+    fn send(&mut self, address: u64, count: usize) -> Step<'_> {
         let Some(operation) = self.operations.front() else {
             return Step::Idle;
         };
@@ -278,7 +311,7 @@ impl DmaQueue {
                 (Command::DmaWrite, data.unwrap_or_default())
             }
         };
-        let (id, address) = (self.next_id, operation.next_address());
+        let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         self.in_flight = Some(InFlight { id, command, address, count });
         let access = DmaAccess { address, count: count as u64 };
@@ -301,7 +334,7 @@ impl DmaQueue {
         match reply_data(&sent, header, payload) {
             Ok(data) => {
                 operation.data.extend_from_slice(data);
-                operation.done += sent.count;
+                operation.advance(sent.count);
             }
             Err(errno) => {
                 operation.refused = Some(DmaError::Refused { address: sent.address, errno });
@@ -312,14 +345,16 @@ impl DmaQueue {
 }
 
 impl Operation {
-    /// Address of the first byte that has not been copied.
-    fn next_address(&self) -> u64 {
-        self.address.wrapping_add(self.done as u64)
+    /// That many bytes of the segment are done.
+    fn advance(&mut self, count: usize) {
+        self.done += count;
+        self.left -= count;
+        self.address = self.address.and_then(|address| address.checked_add(count as u64));
     }
 
     /// Copies as far as memory is mapped. Breaks with the result when the access is over, else
-    /// says how many bytes the client has to be asked for.
-    fn copy_mapped(&mut self, space: &DmaSpace) -> ControlFlow<Result<(), DmaError>, usize> {
+    /// says from where and how many bytes the client has to be asked for.
+    fn copy_mapped(&mut self, space: &DmaSpace) -> ControlFlow<Result<(), DmaError>, (u64, usize)> {
         let access = match self.direction {
             Direction::Read => DmaMapFlags::READ,
             Direction::Write => DmaMapFlags::WRITE,
@@ -327,19 +362,27 @@ impl Operation {
         if let Some(refusal) = self.refused.take() {
             return ControlFlow::Break(Err(refusal));
         }
+        // A guest on another processor sees accesses in the order in which they were asked for;
+        // rings in memory are built on that.
+        fence(match self.direction {
+            Direction::Read => Ordering::SeqCst,
+            Direction::Write => Ordering::Release,
+        });
         while self.done < self.length {
-            let Some(address) = self.address.checked_add(self.done as u64) else {
+            if self.left == 0 {
+                // There is one: the access has bytes left.
+                let Some(Segment { address, length }) = self.segments.next() else { break };
+                (self.address, self.left) = (Some(address), length.min(self.length - self.done));
+                continue;
+            }
+            let Some(address) = self.address else {
                 return ControlFlow::Break(Err(DmaError::NotMapped { address: 0 }));
             };
-            let (file, offset, count) = match space.locate(address, self.length - self.done, access)
-            {
+            let (file, offset, count) = match space.locate(address, self.left, access) {
                 Err(error) => return ControlFlow::Break(Err(error)),
-                Ok((Place::ByMessage, count)) => return ControlFlow::Continue(count),
+                Ok((Place::ByMessage, count)) => return ControlFlow::Continue((address, count)),
                 Ok((Place::Mapped(file, offset), count)) => (file, offset, count),
             };
-            // A guest on another processor sees accesses in the order in which they were asked for;
-            // rings in memory are built on that.
-            fence(Ordering::SeqCst);
             let copied = match self.direction {
                 Direction::Read => {
                     self.data.resize(self.done + count, 0);
@@ -350,7 +393,7 @@ impl Operation {
             if copied.is_err() {
                 return ControlFlow::Break(Err(DmaError::Truncated { address }));
             }
-            self.done += count;
+            self.advance(count);
         }
         ControlFlow::Break(Ok(()))
     }
@@ -424,11 +467,32 @@ mod tests {
         let (mut queue, space) = (DmaQueue::default(), space());
         queue.write(4090, vec![7; 6], 1).unwrap();
         queue.read(4090, 2010, 2).unwrap();
-        assert_eq!(run(&mut queue, &space).0, DmaDone { tag: 1, result: Ok(vec![]) });
+        assert_eq!(run(&mut queue, &space).0, DmaDone { tag: 1, result: Ok(vec![7; 6]) });
         let (done, messages) = run(&mut queue, &space);
         let expected: Vec<u8> = [vec![7; 6], (4096..6100_u64).map(|a| a as u8).collect()].concat();
         assert_eq!(done, DmaDone { tag: 2, result: Ok(expected) });
         assert_eq!(messages, 3, "split at the client's limit");
+    }
+
+    #[test]
+    fn bytes_are_scattered_over_places_mapped_or_not() {
+        let (mut queue, space) = (DmaQueue::default(), space());
+        let segment = |address, length| Segment { address, length };
+        let data: Vec<u8> = (0..100).collect();
+        let places =
+            [segment(10, 3), segment(4090, 10), segment(0, 0), segment(20, 1000), segment(9, 9)];
+        queue.scatter(places.to_vec(), data.clone(), 1).unwrap();
+        let (done, messages) = run(&mut queue, &space);
+        assert_eq!((done, messages), (DmaDone { tag: 1, result: Ok(data.clone()) }, 1));
+        for (address, range) in [(10, 0..3), (4090, 3..9), (20, 13..100)] {
+            queue.read(address, range.len(), 2).unwrap();
+            assert_eq!(run(&mut queue, &space).0.result, Ok(data[range].to_vec()));
+        }
+        queue.scatter(vec![segment(0, 2)], data.clone(), 3).unwrap();
+        assert!(run(&mut queue, &space).0.result.is_ok(), "what does not fit is not written");
+        queue.scatter(vec![segment(0, 2), segment(9000, 2)], data, 4).unwrap();
+        let (done, _) = run(&mut queue, &space);
+        assert_eq!(done.result, Err(DmaError::NotMapped { address: 9000 }));
     }
 
     #[test]
