@@ -79,6 +79,11 @@ pub struct Arguments {
     #[arg(long)]
     pub packed: bool,
 
+    /// virtio-rng: MSI-X vectors. With 0 there is no MSI-X and the device interrupts by its pin,
+    /// which is slower; QEMU up to 11.1 ends when a vfio-user device with MSI-X is unplugged.
+    #[arg(long, value_name = "N", default_value = "2", value_parser = ["0", "2"])]
+    pub vectors: String,
+
     /// virtio-rng: where the bytes come from: getrandom, file:PATH (a device, pipe or file),
     /// egd:unix:PATH, egd:tcp:HOST:PORT or egd:udp:HOST:PORT (an entropy gathering daemon; with
     /// ",listen" behind it, wait for it to connect), or, for tests, chacha20:SEED. What a source
@@ -182,6 +187,7 @@ impl Arguments {
             seed: self.seed,
             interface: self.virtio,
             packed: self.packed,
+            msix: self.vectors != "0",
             source,
             limit: self.max_bytes.map(|bytes| Limit::new(bytes, self.period)).transpose()?,
         })

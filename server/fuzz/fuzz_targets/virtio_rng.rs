@@ -17,6 +17,7 @@ use driver::{BUFFERS, Driver, MEMORY, SPLIT, UNTOUCHED};
 use libfuzzer_sys::fuzz_target;
 use my_rng_server::devices::virtio_rng::VirtioRng;
 use my_rng_server::entropy::MOST_BYTES;
+use my_rng_server::limiter::Limit;
 use my_rng_server::virtio::{Features, Interface};
 use vfio_user_kit::TestBench;
 
@@ -40,8 +41,14 @@ impl Input<'_> {
     }
 }
 
+/// Announces all the memory that the device is to know.
+fn tell_memory(driver: &mut Driver) {
+    driver.bench.unmap_memory(0, MEMORY);
+    driver.bench.map_memory(0, KNOWN, true).unwrap();
+}
+
 fn operate(driver: &mut Driver, input: &mut Input<'_>) {
-    match input.number(1) % 20 {
+    match input.number(1) % 21 {
         0..=2 => {
             let (register, size) = (input.number(1) % 0x40, 1 << (input.number(1) & 3));
             let value = input.number(4);
@@ -59,7 +66,7 @@ fn operate(driver: &mut Driver, input: &mut Input<'_>) {
         5 => {
             let (offset, size) = (input.number(1), 1 << (input.number(1) & 3));
             let value = input.number(4);
-            driver.bench.write_config(offset & !7, size, value);
+            driver.bench.write_config(offset & !(size as u64 - 1), size, value);
         }
         6 => {
             let offset = input.number(1) & !7;
@@ -96,6 +103,10 @@ fn operate(driver: &mut Driver, input: &mut Input<'_>) {
             driver.bench.wait_for_waker(Duration::ZERO);
         }
         18 => drop(driver.bench.fire_timer()),
+        19 => {
+            driver.bench.reconnect().unwrap();
+            tell_memory(driver);
+        }
         _ => driver.bench.reset(),
     }
 }
@@ -116,11 +127,11 @@ fuzz_target!(|data: &[u8]| {
         }
         device
     };
-    let mut driver = Driver::of_device(bytes, None, make, prepare);
-    if kind & 4 == 0 {
-        driver.bench.unmap_memory(0, MEMORY);
-        driver.bench.map_memory(0, KNOWN, true).unwrap();
-    }
+    // A period is never over within a run, so that requests wait.
+    let limit = Limit::new(1000, Duration::from_secs(3600)).unwrap();
+    let limit = (kind & 64 != 0).then_some(limit);
+    let mut driver = Driver::of_device(bytes, limit, make, prepare);
+    tell_memory(&mut driver);
     if kind & 8 == 0 {
         driver.start(SPLIT);
     }
@@ -128,14 +139,14 @@ fuzz_target!(|data: &[u8]| {
         operate(&mut driver, &mut input);
     }
     assert!(driver.supply.drawn().1 <= MOST_BYTES as u64);
-    if kind & 4 == 0 {
-        let unknown = driver.memory(KNOWN, (MEMORY - KNOWN) as usize);
-        assert!(unknown.iter().all(|byte| *byte == UNTOUCHED));
-    }
+    let unknown = driver.memory(KNOWN, (MEMORY - KNOWN) as usize);
+    assert!(unknown.iter().all(|byte| *byte == UNTOUCHED));
     driver.bench.hold_messages(false);
     driver.bench.unmap_memory(0, u64::MAX);
     driver.bench.map_memory(0, MEMORY, true).unwrap();
     driver.bench.reset();
     driver.supply.add(100);
-    driver.assert_works_without_interrupts();
+    if limit.is_none() {
+        driver.assert_works_without_interrupts();
+    }
 });

@@ -38,6 +38,8 @@ pub struct Settings {
     pub interface: Interface,
     /// Whether to offer packed virtqueues.
     pub packed: bool,
+    /// Whether a virtio device has MSI-X.
+    pub msix: bool,
     /// Where random bytes come from.
     pub source: Specification,
     /// How fast the guest may take them.

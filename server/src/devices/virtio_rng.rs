@@ -16,7 +16,16 @@ use crate::virtio::{DeviceType, Fault, Interface, Transport};
 pub const KIND: Kind = Kind {
     name: "virtio-rng",
     about: "the standard entropy device, for the drivers that every system has",
-    options: &["virtio", "packed", "source", "filename", "file_loop", "max_bytes", "period"],
+    options: &[
+        "virtio",
+        "packed",
+        "vectors",
+        "source",
+        "filename",
+        "file_loop",
+        "max_bytes",
+        "period",
+    ],
     make: |settings| {
         let waker = Waker::new().map_err(MakeError::Waker)?;
         let source = settings.source.open(waker.clone())?;
@@ -24,6 +33,9 @@ pub const KIND: Kind = Kind {
         let mut device = VirtioRng::new(entropy, settings.interface);
         if settings.packed {
             device.offer_packed_queue();
+        }
+        if !settings.msix {
+            device.leave_msix_out();
         }
         Ok(Box::new(device))
     },
@@ -44,6 +56,11 @@ impl VirtioRng {
     /// Offers a packed queue, too.
     pub fn offer_packed_queue(&mut self) {
         self.transport.offer_packed_queue();
+    }
+
+    /// Leaves MSI-X out.
+    pub fn leave_msix_out(&mut self) {
+        self.transport.leave_msix_out();
     }
 
     /// Answers the request that waits, if there is one and there are bytes for it.
@@ -106,7 +123,8 @@ impl Device for VirtioRng {
     }
 
     fn disconnected(&mut self, bus: &mut Bus) {
-        self.transport.reset(bus);
+        self.transport.disconnected(bus);
+        // A reset does this by itself.
         self.forget_lost_request(bus);
     }
 }

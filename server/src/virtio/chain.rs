@@ -173,7 +173,9 @@ impl ChainReader {
                 return Ok(Followed::Further(self));
             };
             self.count(&descriptor);
-            if descriptor.has(VRING_DESC_F_INDIRECT) {
+            // Section 2.8.8: in a packed table this flag means nothing.
+            let plain = self.layout == Layout::Packed && self.table.indirect;
+            if descriptor.has(VRING_DESC_F_INDIRECT) && !plain {
                 self.enter(&descriptor)?;
                 return Ok(Followed::Further(self));
             }

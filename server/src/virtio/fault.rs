@@ -1,9 +1,9 @@
-//! What a driver can do wrong.
+//! Why a device has to be reset: what a driver can do wrong.
 
 use vfio_user_kit::DmaError;
 
-/// A rule of the specification that the driver broke. The device says so in its status and does
-/// nothing more until it is reset.
+/// A rule of the specification that the driver broke, or memory that its machine took away. The
+/// device says so in its status and does nothing more until it is reset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Section 2.7: a power of two, and no more than the device has.
@@ -60,7 +60,7 @@ pub enum Fault {
     /// Section 5.4.6.1: an entropy device has nothing to read.
     #[error("a buffer for the device to read")]
     ReadableBuffer,
-    /// A ring or a buffer is not in memory that the device may use.
+    /// A ring or a buffer is not in memory that the device may use, or not any more.
     #[error("{0}")]
     Memory(#[from] DmaError),
 }

@@ -22,6 +22,15 @@ bitflags! {
     }
 }
 
+impl Features {
+    /// What every device offers. Not packed queues: a driver that knows them prefers them, and not
+    /// every one of those drivers has known them for long.
+    pub const OFFERED: Features = Features::INDIRECT_DESC
+        .union(Features::EVENT_IDX)
+        .union(Features::VERSION_1)
+        .union(Features::ACCESS_PLATFORM);
+}
+
 /// The bit of a constant in linux/virtio_config.h, all of which fit.
 const fn bit(constant: u32) -> u8 {
     constant.to_le_bytes()[0]

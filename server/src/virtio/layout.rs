@@ -50,7 +50,7 @@ pub const LEGACY_BAR: usize = 0;
 /// The BAR of MSI-X.
 const MSIX_BAR: usize = 1;
 /// The BAR of the modern interface.
-pub const MODERN_BAR: u8 = 4;
+pub const MODERN_BAR: usize = 4;
 /// Its size in bytes.
 const MODERN_SIZE: u64 = 0x4000;
 
@@ -110,7 +110,8 @@ fn capability(structure: Structure, place: Range<u64>, tail: Option<u32>) -> Vec
     let body = CapabilityBody {
         length,
         structure: structure as u8,
-        bar: MODERN_BAR,
+        // 4.
+        bar: MODERN_BAR.to_le_bytes()[0],
         id: 0,
         padding: [0; 2],
         offset: within_bar(place.start),
@@ -123,7 +124,7 @@ fn capability(structure: Structure, place: Range<u64>, tail: Option<u32>) -> Vec
 }
 
 /// The description of a virtio device.
-pub fn describe(device: DeviceType, interface: Interface) -> Description {
+pub fn describe(device: DeviceType, interface: Interface, msix: bool) -> Description {
     let identity = match interface {
         Interface::Modern => Identity::new(VENDOR_ID, MODERN_DEVICE_ID + device as u16)
             .revision(1)
@@ -136,12 +137,11 @@ pub fn describe(device: DeviceType, interface: Interface) -> Description {
     let mut registers = common::ALL.to_vec();
     registers.push(Register::new("ISR", ISR.start, 1));
     registers.push(Register::new("NOTIFY", NOTIFY.start, 2));
+    // Reading ISR has a side effect, and prefetchable it is all the same, as QEMU's.
     let modern = Bar::memory64(MODERN_SIZE).prefetchable().registers(&registers);
     let mut description = Description::new(identity.class(Class::UNCLASSIFIED))
-        .bar(MSIX_BAR, Bar::memory32(4096))
-        .bar(MODERN_BAR.into(), modern)
+        .bar(MODERN_BAR, modern)
         .interrupt_pin()
-        .msix(MSIX)
         .window_capability(
             VENDOR_SPECIFIC,
             capability(Structure::ConfigurationAccess, 0..0, Some(0)),
@@ -151,6 +151,9 @@ pub fn describe(device: DeviceType, interface: Interface) -> Description {
         .capability(VENDOR_SPECIFIC, capability(Structure::Device, DEVICE, None))
         .capability(VENDOR_SPECIFIC, capability(Structure::Isr, ISR, None))
         .capability(VENDOR_SPECIFIC, capability(Structure::Common, COMMON, None));
+    if msix {
+        description = description.bar(MSIX_BAR, Bar::memory32(4096)).msix(MSIX);
+    }
     if interface == Interface::Transitional {
         let ports = Bar::io(legacy::SIZE).registers(&legacy::ALL);
         description = description.bar(LEGACY_BAR, ports);

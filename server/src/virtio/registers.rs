@@ -1,4 +1,5 @@
-//! The registers of both interfaces, by offset. Code, logs and tests share these.
+//! The registers of both interfaces, by offset. Code and logs share these; tests write them again,
+//! so that a mistake here cannot hide itself.
 
 use vfio_user_kit::Register;
 

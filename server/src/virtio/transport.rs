@@ -8,7 +8,7 @@ use vfio_user_kit::{Access, Bus, Description, DmaDone, DmaError};
 use super::chain::Request;
 use super::fault::Fault;
 use super::flags::{Features, Status};
-use super::layout::{self, DeviceType, Interface, LEGACY_BAR, VECTORS};
+use super::layout::{self, DeviceType, Interface, LEGACY_BAR, MODERN_BAR, VECTORS};
 use super::queue::{self, Areas, MAX_QUEUE_SIZE, Progress, Virtqueue};
 use super::registers::{common, legacy};
 
@@ -16,8 +16,6 @@ use super::registers::{common, legacy};
 const NO_VECTOR: u16 = 0xffff;
 /// The only queue.
 const QUEUE: u16 = 0;
-/// So many faults are worth a warning; a hostile driver could fill a disk with them.
-const LOUD_FAULTS: u32 = 10;
 
 /// Why the device interrupts, section 4.1.4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +23,24 @@ const LOUD_FAULTS: u32 = 10;
 enum Cause {
     Queue = 1,
     Configuration = 2,
+}
+
+/// Lines of one kind in the log: a hostile driver could fill a disk with them.
+#[derive(Debug, Default)]
+struct LogLimit(u32);
+
+impl LogLimit {
+    /// How many are written for one client.
+    const LINES: u32 = 10;
+
+    /// Whether the next line may be written, and what it ends with.
+    fn allow(&mut self) -> Option<&'static str> {
+        self.0 = self.0.saturating_add(1);
+        match self.0 {
+            Self::LINES => Some(" (more of these are not shown)"),
+            count => (count < Self::LINES).then_some(""),
+        }
+    }
 }
 
 /// What the driver has written since the last reset.
@@ -68,26 +84,29 @@ pub struct Transport {
     device: DeviceType,
     interface: Interface,
     offered: Features,
+    msix: bool,
     state: State,
     /// Running: enabled, and the driver is ready.
     queue: Option<Box<dyn Virtqueue>>,
     /// The status before a reset that waits for the last access to guest memory.
     resetting: Option<Status>,
-    faults: u32,
+    faults: LogLimit,
+    starts: LogLimit,
 }
 
 impl Transport {
-    /// The transport of a device that offers what all of them do here: everything but a packed
-    /// queue, which drivers prefer but not all have had for long.
+    /// The transport of a device that offers [`Features::OFFERED`].
     pub fn new(device: DeviceType, interface: Interface) -> Self {
         Transport {
             device,
             interface,
-            offered: Features::all().difference(Features::RING_PACKED),
+            offered: Features::OFFERED,
+            msix: true,
             state: State::default(),
             queue: None,
             resetting: None,
-            faults: 0,
+            faults: LogLimit::default(),
+            starts: LogLimit::default(),
         }
     }
 
@@ -96,9 +115,14 @@ impl Transport {
         self.offered |= Features::RING_PACKED;
     }
 
+    /// Leaves MSI-X out: the interrupt pin is all there is.
+    pub fn leave_msix_out(&mut self) {
+        self.msix = false;
+    }
+
     /// What the guest finds in configuration space.
     pub fn describe(&self) -> Description {
-        layout::describe(self.device, self.interface)
+        layout::describe(self.device, self.interface, self.msix)
     }
 
     /// The request that waits for an answer.
@@ -128,20 +152,26 @@ impl Transport {
         None
     }
 
-    /// Power-on, or a client's end: nothing of the driver is left.
+    /// Back to power-on: nothing of the driver is left.
     pub fn reset(&mut self, bus: &mut Bus) {
         bus.cancel_dma();
-        bus.set_interrupt_pin(false);
+        bus.clear_interrupts();
         self.state = State::default();
         self.queue = None;
         self.resetting = None;
     }
 
-    /// The driver broke a rule: the device stops, and says so.
+    /// The client has gone, and the guest with it.
+    pub fn disconnected(&mut self, bus: &mut Bus) {
+        self.reset(bus);
+        (self.faults, self.starts) = Default::default();
+    }
+
+    /// The driver broke a rule, or its memory is gone: the device stops, and says so.
     pub fn fail(&mut self, bus: &mut Bus, fault: &Fault) {
-        self.faults = self.faults.saturating_add(1);
-        let level = if self.faults <= LOUD_FAULTS { log::Level::Warn } else { log::Level::Debug };
-        log::log!(level, "virtio: the driver broke a rule, and has to reset the device: {fault}");
+        if let Some(more) = self.faults.allow() {
+            log::warn!("virtio: the device has to be reset: {fault}{more}");
+        }
         bus.cancel_dma();
         self.queue = None;
         self.state.status |= Status::DEVICE_NEEDS_RESET;
@@ -159,17 +189,19 @@ impl Transport {
     }
 
     fn interrupt(&mut self, bus: &mut Bus, cause: Cause) {
-        if bus.msix_enabled() {
-            let vector = match cause {
-                Cause::Queue => self.state.queue_vector,
-                Cause::Configuration => self.state.config_vector,
-            };
-            if vector != NO_VECTOR {
-                bus.raise(vector);
-            }
-        } else {
+        let msix = bus.msix_enabled();
+        // Section 4.1.4.5.1: with MSI-X the bit for answers is not used, the other one is.
+        if !msix || cause == Cause::Configuration {
             self.state.isr |= cause as u8;
+        }
+        let vector = match cause {
+            Cause::Queue => self.state.queue_vector,
+            Cause::Configuration => self.state.config_vector,
+        };
+        if !msix {
             bus.set_interrupt_pin(true);
+        } else if vector != NO_VECTOR {
+            bus.raise(vector);
         }
     }
 
@@ -182,30 +214,29 @@ impl Transport {
     /// The driver reads a register.
     pub fn read(&mut self, bus: &mut Bus, access: Access) -> u64 {
         let offset = access.offset;
-        if access.bar == LEGACY_BAR {
-            self.read_legacy(bus, offset)
-        } else if layout::COMMON.contains(&offset) {
-            self.read_common(bus, offset)
-        } else if offset == layout::ISR.start {
-            self.take_isr(bus).into()
-        } else {
-            0
+        match access.bar {
+            LEGACY_BAR => self.read_legacy(bus, offset),
+            MODERN_BAR if layout::COMMON.contains(&offset) => self.read_common(bus, offset),
+            MODERN_BAR if offset == layout::ISR.start => self.take_isr(bus).into(),
+            _ => 0,
         }
     }
 
     /// The driver writes a register.
     pub fn write(&mut self, bus: &mut Bus, access: Access, value: u64) {
         let offset = access.offset;
-        if access.bar == LEGACY_BAR {
-            self.write_legacy(bus, offset, value);
-        } else if layout::COMMON.contains(&offset) {
-            self.write_common(bus, offset, value);
-        } else if layout::NOTIFY.contains(&offset) {
-            self.notify(bus, low16(value));
+        match access.bar {
+            LEGACY_BAR => self.write_legacy(bus, offset, value),
+            MODERN_BAR if layout::COMMON.contains(&offset) => {
+                self.write_common(bus, offset, value);
+            }
+            MODERN_BAR if layout::NOTIFY.contains(&offset) => self.notify(bus, low16(value)),
+            _ => {}
         }
     }
 
-    fn read_common(&self, bus: &Bus, offset: u64) -> u64 {
+    fn read_common(&mut self, bus: &Bus, offset: u64) -> u64 {
+        let status = self.status(bus);
         let state = &self.state;
         match offset {
             common::DEVICE_FEATURE_SELECT => state.device_feature_select.into(),
@@ -216,16 +247,21 @@ impl Transport {
             }
             common::CONFIG_VECTOR => state.config_vector.into(),
             common::QUEUE_COUNT => 1,
-            common::STATUS => self.status(bus).bits().into(),
+            common::STATUS => status.bits().into(),
             common::QUEUE_SELECT => state.queue_select.into(),
             // The other registers are a queue's.
+            common::QUEUE_VECTOR if state.queue_select != QUEUE => NO_VECTOR.into(),
             _ if state.queue_select != QUEUE => 0,
             common::QUEUE_SIZE => state.areas.size.into(),
             common::QUEUE_VECTOR => state.queue_vector.into(),
             common::QUEUE_ENABLE => state.queue_enabled.into(),
             common::QUEUE_NOTIFY_OFFSET => QUEUE.into(),
-            _ => address_register(&mut { state.areas }, offset)
-                .map_or(0, |(address, which)| half(*address, which).into()),
+            _ => {
+                // A copy, because there is one function for reading and writing.
+                let mut areas = state.areas;
+                let register = address_register(&mut areas, offset);
+                register.map_or(0, |(address, which)| half(*address, which).into())
+            }
         }
     }
 
@@ -236,7 +272,7 @@ impl Transport {
             common::DRIVER_FEATURE_SELECT => state.driver_feature_select = low32(value),
             common::DRIVER_FEATURE => self.accept_features(low32(value)),
             common::CONFIG_VECTOR => state.config_vector = vector(value),
-            common::STATUS => self.set_status(bus, value, Interface::Modern),
+            common::STATUS => self.set_status(bus, value),
             common::QUEUE_SELECT => state.queue_select = low16(value),
             _ if state.queue_select != QUEUE => {}
             common::QUEUE_VECTOR => state.queue_vector = vector(value),
@@ -260,7 +296,8 @@ impl Transport {
             legacy::QUEUE_PAGE if selected => self.state.areas.descriptors / legacy::PAGE_SIZE,
             legacy::QUEUE_SIZE if selected => MAX_QUEUE_SIZE.into(),
             legacy::QUEUE_SELECT => self.state.queue_select.into(),
-            legacy::STATUS => self.status(bus).bits().into(),
+            // Section 4.1.4.10: legacy drivers do not wait for a reset's end.
+            legacy::STATUS => self.state.status.bits().into(),
             legacy::ISR => self.take_isr(bus).into(),
             legacy::CONFIG_VECTOR if bus.msix_enabled() => self.state.config_vector.into(),
             legacy::QUEUE_VECTOR if bus.msix_enabled() && selected => {
@@ -273,14 +310,18 @@ impl Transport {
     fn write_legacy(&mut self, bus: &mut Bus, offset: u64, value: u64) {
         let selected = self.state.queue_select == QUEUE;
         match offset {
-            legacy::DRIVER_FEATURE => {
+            legacy::DRIVER_FEATURE if !self.state.status.contains(Status::FEATURES_OK) => {
                 // There are no others in this interface.
                 self.state.driver_features = u64::from(low32(value)) & self.offered.bits();
             }
             legacy::QUEUE_PAGE if selected => self.place_legacy_queue(bus, low32(value)),
             legacy::QUEUE_SELECT => self.state.queue_select = low16(value),
-            legacy::QUEUE_NOTIFY => self.notify(bus, low16(value)),
-            legacy::STATUS => self.set_status(bus, value, Interface::Transitional),
+            legacy::QUEUE_NOTIFY => {
+                // Section 3.1.2: older drivers use the device before they are ready.
+                self.start_queue(bus);
+                self.notify(bus, low16(value));
+            }
+            legacy::STATUS => self.set_legacy_status(bus, value),
             legacy::CONFIG_VECTOR if bus.msix_enabled() => {
                 self.state.config_vector = vector(value);
             }
@@ -298,7 +339,7 @@ impl Transport {
         }
         match state.driver_feature_select {
             select @ (0 | 1) => set_half(&mut state.driver_features, select, bits),
-            _ => state.accepts_unknown |= bits != 0,
+            _ => state.accepts_unknown = bits != 0,
         }
     }
 
@@ -316,32 +357,48 @@ impl Transport {
         Features::from_bits_truncate(self.state.driver_features)
     }
 
-    fn status(&self, bus: &Bus) -> Status {
-        match self.resetting {
-            Some(before) if bus.dma_outstanding() => before,
-            _ => self.state.status,
-        }
+    /// The status as a modern driver reads it.
+    fn status(&mut self, bus: &Bus) -> Status {
+        self.resetting = self.resetting.filter(|_| bus.dma_outstanding());
+        self.resetting.unwrap_or(self.state.status)
     }
 
-    fn set_status(&mut self, bus: &mut Bus, value: u64, interface: Interface) {
+    fn set_status(&mut self, bus: &mut Bus, value: u64) {
+        let mut added = self.added_status(value);
+        let status = self.state.status;
+        if !status.contains(Status::FEATURES_OK) && !self.features_acceptable() {
+            added.remove(Status::FEATURES_OK);
+        }
+        if !(status | added).contains(Status::FEATURES_OK) {
+            added.remove(Status::DRIVER_OK);
+        }
+        self.change_status(bus, value, added);
+    }
+
+    /// The legacy interface has no FEATURES_OK.
+    fn set_legacy_status(&mut self, bus: &mut Bus, value: u64) {
+        let added = self.added_status(value).difference(Status::FEATURES_OK);
+        self.change_status(bus, value, added);
+    }
+
+    /// The status bits that a driver adds by writing a value.
+    fn added_status(&self, value: u64) -> Status {
         let written = Status::from_bits_truncate(value.to_le_bytes()[0]);
-        if written.is_empty() {
+        // A driver that did not wait for the reset's end has read the old status, and writes it
+        // back with a bit more.
+        let first_steps = Status::ACKNOWLEDGE | Status::DRIVER;
+        let stale = self.resetting.map_or(Status::empty(), |old| old.difference(first_steps));
+        written.difference(stale | Status::DEVICE_NEEDS_RESET)
+    }
+
+    /// Only a reset takes a bit back, and 0 is a reset.
+    fn change_status(&mut self, bus: &mut Bus, value: u64, added: Status) {
+        if value & 0xff == 0 {
             return self.reset_by_driver(bus);
         }
         self.resetting = None;
-        let before = self.state.status;
-        // Only a reset takes a bit back; DEVICE_NEEDS_RESET is not the driver's.
-        let mut new = before | written.difference(Status::DEVICE_NEEDS_RESET);
-        if interface == Interface::Modern {
-            if !before.contains(Status::FEATURES_OK) && !self.features_acceptable() {
-                new.remove(Status::FEATURES_OK);
-            }
-            if !new.contains(Status::FEATURES_OK) {
-                new.remove(Status::DRIVER_OK);
-            }
-        }
-        self.state.status = new;
-        if new.contains(Status::DRIVER_OK) && !before.contains(Status::DRIVER_OK) {
+        self.state.status |= added;
+        if self.state.status.contains(Status::DRIVER_OK) {
             self.start_queue(bus);
         }
     }
@@ -362,30 +419,36 @@ impl Transport {
         self.state.queue_enabled = page != 0;
         let address = u64::from(page) * legacy::PAGE_SIZE;
         self.state.areas = Areas::legacy(address, legacy::PAGE_SIZE);
-        self.start_queue(bus);
+        if self.state.status.contains(Status::DRIVER_OK) {
+            self.start_queue(bus);
+        }
     }
 
     fn enable_queue(&mut self, bus: &mut Bus) {
-        match self.state.areas.check(self.agreed()) {
-            Ok(()) => {
-                self.state.queue_enabled = true;
-                self.start_queue(bus);
-            }
-            Err(fault) => self.fail(bus, &fault),
+        if let Err(fault) = self.state.areas.check(self.agreed()) {
+            return self.fail(bus, &fault);
+        }
+        self.state.queue_enabled = true;
+        if self.state.status.contains(Status::DRIVER_OK) {
+            self.start_queue(bus);
         }
     }
 
-    /// Starts the queue if everything is ready for it.
+    /// Starts the queue if it is enabled and does not run yet.
     fn start_queue(&mut self, bus: &mut Bus) {
         let State { status, areas, queue_enabled, .. } = self.state;
-        let ready = status.contains(Status::DRIVER_OK)
-            && !status.contains(Status::DEVICE_NEEDS_RESET)
-            && queue_enabled;
-        if !ready {
+        let stopped = status.contains(Status::DEVICE_NEEDS_RESET);
+        if self.queue.is_some() || stopped || !queue_enabled {
             return;
         }
+        // They may have changed since the queue was enabled.
         let features = self.agreed();
-        log::info!("virtio: the driver is ready; queue of {}, {features:?}", areas.size);
+        if let Err(fault) = areas.check(features) {
+            return self.fail(bus, &fault);
+        }
+        if let Some(more) = self.starts.allow() {
+            log::info!("virtio: the driver is ready; queue of {}, {features:?}{more}", areas.size);
+        }
         let queue = self.queue.insert(queue::of_layout(areas, features));
         let started = queue.start(bus);
         self.check(bus, started);
@@ -441,4 +504,17 @@ fn low16(value: u64) -> u16 {
 fn vector(value: u64) -> u16 {
     let vector = low16(value);
     if vector < VECTORS { vector } else { NO_VECTOR }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limited_line_says_when_it_is_the_last() {
+        let mut limit = LogLimit::default();
+        let lines: Vec<_> = (0..20).filter_map(|_| limit.allow()).collect();
+        assert_eq!(lines.len(), 10);
+        assert_eq!(lines[8..], ["", " (more of these are not shown)"]);
+    }
 }

@@ -29,6 +29,7 @@ fn help_mentions_every_option() {
         "--seed",
         "--virtio",
         "--packed",
+        "--vectors",
         "--source",
         "-f, --filename",
         "--rng-source",

@@ -1,5 +1,6 @@
 //! Configuration space: identity, capabilities, and the window to the BARs.
 
+use my_rng_server::devices::virtio_rng::VirtioRng;
 use my_rng_server::virtio::{Interface, Status};
 
 use crate::driver::{Driver, QUEUE_COUNT, STATUS};
@@ -107,4 +108,19 @@ fn the_rest_of_the_capabilities_is_read_only() {
     driver.bench.write_config(common + 8, 4, 0xffff_ffff);
     assert_eq!(driver.bench.read_config(common + 4, 1), 4);
     assert_eq!(driver.bench.read_config(common + 8, 4), 0);
+}
+
+#[test]
+fn without_vectors_there_is_no_msix() {
+    let without = |entropy| {
+        let mut device = VirtioRng::new(entropy, Interface::Modern);
+        device.leave_msix_out();
+        device
+    };
+    let mut driver = Driver::of_device(u64::MAX, None, without, |bench| bench);
+    assert!(capabilities(&mut driver, 0x11).is_empty());
+    assert_eq!(driver.bench.read_config(0x14, 4), 0, "nor its BAR");
+    assert_eq!(capabilities(&mut driver, 0x09).len(), 5);
+    driver.assert_works_without_interrupts();
+    assert!(driver.bench.interrupt_pin());
 }

@@ -4,6 +4,11 @@ use my_rng_server::virtio::{Features, Interface};
 
 use crate::driver::{CONFIG, CONFIG_VECTOR, Driver, ISR, QUEUE, QUEUE_VECTOR};
 
+/// MSI-X message control in configuration space, and its bits.
+const MSIX_CONTROL: u64 = 0x42;
+const ENABLE: u64 = 1 << 15;
+const MASK: u64 = 1 << 14;
+
 /// Tells the device at which answer the driver wants an interrupt.
 fn set_used_event(driver: &mut Driver, index: u16) {
     let address = driver.place.available + 4 + 2 * u64::from(driver.place.size);
@@ -74,5 +79,37 @@ fn without_a_vector_nothing_is_interrupted() {
     for vector in [CONFIG, QUEUE] {
         assert!(!driver.bench.take_interrupt(vector));
     }
+    assert!(!driver.bench.interrupt_pin());
+}
+
+#[test]
+fn a_fault_is_in_the_isr_status_with_msix_too() {
+    let mut driver = Driver::ready();
+    driver.set_available_index(9999);
+    driver.notify();
+    assert!(driver.bench.take_interrupt(CONFIG));
+    assert_eq!(driver.read(ISR, 1), 2);
+}
+
+#[test]
+fn what_was_pending_does_not_outlive_a_reset() {
+    let mut driver = Driver::ready();
+    driver.bench.write_config(MSIX_CONTROL, 2, ENABLE | MASK);
+    driver.ask(1);
+    assert!(!driver.bench.take_interrupt(QUEUE), "masked");
+    driver.reset();
+    driver.bench.write_config(MSIX_CONTROL, 2, ENABLE);
+    assert!(!driver.bench.take_interrupt(QUEUE), "an interrupt of before the reset");
+}
+
+#[test]
+fn with_msix_the_pin_is_silent() {
+    const INTERRUPT_STATUS: u64 = 8;
+    let mut driver = Driver::idle();
+    driver.start(Features::VERSION_1);
+    driver.ask(1);
+    assert_eq!(driver.bench.read_config(6, 2) & INTERRUPT_STATUS, INTERRUPT_STATUS);
+    driver.bench.write_config(MSIX_CONTROL, 2, ENABLE);
+    assert_eq!(driver.bench.read_config(6, 2) & INTERRUPT_STATUS, 0);
     assert!(!driver.bench.interrupt_pin());
 }

@@ -1,8 +1,12 @@
 //! The legacy interface of a transitional device.
 
-use my_rng_server::virtio::{Features, Interface};
+use my_rng_server::virtio::{Features, Interface, Status};
+use vfio_user_kit::TestBench;
 
-use crate::driver::{BUFFERS, Driver, Place, WRITE, byte_at};
+use crate::driver::{
+    BUFFERS, DRIVER_FEATURE as MODERN_DRIVER_FEATURE, DRIVER_FEATURE_SELECT, Driver, Place, WRITE,
+    byte_at,
+};
 
 const IO: u32 = 0;
 const DEVICE_FEATURE: u64 = 0x00;
@@ -17,7 +21,14 @@ const QUEUE_VECTOR: u64 = 0x16;
 
 /// A legacy driver that is ready, its queue at 0x8000.
 fn ready() -> Driver {
-    let mut driver = Driver::of(Interface::Transitional, |bench| bench);
+    let mut driver = almost_ready(|bench| bench);
+    driver.bench.write(IO, STATUS, 1, 7);
+    driver
+}
+
+/// The same, one step before.
+fn almost_ready(prepare: impl FnOnce(TestBench) -> TestBench) -> Driver {
+    let mut driver = Driver::of(Interface::Transitional, prepare);
     driver.bench.write(IO, STATUS, 1, 0);
     driver.bench.write(IO, STATUS, 1, 3);
     let features = driver.bench.read(IO, DEVICE_FEATURE, 4);
@@ -29,7 +40,6 @@ fn ready() -> Driver {
     driver.place = Place { size, descriptors, available, used };
     driver.bench.write_memory(0x8000, &[0; 0x3000]);
     driver.bench.write(IO, QUEUE_PAGE, 4, 8);
-    driver.bench.write(IO, STATUS, 1, 7);
     driver
 }
 
@@ -105,4 +115,48 @@ fn a_page_at_the_end_of_the_address_space_is_a_fault() {
     driver.bench.write(IO, QUEUE_PAGE, 4, 0xffff_ffff);
     driver.bench.write(IO, NOTIFY, 2, 0);
     assert_eq!(driver.bench.read(IO, STATUS, 1) & 0x40, 0x40);
+}
+
+#[test]
+fn old_drivers_use_the_device_before_they_say_that_they_are_ready() {
+    let mut driver = almost_ready(|bench| bench);
+    driver.describe(0, BUFFERS, 20, WRITE, 0);
+    driver.offer(0);
+    driver.bench.write(IO, NOTIFY, 2, 0);
+    assert_eq!(driver.answer(), Some((0, 20)));
+    driver.bench.write(IO, STATUS, 1, 7);
+    driver.describe(0, BUFFERS, 10, WRITE, 0);
+    driver.offer(0);
+    driver.bench.write(IO, NOTIFY, 2, 0);
+    assert_eq!(driver.answer(), Some((0, 10)), "being ready does not start it again");
+}
+
+#[test]
+fn a_reset_is_seen_at_once_although_a_message_is_under_way() {
+    let mut driver = almost_ready(|bench| bench.by_message().unwrap());
+    driver.bench.write(IO, STATUS, 1, 7);
+    driver.bench.hold_messages(true);
+    driver.describe(0, BUFFERS, 20, WRITE, 0);
+    driver.offer(0);
+    driver.bench.write(IO, NOTIFY, 2, 0);
+    driver.bench.write(IO, STATUS, 1, 0);
+    // Linux does not wait, and adds one bit after the other to what it reads.
+    for bit in [1, 2] {
+        let status = driver.bench.read(IO, STATUS, 1);
+        driver.bench.write(IO, STATUS, 1, status | bit);
+    }
+    driver.bench.hold_messages(false);
+    assert_eq!(driver.bench.read(IO, STATUS, 1), 3);
+}
+
+#[test]
+fn it_does_not_take_back_what_the_modern_interface_agreed_on() {
+    let mut driver = Driver::of(Interface::Transitional, |bench| bench);
+    driver.bench.write(IO, STATUS, 1, 0xf);
+    assert!(!driver.status().contains(Status::FEATURES_OK), "there is no such bit here");
+    driver.reset();
+    assert!(driver.agree(Features::VERSION_1.bits()));
+    driver.bench.write(IO, DRIVER_FEATURE, 4, 0);
+    driver.write(DRIVER_FEATURE_SELECT, 4, 1);
+    assert_eq!(driver.read(MODERN_DRIVER_FEATURE, 4), Features::VERSION_1.bits() >> 32);
 }

@@ -5,8 +5,8 @@ use my_rng_server::virtio::{Features, Interface, Status};
 use vfio_user_kit::TestBench;
 
 use crate::driver::{
-    BUFFERS, CONFIG, Driver, INDIRECT, MEMORY, NEXT, PLACE, Place, QUEUE, QUEUE_ENABLE, SPLIT,
-    UNTOUCHED, WRITE, byte_at,
+    BUFFERS, CONFIG, DRIVER_FEATURE, DRIVER_FEATURE_SELECT, Driver, INDIRECT, MEMORY, NEXT, PLACE,
+    Place, QUEUE, QUEUE_ENABLE, SPLIT, UNTOUCHED, WRITE, byte_at,
 };
 
 const AVAILABLE: u16 = 1 << 7;
@@ -210,4 +210,32 @@ fn drivers_that_break_the_rules() {
         let broken = packed.driver.status().contains(Status::DEVICE_NEEDS_RESET);
         assert_eq!(broken, !possible, "{size}");
     }
+}
+
+#[test]
+fn flags_but_write_mean_nothing_in_an_indirect_table() {
+    let mut packed = Packed::ready();
+    packed.driver.describe_at(0x5000, BUFFERS, 8, 0, WRITE | INDIRECT | NEXT);
+    let place = packed.put(0x5000, 16, INDIRECT, 7);
+    packed.driver.notify();
+    assert_eq!(packed.answer(place), Some((7, 8)));
+}
+
+#[test]
+fn a_queue_is_checked_for_the_layout_that_it_gets() {
+    let mut driver = Packed::ready().driver;
+    driver.reset();
+    driver.add_status(Status::ACKNOWLEDGE | Status::DRIVER);
+    let accept = |driver: &mut Driver, features: Features| {
+        driver.write(DRIVER_FEATURE_SELECT, 4, 1);
+        driver.write(DRIVER_FEATURE, 4, features.bits() >> 32);
+    };
+    accept(&mut driver, Features::VERSION_1 | Features::RING_PACKED);
+    driver.place_queue();
+    driver.write(QUEUE_ENABLE, 2, 1);
+    assert_eq!(driver.read(QUEUE_ENABLE, 2), 1, "five descriptors are enough for a packed queue");
+    accept(&mut driver, Features::VERSION_1);
+    driver.add_status(Status::FEATURES_OK);
+    driver.add_status(Status::DRIVER_OK);
+    assert!(driver.status().contains(Status::DEVICE_NEEDS_RESET), "{:?}", driver.status());
 }

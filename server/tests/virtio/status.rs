@@ -126,3 +126,38 @@ fn a_fault_before_the_driver_is_ready_is_told_without_an_interrupt() {
     assert!(!driver.bench.take_interrupt(CONFIG));
     driver.assert_works();
 }
+
+#[test]
+fn only_zero_is_a_reset() {
+    let mut driver = Driver::ready();
+    driver.write(STATUS, 1, 0x10);
+    assert!(driver.status().contains(Status::DRIVER_OK), "a bit that means nothing");
+}
+
+#[test]
+fn the_bar_of_msix_is_no_second_way_to_the_registers() {
+    let mut driver = Driver::ready();
+    assert_eq!(driver.bench.read(1, QUEUE_DESCRIPTORS, 4), 0);
+    driver.bench.write(1, 0x20, 4, 0xdead_0000);
+    driver.bench.write(1, STATUS, 1, 0);
+    assert_eq!(driver.read(QUEUE_DESCRIPTORS, 4), PLACE.descriptors);
+    assert!(driver.status().contains(Status::DRIVER_OK));
+}
+
+#[test]
+fn a_queue_that_does_not_exist_has_no_vector() {
+    let mut driver = Driver::idle();
+    driver.write(QUEUE_SELECT, 2, 1);
+    assert_eq!(driver.read(QUEUE_VECTOR, 2), 0xffff);
+}
+
+#[test]
+fn a_driver_may_change_its_mind_before_features_are_agreed_on() {
+    let mut driver = Driver::idle();
+    driver.write(DRIVER_FEATURE_SELECT, 4, 2);
+    driver.write(DRIVER_FEATURE, 4, 1);
+    assert!(!driver.agree(VERSION_1));
+    driver.write(DRIVER_FEATURE_SELECT, 4, 2);
+    driver.write(DRIVER_FEATURE, 4, 0);
+    assert!(driver.agree(VERSION_1));
+}

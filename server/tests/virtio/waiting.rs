@@ -6,7 +6,7 @@ use my_rng_server::limiter::Limit;
 use my_rng_server::virtio::{Interface, Status};
 use vfio_user_kit::TestBench;
 
-use crate::driver::{BUFFERS, Driver, QUEUE_COUNT, SPLIT, UNTOUCHED};
+use crate::driver::{BUFFERS, Driver, QUEUE_COUNT, SPLIT, STATUS, UNTOUCHED};
 
 /// A ready driver of a device whose source has so many bytes, and so fast.
 fn limited(bytes: u64, limit: Option<Limit>) -> Driver {
@@ -86,7 +86,7 @@ fn a_reset_is_over_when_no_access_can_touch_memory_any_more() {
     let mut driver = Driver::ready_by_message();
     driver.bench.hold_messages(true);
     driver.ask(64);
-    driver.write(crate::driver::STATUS, 1, 0);
+    driver.write(STATUS, 1, 0);
     assert!(driver.status().contains(Status::DRIVER_OK), "a message is still unanswered");
     driver.bench.hold_messages(false);
     assert_eq!(driver.status(), Status::empty());
@@ -102,4 +102,17 @@ fn a_client_that_goes_takes_its_request_along() {
     driver.wake();
     assert_eq!(driver.memory(BUFFERS, 64), [UNTOUCHED; 64], "the next guest's memory");
     driver.assert_works();
+}
+
+#[test]
+fn a_driver_that_does_not_wait_for_a_resets_end_brings_no_old_status_back() {
+    let mut driver = Driver::ready_by_message();
+    driver.bench.hold_messages(true);
+    driver.ask(8);
+    driver.add_status(Status::FAILED);
+    driver.write(STATUS, 1, 0);
+    driver.add_status(Status::ACKNOWLEDGE);
+    driver.bench.hold_messages(false);
+    let early = Status::ACKNOWLEDGE | Status::DRIVER;
+    assert!(early.contains(driver.status()), "{:?}", driver.status());
 }

@@ -107,6 +107,11 @@ impl Bus {
         self.interrupts.raise(vector, &self.config);
     }
 
+    /// Takes all interrupts back: the pin, and vectors that are pending behind a mask.
+    pub fn clear_interrupts(&mut self) {
+        self.interrupts.clear();
+    }
+
     /// Whether the driver uses MSI-X, so that [`Bus::raise`] is the way to interrupt it; else it
     /// is [`Bus::set_interrupt_pin`].
     pub fn msix_enabled(&self) -> bool {

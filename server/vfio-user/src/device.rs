@@ -57,8 +57,8 @@ pub trait Device: Send {
     /// The guest writes `value` to a BAR.
     fn write(&mut self, bus: &mut Bus, access: Access, value: u64);
 
-    /// The device was reset: registers go back to their values at power-on. Timers and accesses to
-    /// guest memory are cancelled already. By default nothing happens.
+    /// The device was reset: registers go back to their values at power-on. The timer, the wait for
+    /// a waker and accesses to guest memory are cancelled already. By default nothing happens.
     fn reset(&mut self, bus: &mut Bus) {
         let _ = bus;
     }

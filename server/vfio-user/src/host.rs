@@ -73,7 +73,7 @@ impl Host {
             if let Ok(start) = usize::try_from(offset) {
                 let range = start..start.saturating_add(data.len());
                 self.read_through_window(&range);
-                let pin = self.bus.interrupts.pin_asserted();
+                let pin = self.bus.interrupts.pin_asserted(&self.bus.config);
                 self.bus.config.read(range, pin, data);
             }
             return;

@@ -131,9 +131,9 @@ impl Interrupts {
         }
     }
 
-    /// The level of the pin as the device drives it.
-    pub fn pin_asserted(&self) -> bool {
-        self.pin.asserted
+    /// The level of the pin as the driver sees it: a device with MSI-X enabled has none.
+    pub fn pin_asserted(&self, config: &ConfigSpace) -> bool {
+        self.pin.asserted && !self.msix_enabled(config)
     }
 
     /// Drives the pin.
@@ -166,8 +166,9 @@ impl Interrupts {
     }
 
     fn fire_pin(&mut self, config: &ConfigSpace) {
+        let asserted = self.pin_asserted(config);
         let pin = &mut self.pin;
-        if pin.asserted && !pin.masked && !config.interrupt_disabled() {
+        if asserted && !pin.masked && !config.interrupt_disabled() {
             if let Some(trigger) = &pin.trigger {
                 pin.masked = true;
                 trigger.signal();
@@ -310,10 +311,15 @@ impl Interrupts {
         }
     }
 
-    /// The device was reset: nothing is asserted or pending, the table is at power-on.
-    pub fn reset(&mut self) {
+    /// Nothing is asserted or pending any more.
+    pub fn clear(&mut self) {
         self.pin.asserted = false;
         self.vectors.iter_mut().for_each(|vector| vector.pending = false);
+    }
+
+    /// The device was reset: nothing is asserted or pending, the table is at power-on.
+    pub fn reset(&mut self) {
+        self.clear();
         self.table.reset();
     }
 }

@@ -24,9 +24,10 @@
 //! while a virtual CPU waits for it, QEMU holds its big lock, and can neither run another virtual
 //! CPU nor answer the device's own DMA messages. What takes time is started in one verb and ends
 //! in another: [`Bus::set_timer`] and [`Device::timer`], [`Bus::dma_read`] and
-//! [`Device::dma_done`], [`Bus::wait_for`] and [`Device::woken`]. Without a client nothing ends: a timer that is due fires when the next one
-//! has connected, and there is no guest memory. Guest memory that QEMU shares by file descriptor is copied at once, but
-//! the device is told in the same way, so that it works the same with memory that is not shared.
+//! [`Device::dma_done`], [`Bus::wait_for`] and [`Device::woken`]. Without a client nothing ends: a
+//! timer that is due fires when the next one has connected, and there is no guest memory. Guest
+//! memory that QEMU shares by file descriptor is copied at once, but the device is told in the same
+//! way, so that it works the same with memory that is not shared.
 //!
 //! **Whatever comes from the other side is hostile.** A message is received whole, taken apart and
 //! checked by a pure function, and then carried out. It ends in a reply, an error reply with the
@@ -50,7 +51,7 @@
 //! | a regular file that is too short for its region | `EINVAL` | mmap(2) would accept it, and the first access fail |
 //! | DMA_UNMAP of a range with several regions, or none | takes all that lie in it; `EINVAL` when one lies across its border | the kernel's VFIO, which QEMU with a virtual IOMMU is written for; libvfio-user has `ENOENT` for anything but one region |
 //! | flags of DMA_UNMAP | bit 1 is "all", others `EINVAL` | the specification has none; QEMU and libvfio-user follow the kernel |
-//! | DMA_UNMAP during a DMA message to that region | answered after the client's reply, but after 100 ms at the latest; the access then fails and a late reply is ignored | the specification wants the former; QEMU answers nothing while it waits for the unmap, and gives up after 5 s |
+//! | DMA_UNMAP during a DMA message to that region | answered after the client's reply, but after 100 ms at the latest; the access then fails and a late reply is ignored. One that the device itself has cancelled is not waited for | the specification wants the former; QEMU answers nothing while it waits for the unmap, and gives up after 5 s |
 //! | `count` in DMA_READ and DMA_WRITE | 8 bytes, also in DMA_WRITE's reply | QEMU 11 and libvfio-user; the specification's table has 4 in that one place |
 //! | twin socket | given to a client that offers it | the specification recommends it; QEMU 11 does not offer it |
 //! | REGION_WRITE_MULTI | offered, every entry checked before the first is written | the specification; libvfio-user lacks it |

@@ -24,8 +24,9 @@ const ENABLED: [u8; 2] = [0x07, 0];
 pub struct TestBench {
     host: Host,
     memory: Option<Memory>,
-    /// The client's ends of the MSI-X vectors' eventfds.
+    /// The client's ends of the MSI-X vectors' eventfds, which is what a waker is.
     vectors: Vec<Waker>,
+    by_message: bool,
     messages_held: bool,
     held: Option<Held>,
 }
@@ -54,10 +55,17 @@ impl TestBench {
         let mut host = Host::new(Box::new(device))?;
         host.bus.connected = true;
         host.write(CONFIG_REGION, COMMAND, &ENABLED);
-        Ok(TestBench { host, memory: None, vectors: Vec::new(), messages_held: false, held: None })
+        Ok(TestBench {
+            host,
+            memory: None,
+            vectors: Vec::new(),
+            by_message: false,
+            messages_held: false,
+            held: None,
+        })
     }
 
-    /// Enables MSI-X, as a driver and its virtual machine do.
+    /// Assigns eventfds to all MSI-X vectors, as a virtual machine does whose driver enables MSI-X.
     ///
     /// # Errors
     /// What eventfd(2) says.
@@ -101,11 +109,18 @@ impl TestBench {
     /// # Errors
     /// There is no memory.
     pub fn by_message(mut self) -> std::io::Result<Self> {
-        let size = self.memory.as_ref().map_or(0, |memory| memory.mapping.len() as u64);
-        let bus = &mut self.host.bus;
-        bus.memory.clear();
-        bus.memory.map(0, size, DmaMapFlags::all(), None).map_err(std::io::Error::other)?;
+        self.by_message = true;
+        self.host.bus.memory.clear();
+        self.announce_memory()?;
         Ok(self)
+    }
+
+    /// Announces all of guest memory, if there is any.
+    fn announce_memory(&mut self) -> std::io::Result<()> {
+        match &self.memory {
+            Some(memory) => self.map_memory(0, memory.mapping.len() as u64, true),
+            None => Ok(()),
+        }
     }
 
     /// Leaves messages to the client unanswered, or answers those that wait.
@@ -120,13 +135,14 @@ impl TestBench {
     /// There is no such memory, or it is announced already.
     pub fn map_memory(&mut self, address: u64, size: u64, writable: bool) -> std::io::Result<()> {
         let memory = self.memory.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
-        let file = memory.file.try_clone()?;
+        let file = if self.by_message { None } else { Some((memory.file.try_clone()?, address)) };
         let access = if writable { DmaMapFlags::all() } else { DmaMapFlags::READ };
-        let mapped = self.host.bus.memory.map(address, size, access, Some((file, address)));
+        let mapped = self.host.bus.memory.map(address, size, access, file);
         mapped.map_err(std::io::Error::other)
     }
 
-    /// Takes a part back that was announced just so. Returns false if none was.
+    /// Takes back all that was announced in a range. Returns false if something lies across its
+    /// border.
     pub fn unmap_memory(&mut self, address: u64, size: u64) -> bool {
         self.host.bus.memory.unmap(address, size)
     }
@@ -195,10 +211,7 @@ impl TestBench {
         self.host.disconnect();
         self.held = None;
         self.host.bus.connected = true;
-        let size = self.memory.as_ref().map_or(0, |memory| memory.mapping.len() as u64);
-        if size > 0 {
-            self.map_memory(0, size, true)?;
-        }
+        self.announce_memory()?;
         self.assign_vectors()
     }
 
@@ -234,7 +247,8 @@ impl TestBench {
 
     /// Level of the interrupt pin.
     pub fn interrupt_pin(&self) -> bool {
-        self.host.bus.interrupts.pin_asserted()
+        let bus = &self.host.bus;
+        bus.interrupts.pin_asserted(&bus.config)
     }
 
     /// Copies guest memory out. Without memory, or past its end, it reads as zero.

@@ -97,8 +97,8 @@ pub trait Virtqueue: fmt::Debug + Send {
     /// The request that waits for its answer.
     fn request(&self) -> Option<&Request>;
 
-    /// Answers the request: `bytes` go to its buffers, in their order. No more than there is room
-    /// for.
+    /// Answers the request: `bytes` go to its buffers, in their order. Those that there is no room
+    /// for are lost.
     ///
     /// # Errors
     /// An access that cannot be started.
@@ -124,17 +124,19 @@ pub fn of_layout(areas: Areas, features: Features) -> Box<dyn Virtqueue> {
     }
 }
 
-/// Starts to write bytes to the buffers of a request.
+/// Starts to write bytes to the buffers of a request. Returns how many there is room for.
 fn write_buffers(
     memory: &mut dyn GuestMemory,
     request: &Request,
     bytes: Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<u32, Fault> {
+    let written = u32::try_from(request.room().min(bytes.len() as u64)).unwrap_or(u32::MAX);
     let segment = |buffer: &Buffer| Segment {
         address: buffer.address,
         length: usize::try_from(buffer.length).unwrap_or(usize::MAX),
     };
-    Ok(memory.dma_scatter(request.writable().map(segment).collect(), bytes, TAG)?)
+    memory.dma_scatter(request.writable().map(segment).collect(), bytes, TAG)?;
+    Ok(written)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The packed virtqueue, section 2.8: one ring, in which requests come and are answered in place.
 //!
 //! ```text
+//!   start ─> Starting
+//!                 v
 //!  notify ─> ReadingFlags ─> ReadingDescriptors ─> Serving ─> (the device)
 //!                 ^                                               │ answer
 //!                 └── ReadingEvent <── WritingFlags <── WritingAnswer <── WritingBuffers
@@ -239,10 +241,9 @@ impl Virtqueue for PackedQueue {
         let Stage::Serving(request) = mem::replace(&mut self.stage, Stage::Idle) else {
             return Ok(());
         };
-        let written = U32::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let written = U32::new(write_buffers(memory, &request, bytes)?);
         let answer = Answer { written, id: U16::new(request.id) };
         let descriptors = request.descriptors;
-        write_buffers(memory, &request, bytes)?;
         self.stage = Stage::WritingBuffers { answer, descriptors };
         Ok(())
     }

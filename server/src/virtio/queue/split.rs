@@ -1,10 +1,14 @@
 //! The split virtqueue, section 2.7: requests come in one ring and are answered in another.
 //!
 //! ```text
+//!   start ─> Starting (*)
+//!                   v
 //!  notify ─> ReadingAvailable ─> ReadingHead ─> ReadingDescriptors ─> Serving ─> (the device)
 //!                   ^                                                               │ answer
-//!                   └── WritingIndex <── WritingElement <── WritingEvent <── WritingBuffers
+//!                   └── WritingIndex <── WritingElement <── WritingEvent (*) <── WritingBuffers
 //! ```
+//!
+//! (*) With EVENT_IDX only: the device says at which request it wants to be notified.
 //!
 //! Whether the driver wants an interrupt is known when the available ring is read after the index
 //! was written; whether there are further requests is known by the same read.
@@ -237,9 +241,8 @@ impl Virtqueue for SplitQueue {
         let Stage::Serving(request) = mem::replace(&mut self.stage, Stage::Idle) else {
             return Ok(());
         };
-        let written = U32::new(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let written = U32::new(write_buffers(memory, &request, bytes)?);
         let answer = UsedElement { head: U32::new(request.id.into()), written };
-        write_buffers(memory, &request, bytes)?;
         self.stage = Stage::WritingBuffers(answer);
         Ok(())
     }

@@ -25,7 +25,8 @@ const MAX_LENGTH: usize = 16 << 20;
 const MAX_QUEUED: usize = 1024;
 /// Most bytes of accesses that wait at once, for the same reason.
 const MAX_QUEUED_BYTES: usize = 32 << 20;
-/// Most answers that may still come after nobody waits for them any more.
+/// Most answers that may still come after nobody waits for them any more. With so many no message
+/// is sent: a client would have no end of them to answer.
 const MAX_GIVEN_UP: usize = 16;
 
 /// Why an access to guest memory failed.
@@ -221,7 +222,11 @@ impl DmaQueue {
 
     /// Whether [`DmaQueue::step`] has something to do now.
     pub fn is_ready(&self) -> bool {
-        !self.operations.is_empty() && self.in_flight.is_none()
+        !self.operations.is_empty() && self.may_send()
+    }
+
+    fn may_send(&self) -> bool {
+        self.in_flight.is_none() && self.given_up.len() < MAX_GIVEN_UP
     }
 
     /// Whether any access, cancelled ones included, may still touch guest memory.
@@ -262,9 +267,6 @@ impl DmaQueue {
     /// Stops waiting for an answer, and remembers that it may still come.
     fn give_up(&mut self) -> Option<InFlight> {
         let in_flight = self.in_flight.take()?;
-        if self.given_up.len() == MAX_GIVEN_UP {
-            self.given_up.pop_front();
-        }
         self.given_up.push_back(in_flight);
         Some(in_flight)
     }
@@ -272,7 +274,7 @@ impl DmaQueue {
     /// Goes on with the first access: copies what is mapped, or says which message to send.
     /// `largest` is the most bytes that the client takes in one message.
     pub fn step(&mut self, space: &DmaSpace, bus_master: bool, largest: usize) -> Step<'_> {
-        if self.in_flight.is_some() {
+        if !self.may_send() {
             return Step::Idle;
         }
         let Some(operation) = self.operations.front_mut() else {
@@ -563,6 +565,27 @@ mod tests {
         assert!(queue.reply(&header, &payload), "late");
         assert!(!queue.reply(&header, &payload), "twice");
         assert!(!queue.is_ready());
+    }
+
+    #[test]
+    fn cancelled_messages_are_known_when_their_replies_come() {
+        let (mut queue, space) = (DmaQueue::default(), space());
+        let mut replies = Vec::new();
+        for _ in 0..MAX_GIVEN_UP {
+            queue.read(5000, 10, 1).unwrap();
+            let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
+            replies.push(answer(&request));
+            queue.clear();
+        }
+        queue.read(5000, 10, 2).unwrap();
+        assert!(!queue.is_ready(), "the client has enough to answer");
+        assert!(matches!(queue.step(&space, true, LARGEST), Step::Idle));
+        for (header, payload) in replies {
+            assert!(queue.is_outstanding());
+            assert!(queue.reply(&header, &payload));
+        }
+        assert!(run(&mut queue, &space).0.result.is_ok());
+        assert!(!queue.is_outstanding());
     }
 
     #[test]

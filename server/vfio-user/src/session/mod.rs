@@ -1,7 +1,7 @@
 //! One client's connection, from VERSION to its end.
 //!
 //! A session is a loop of one thread: wait for whatever comes first (a message, a timer, a reply
-//! to a DMA message), act, wait again. When nothing but the client can wake it, the wait is the
+//! to a DMA message, the device's waker), act, wait again. When nothing but the client can wake it, the wait is the
 //! recvmsg(2) itself, so that a register read costs two system calls: that one and the sendmsg(2)
 //! of the answer.
 
@@ -37,6 +37,10 @@ use crate::wire::{
 const NEGOTIATION_TIME: Duration = Duration::from_secs(5);
 /// Steps of DMA after which the client gets its turn, however much its device still has to copy.
 const DMA_STEPS: usize = 64;
+/// The same in time: QEMU holds its big lock while it waits for a register.
+const DMA_TIME: Duration = Duration::from_micros(200);
+/// Steps between two looks at the clock.
+const DMA_STEPS_AT_ONCE: usize = 8;
 /// How long a DMA_UNMAP waits for the client's own answer to an access of that memory.
 ///
 /// The specification wants accesses to be over before the answer. QEMU cannot answer the access
@@ -351,13 +355,24 @@ impl<'h> Session<'h> {
         if host.bus.timer.is_some_and(|due| due <= Instant::now()) {
             host.timer();
         }
-        for _ in 0..DMA_STEPS {
+        self.advance_dma()?;
+        self.finish_deferred_unmaps()
+    }
+
+    /// Goes on with DMA, until it has to wait or the client has its turn.
+    fn advance_dma(&mut self) -> Result<(), ConnectionError> {
+        let mut begun = None;
+        for step in 0..DMA_STEPS {
             if !self.commands.host.bus.dma.is_ready() {
-                break;
+                return Ok(());
+            }
+            let begun = *begun.get_or_insert_with(Instant::now);
+            if step % DMA_STEPS_AT_ONCE == DMA_STEPS_AT_ONCE - 1 && begun.elapsed() > DMA_TIME {
+                return Ok(());
             }
             self.step_dma()?;
         }
-        self.finish_deferred_unmaps()
+        Ok(())
     }
 
     fn step_dma(&mut self) -> Result<(), ConnectionError> {
