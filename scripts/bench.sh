@@ -1,6 +1,51 @@
 #!/usr/bin/env bash
-# Measures a register read next to a bare ping-pong over the same kind of socket, in one run.
-# With --check RATIO it fails when the ratio of their medians is larger.
+# Measures something of ours next to what it has to bear comparison with, in one run:
+#
+#   bench.sh [read]   a register read; a bare ping-pong over the same kind of socket
+#   bench.sh fill     bytes from a virtio-rng device; the same generator alone
+#   bench.sh guest    /dev/hwrng of a guest with our virtio-rng; with QEMU's own; with
+#                     vhost-device-rng, which is installed into target/tools if it is missing
+#   bench.sh all      all of them
+#
+# With --check RATIO one of them fails when its ratio is worse: more time for a read than that, or
+# less speed for the others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec cargo bench --quiet -p my-rng-server --bench register_read -- "$@"
+
+bench() {
+	cargo bench --quiet -p "$1" --bench "$2" -- "${@:3}"
+}
+
+install_vhost_device_rng() {
+	local target
+	target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+	if [[ ! -x target/tools/bin/vhost-device-rng ]]; then
+		echo "bench.sh: installing vhost-device-rng into target/tools"
+		CARGO_TARGET_DIR=$target/tools-build cargo install --quiet --locked \
+			vhost-device-rng@0.1.0 --root target/tools
+	fi
+}
+
+what='read'
+if [[ ${1:---} != --* ]]; then
+	what=$1
+	shift
+fi
+case $what in
+read) bench my-rng-server register_read "$@" ;;
+fill) bench my-rng-server entropy_fill "$@" ;;
+guest)
+	install_vhost_device_rng
+	bench lab entropy "$@"
+	;;
+all)
+	for what in read fill guest; do
+		./scripts/bench.sh "$what"
+		echo
+	done
+	;;
+*)
+	echo "bench.sh: no benchmark $what; there are read, fill, guest and all" >&2
+	exit 2
+	;;
+esac

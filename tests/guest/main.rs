@@ -7,6 +7,7 @@ mod lab_program;
 mod links;
 mod module;
 mod several;
+mod virtio;
 
 use lab::{Guest, RunDir, Server};
 

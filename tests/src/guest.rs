@@ -42,6 +42,7 @@ pub struct Builder<'run> {
     boot: bool,
     driver: bool,
     console: bool,
+    kernel_image: bool,
     append: String,
     machine: Machine,
 }
@@ -72,6 +73,13 @@ impl<'run> Builder<'run> {
     #[must_use]
     pub fn without_driver(mut self) -> Self {
         self.driver = false;
+        self
+    }
+
+    /// With its kernel's image in `/boot/vmlinuz`, to start it from inside.
+    #[must_use]
+    pub fn kernel_image(mut self) -> Self {
+        self.kernel_image = true;
         self
     }
 
@@ -209,6 +217,10 @@ impl<'run> Builder<'run> {
         } else {
             name.push_str("-without-driver");
         }
+        if self.kernel_image {
+            files = files.file("boot/vmlinuz", &image);
+            name.push_str("-with-kernel");
+        }
         Ok((image, files.write(&name)?))
     }
 }
@@ -267,6 +279,7 @@ impl<'run> Guest<'run> {
             boot: true,
             driver: true,
             console: false,
+            kernel_image: false,
             append: String::new(),
             machine: Machine::default(),
         }

@@ -1,8 +1,9 @@
-//! The guest's files: a first program, busybox, lspci, and what a run adds.
+//! The guest's files: a first program, busybox, lspci and its like, and what a run adds.
 //!
 //! There is no disk and no distribution in the guest. The kernel unpacks this archive to memory and
 //! starts `/init`, a shell script that mounts the usual file systems and starts the agent.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub struct Initramfs {
     kernel: Option<Kernel>,
 }
 
+/// The programs that a guest with tools has, as they are named in the guest's root.
+const TOOLS: [&str; 4] = ["usr/bin/lspci", "usr/bin/setpci", "usr/sbin/kexec", "usr/bin/rngtest"];
+
 /// The kernel's own modules that every guest with tools has.
 const MODULES: [&str; 1] = ["virtio-rng"];
 
@@ -43,7 +47,7 @@ impl Initramfs {
         Self { guest_root: guest_root.to_path_buf(), files: Vec::new(), tools: false, kernel: None }
     }
 
-    /// With lspci and setpci.
+    /// With lspci, setpci, kexec and rngtest.
     #[must_use]
     pub fn tools(mut self) -> Self {
         self.tools = true;
@@ -92,7 +96,7 @@ impl Initramfs {
         archive.file("sbin/interactive-shell", 0o755, SHELL.as_bytes());
         self.busybox(&mut archive)?;
         if self.tools {
-            self.lspci(&mut archive)?;
+            self.add_tools(&mut archive)?;
         }
         if let Some(kernel) = &self.kernel {
             self.modules(&mut archive, kernel)?;
@@ -118,22 +122,23 @@ impl Initramfs {
         self.guest_root.join("usr/bin/busybox")
     }
 
-    fn lspci(&self, archive: &mut Archive) -> Result<()> {
+    /// Adds the tools, the libraries they need, and the names that lspci prints.
+    fn add_tools(&self, archive: &mut Archive) -> Result<()> {
         let loader = self.guest_root.join("usr/lib64/ld-linux-x86-64.so.2");
         let libraries = self.guest_root.join("usr/lib/x86_64-linux-gnu");
-        for program in ["lspci", "setpci"] {
-            add(
-                archive,
-                &format!("usr/bin/{program}"),
-                &self.guest_root.join("usr/bin").join(program),
-            )?;
+        let mut needed = BTreeSet::new();
+        for tool in TOOLS {
+            let program = self.guest_root.join(tool);
+            // Where the guest's PATH leads.
+            let name = tool.rsplit('/').next().unwrap_or(tool);
+            add(archive, &format!("usr/bin/{name}"), &program)?;
+            let mut ask = process::tied(&loader);
+            ask.arg("--library-path").arg(&libraries).arg("--list").arg(&program);
+            let answer = process::output("the dynamic loader of the lab's guest", &mut ask)?;
+            needed.extend(libraries_in(&String::from_utf8_lossy(&answer)));
         }
         add(archive, "lib64/ld-linux-x86-64.so.2", &loader)?;
-        let mut ask = process::tied(&loader);
-        ask.arg("--library-path").arg(&libraries).arg("--list");
-        ask.arg(self.guest_root.join("usr/bin/lspci"));
-        let answer = process::output("the dynamic loader of the lab's guest", &mut ask)?;
-        for library in libraries_in(&String::from_utf8_lossy(&answer)) {
+        for library in needed {
             add(archive, &format!("{LIBRARIES}/{library}"), &libraries.join(&library))?;
         }
         let ids = "usr/share/misc/pci.ids";

@@ -100,6 +100,16 @@ impl<'run> Server<'run> {
         Ok(maps.lines().filter(|line| line.contains("memfd:")).count())
     }
 
+    /// How much memory it has in use, in KiB.
+    pub fn memory(&self) -> Result<usize> {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
+            .with_context(|| format!("{path} says nothing about memory"))
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()

@@ -19,7 +19,7 @@ use crate::{accel, lock, progress};
 pub const GUEST: Root = Root {
     name: "guest",
     purpose: "the guest's kernels, compiler and tools",
-    size: "240 MB",
+    size: "250 MB",
     packages: &[
         "?narrow(?codename(^trixie$),?not(?archive(security$)),?name(^linux-image-6\\.12\\..*-cloud-amd64$))",
         "?narrow(?codename(^trixie$),?not(?archive(security$)),?name(^linux-headers-6\\.12\\..*-cloud-amd64$))",
@@ -29,7 +29,9 @@ pub const GUEST: Root = Root {
         // What building a kernel module needs; perl is for the checks of W=1.
         "gcc,make,bash,dash,coreutils,sed,grep,mawk,findutils,perl",
         // What a guest gets.
-        "busybox-static,pciutils,pci.ids,kmod",
+        "busybox-static,pciutils,pci.ids,kmod,kexec-tools,rng-tools5",
+        // What a guest can start from instead of QEMU's BIOS.
+        "ovmf",
     ],
     proof: &[
         "usr/bin/gcc",
@@ -37,7 +39,10 @@ pub const GUEST: Root = Root {
         "usr/bin/perl",
         "usr/bin/busybox",
         "usr/bin/lspci",
+        "usr/sbin/kexec",
+        "usr/bin/rngtest",
         "usr/share/misc/pci.ids",
+        "usr/share/ovmf/OVMF.fd",
     ],
     check: kernel::check,
 };

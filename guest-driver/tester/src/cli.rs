@@ -49,4 +49,8 @@ pub struct Options {
     /// program with
     #[arg(long, hide = true)]
     pub read_once: bool,
+
+    /// Time so many reads of 64 bytes: what the benchmark starts this program with
+    #[arg(long, hide = true, value_name = "COUNT")]
+    pub time_reads: Option<usize>,
 }

@@ -27,6 +27,12 @@ impl Latency {
         self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 
+    /// The mean.
+    pub fn mean(&self) -> Duration {
+        let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX).max(1);
+        self.0.iter().sum::<Duration>() / count
+    }
+
     /// For the report.
     pub fn measurements(&self) -> Map<String, Value> {
         let entry = |percent| {
@@ -51,7 +57,14 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_counts_every_call() {
+        let latency = Latency([1, 2, 9].map(Duration::from_nanos).to_vec());
+        assert_eq!(latency.mean(), Duration::from_nanos(4));
+    }
+
+    #[test]
     fn nothing_measured_is_zero() {
         assert_eq!(Latency(Vec::new()).percentile(99), Duration::ZERO);
+        assert_eq!(Latency(Vec::new()).mean(), Duration::ZERO);
     }
 }

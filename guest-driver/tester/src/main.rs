@@ -11,6 +11,7 @@ mod cli;
 mod expected;
 mod latency;
 mod pci;
+mod reads;
 mod registers;
 mod report;
 #[expect(unsafe_code, reason = "ioctls and mapped registers have no safe interface")]
@@ -40,6 +41,10 @@ fn run(options: &cli::Options) -> Result<bool> {
     }
     if options.read_once {
         checks::readers::read_once(&options.device)?;
+        return Ok(true);
+    }
+    if let Some(count) = options.time_reads {
+        reads::time(&options.device, count)?;
         return Ok(true);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A stream has no message boundaries, and descriptors travel beside the bytes. The kernel ends a
 //! recvmsg(2) after a piece that carries descriptors, so they always belong to the last message
-//! that a call has seen bytes of. [`Connection`] never asks for more than 40 bytes before it knows
+//! that a call has seen bytes of. [`Connection`] never asks for more than 36 bytes before it knows
 //! a message's size: that takes a whole register access in one call. It can reach into the next
 //! message, whose descriptors then come early, but only in a message's first call, so that two
 //! messages' descriptors never meet.
@@ -22,9 +22,10 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::wire::{HEADER_SIZE, Header, MAX_MESSAGE_FDS, MAX_MESSAGE_SIZE};
 
-/// Bytes asked for before a message's size is known: a REGION_READ, or a REGION_WRITE of up to 8
-/// bytes, header and all.
-const FIRST_READ: usize = 40;
+/// Bytes asked for before a message's size is known: a REGION_READ, or a REGION_WRITE of up to 4
+/// bytes, header and all. Not more, because those are also the bytes of the shortest message that
+/// has descriptors, SET_IRQS: one that was sent together with the next message keeps them.
+const FIRST_READ: usize = 36;
 /// Largest step in which the buffer for a long message grows: memory follows bytes that really
 /// arrived, not a number that the other side wrote into a header.
 const GROWTH: usize = 64 << 10;
@@ -409,6 +410,14 @@ mod tests {
         send(&client, &message(6, &[0; 20]), &[fd]);
         let fds: Vec<_> = (0..6).map(|_| next(&mut connection).2).collect();
         assert_eq!(fds, [0, 2, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn the_shortest_message_with_descriptors_keeps_them_when_the_next_was_sent_with_it() {
+        let (mut connection, client) = pair();
+        let set_irqs = message(1, &[0; 20]);
+        send(&client, &[set_irqs, message(2, &[0; 32])].concat(), &[client.as_fd()]);
+        assert_eq!([next(&mut connection).2, next(&mut connection).2], [1, 0]);
     }
 
     #[test]

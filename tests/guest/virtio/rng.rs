@@ -1,0 +1,179 @@
+//! A virtio-rng for a guest: that of our server, or QEMU's own.
+//!
+//! `VIRTIO_RNG=qemu` runs these tests with the device inside QEMU, without a server. They have to
+//! pass with it too: then what they ask of our device is what guests are used to.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use lab::guest::Builder;
+use lab::{Guest, RunDir, Server, qemu};
+use my_rng_server::generator::{ChaCha20, Generator};
+use serde_json::{Value, json};
+
+/// The environment variable that chooses.
+const VARIABLE: &str = "VIRTIO_RNG";
+
+/// How long the stream of [`Source::Stream`] is at least.
+const STREAM: usize = 1 << 20;
+
+/// Where the bytes come from.
+#[derive(Debug, Clone, Default)]
+pub enum Source {
+    /// The host's operating system.
+    #[default]
+    System,
+    /// The key stream of [`ChaCha20`] with this seed.
+    Stream(u32),
+    /// A file in the run's folder.
+    File(String),
+}
+
+/// So many bytes in so many milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    pub bytes: u32,
+    pub period: u32,
+}
+
+/// What a device is to be like.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub source: Source,
+    pub limit: Option<Limit>,
+    /// With the legacy interface next to the modern one.
+    pub transitional: bool,
+    /// Offering a packed queue.
+    pub packed: bool,
+    /// With its interrupt pin only.
+    pub without_msix: bool,
+    /// Reaching memory through the machine's IOMMU, which QEMU's own has to be told.
+    pub behind_iommu: bool,
+    /// With each register access in the server's log.
+    pub every_access: bool,
+}
+
+/// A device; when it is our server's, the server ends when the value goes.
+#[derive(Debug)]
+pub struct Rng<'run> {
+    id: String,
+    server: Option<Server<'run>>,
+    /// QEMU's description of the device.
+    device: Value,
+    /// QEMU's description of the source of its own device.
+    source: Option<Value>,
+}
+
+impl<'run> Rng<'run> {
+    /// Makes the device the user chose; the name is the server's and QEMU's id.
+    pub fn start(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
+        match qemu::one_of(VARIABLE, &["server", "qemu"])? {
+            Some("qemu") => Self::inside_qemu(run, name, options),
+            _ => Self::of_our_server(run, name, options),
+        }
+    }
+
+    fn of_our_server(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
+        let words = words(options);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let server = Server::start(run, name, &words)?;
+        let device = server.device();
+        Ok(Self { id: name.to_owned(), server: Some(server), device, source: None })
+    }
+
+    /// QEMU's own, whatever was chosen.
+    pub fn inside_qemu(run: &RunDir, name: &str, options: &Options) -> Result<Self> {
+        let source_id = format!("{name}-source");
+        let source = match &options.source {
+            Source::System => json!({"qom-type": "rng-builtin", "id": source_id}),
+            Source::Stream(seed) => {
+                let file = format!("{name}.stream");
+                fs::write(run.path().join(&file), stream(*seed, STREAM))
+                    .with_context(|| format!("cannot write {file}"))?;
+                json!({"qom-type": "rng-random", "id": source_id, "filename": file})
+            }
+            Source::File(file) => {
+                json!({"qom-type": "rng-random", "id": source_id, "filename": file})
+            }
+        };
+        let kind = if options.transitional { "transitional" } else { "non-transitional" };
+        let mut device = json!({
+            "driver": format!("virtio-rng-pci-{kind}"), "id": name, "rng": source_id,
+        });
+        if let Some(limit) = options.limit {
+            device["max-bytes"] = limit.bytes.into();
+            device["period"] = limit.period.into();
+        }
+        if options.packed {
+            device["packed"] = true.into();
+        }
+        if options.without_msix {
+            device["vectors"] = 0.into();
+        }
+        if options.behind_iommu {
+            device["iommu_platform"] = true.into();
+        }
+        Ok(Self { id: name.to_owned(), server: None, device, source: Some(source) })
+    }
+
+    /// Its name: QEMU's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Our server, if the device is its.
+    pub fn server(&self) -> Option<&Server<'run>> {
+        self.server.as_ref()
+    }
+
+    /// A guest that has it from the start.
+    pub fn attach<'guest>(&self, guest: Builder<'guest>) -> Builder<'guest> {
+        self.announce(guest).arguments(&["-device", &self.device.to_string()])
+    }
+
+    /// A guest into which it can be plugged.
+    pub fn announce<'guest>(&self, guest: Builder<'guest>) -> Builder<'guest> {
+        match &self.source {
+            Some(source) => guest.arguments(&["-object", &source.to_string()]),
+            None => guest,
+        }
+    }
+
+    /// Plugs it into a guest that runs.
+    pub fn plug(&self, guest: &mut Guest) -> Result<()> {
+        guest.qmp().execute("device_add", &self.device)?;
+        Ok(())
+    }
+}
+
+/// The options of our server.
+fn words(options: &Options) -> Vec<String> {
+    let log = if options.every_access { "-vv" } else { "-v" };
+    let mut words = ["--device", "virtio-rng", log].map(str::to_owned).to_vec();
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    match &options.source {
+        Source::System => {}
+        Source::Stream(seed) => add("--source", format!("chacha20:{seed}")),
+        Source::File(file) => add("--source", format!("file:{file}")),
+    }
+    if let Some(limit) = options.limit {
+        add("--max-bytes", limit.bytes.to_string());
+        add("--period", limit.period.to_string());
+    }
+    if options.transitional {
+        add("--virtio", "transitional".to_owned());
+    }
+    if options.without_msix {
+        add("--vectors", "0".to_owned());
+    }
+    if options.packed {
+        words.push("--packed".to_owned());
+    }
+    words
+}
+
+/// The first bytes of ChaCha20's key stream.
+pub fn stream(seed: u32, bytes: usize) -> Vec<u8> {
+    let mut numbers = ChaCha20::from_seed(seed);
+    (0..bytes.div_ceil(4)).flat_map(|_| numbers.next_u32().to_le_bytes()).take(bytes).collect()
+}
