@@ -45,15 +45,19 @@ impl Entropy {
         &self.waker
     }
 
-    /// Up to `wanted` bytes, at least 1 and at most [`MOST_BYTES`].
-    pub fn take(&mut self, now: Instant, wanted: u64) -> Supply {
+    /// Up to `wanted` bytes, at least 1 and at most [`MOST_BYTES`]. `clock` says what time it is; it
+    /// is only looked at if there is a limit.
+    pub fn take(&mut self, clock: impl FnOnce() -> Instant, wanted: u64) -> Supply {
         let wanted = wanted.clamp(1, MOST_BYTES as u64);
-        let allowed = match self.limiter.as_mut().map(|limiter| limiter.allowance(now, wanted)) {
+        let mut limiter = self.limiter.as_mut().map(|limiter| (limiter, clock()));
+        let allowed = match &mut limiter {
             None => wanted,
-            Some(Allowance::Bytes(allowed)) => allowed,
-            Some(Allowance::From(then)) => {
-                return Supply::After(then.saturating_duration_since(now));
-            }
+            Some((limiter, now)) => match limiter.allowance(*now, wanted) {
+                Allowance::Bytes(allowed) => allowed,
+                Allowance::From(then) => {
+                    return Supply::After(then.saturating_duration_since(*now));
+                }
+            },
         };
         let length = usize::try_from(allowed).unwrap_or(MOST_BYTES);
         self.spare.resize(length, 0);
@@ -63,7 +67,7 @@ impl Entropy {
             Drawn::Bytes(drawn) => {
                 let mut bytes = std::mem::take(&mut self.spare);
                 bytes.truncate(drawn);
-                if let Some(limiter) = &mut self.limiter {
+                if let Some((limiter, now)) = limiter {
                     limiter.spend(now, bytes.len() as u64);
                 }
                 Supply::Bytes(bytes)

@@ -73,7 +73,7 @@ impl VirtioRng {
         if room == 0 {
             return self.transport.answer(bus, Vec::new());
         }
-        match self.entropy.take(Instant::now(), room) {
+        match self.entropy.take(Instant::now, room) {
             Supply::Bytes(bytes) => self.transport.answer(bus, bytes),
             Supply::WhenWoken => bus.wait_for(self.entropy.waker()),
             Supply::After(time) => bus.set_timer(time),
