@@ -140,8 +140,9 @@ impl Bus {
         self.dma.write(address, data, tag)
     }
 
-    /// Starts to write `data` to several places, one after the other, each of which takes as many
-    /// bytes as it holds; what does not fit is not written. That all of it is done comes with
+    /// Starts to write `data` to several places, each of which takes as many bytes as it holds;
+    /// what does not fit is not written. The guest sees the places change in their order, and when
+    /// one cannot be written those after it stay as they are. That all of it is done comes with
     /// [`Device::dma_done`](crate::Device::dma_done) and `tag`.
     ///
     /// # Errors

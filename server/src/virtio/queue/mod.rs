@@ -18,7 +18,7 @@ use virtio_bindings::virtio_ring::{
 pub use packed::PackedQueue;
 pub use split::SplitQueue;
 
-use super::chain::{Buffer, Request};
+use super::chain::Request;
 use super::fault::Fault;
 use super::flags::Features;
 
@@ -74,7 +74,7 @@ pub enum Progress {
     None,
     /// There is a [request](Virtqueue::request).
     Request,
-    /// The answer's bytes are written; the memory that they were in can be used again.
+    /// An answer is written; the memory that its bytes were in can be used again.
     Written(Vec<u8>),
     /// A request is answered, and the driver wants to be interrupted.
     Interrupt,
@@ -124,24 +124,67 @@ pub fn of_layout(areas: Areas, features: Features) -> Box<dyn Virtqueue> {
     }
 }
 
-/// Starts to write bytes to the buffers of a request. Returns how many there is room for.
-fn write_buffers(
-    memory: &mut dyn GuestMemory,
-    request: &Request,
+/// An answer on its way: bytes and where they go, in the order in which the driver is to see them.
+///
+/// It is one access to guest memory. If a part of it cannot be written, the parts after it are not,
+/// so that the driver sees no answer whose buffers are not filled.
+struct Answer {
+    segments: Vec<Segment>,
     bytes: Vec<u8>,
-) -> Result<u32, Fault> {
-    let written = u32::try_from(request.room().min(bytes.len() as u64)).unwrap_or(u32::MAX);
-    let segment = |buffer: &Buffer| Segment {
-        address: buffer.address,
-        length: usize::try_from(buffer.length).unwrap_or(usize::MAX),
-    };
-    memory.dma_scatter(request.writable().map(segment).collect(), bytes, TAG)?;
-    Ok(written)
+}
+
+impl Answer {
+    /// Begins with the bytes for a request's buffers. Those that there is no room for are lost.
+    fn new(request: &Request, mut bytes: Vec<u8>) -> Self {
+        let mut segments = Vec::with_capacity(request.buffers.len() + 3);
+        let mut left = bytes.len();
+        for buffer in request.writable() {
+            let length = usize::try_from(buffer.length).unwrap_or(usize::MAX).min(left);
+            segments.push(Segment { address: buffer.address, length });
+            left -= length;
+        }
+        bytes.truncate(bytes.len() - left);
+        Answer { segments, bytes }
+    }
+
+    /// How many bytes there are so far, as rings count them.
+    fn length(&self) -> u32 {
+        u32::try_from(self.bytes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Adds something at another place.
+    fn then(mut self, address: u64, bytes: &[u8]) -> Self {
+        self.segments.push(Segment { address, length: bytes.len() });
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    /// Starts to write it.
+    fn write(self, memory: &mut dyn GuestMemory) -> Result<(), Fault> {
+        Ok(memory.dma_scatter(self.segments, self.bytes, TAG)?)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_divided_among_the_buffers_for_writing() {
+        use super::super::chain::Buffer;
+        let buffer = |address, length, writable| Buffer { address, length, writable };
+        let buffers = vec![buffer(1, 9, false), buffer(2, 3, true), buffer(3, 0, true)];
+        let buffers = [buffers, vec![buffer(4, 4, true), buffer(5, 1, true)]].concat();
+        let request = Request { id: 0, descriptors: 5, buffers };
+        let divided = |count: u8| {
+            let answer = Answer::new(&request, (0..count).collect()).then(9, &[0xaa; 2]);
+            let places = answer.segments.iter().map(|part| (part.address, part.length));
+            (places.collect::<Vec<_>>(), answer.bytes.len())
+        };
+        assert_eq!(divided(0), (vec![(2, 0), (3, 0), (4, 0), (5, 0), (9, 2)], 2));
+        assert_eq!(divided(5), (vec![(2, 3), (3, 0), (4, 2), (5, 0), (9, 2)], 7));
+        assert_eq!(divided(200), (vec![(2, 3), (3, 0), (4, 4), (5, 1), (9, 2)], 10));
+    }
 
     #[test]
     fn each_layout_has_its_rules() {

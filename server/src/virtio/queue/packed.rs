@@ -5,7 +5,7 @@
 //!                 v
 //!  notify ─> ReadingFlags ─> ReadingDescriptors ─> Serving ─> (the device)
 //!                 ^                                               │ answer
-//!                 └── ReadingEvent <── WritingFlags <── WritingAnswer <── WritingBuffers
+//!                 └────── ReadingEvent <────── Answering <────────┘
 //! ```
 //!
 //! A descriptor's flags say whose it is: each side turns a bit when it has been once round the
@@ -24,7 +24,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::super::chain::{ChainReader, DESCRIPTOR_SIZE, Followed, Request};
 use super::super::fault::Fault;
 use super::super::flags::Features;
-use super::{Areas, Progress, TAG, Virtqueue, write_buffers};
+use super::{Answer, Areas, Progress, TAG, Virtqueue};
 
 /// What the driver area's address is a multiple of, in bytes (section 2.8).
 pub const EVENT_ALIGNMENT: u32 = 4;
@@ -41,9 +41,9 @@ const AVAILABLE: u16 = flag(VRING_PACKED_DESC_F_AVAIL);
 const USED: u16 = flag(VRING_PACKED_DESC_F_USED);
 
 /// The part of a descriptor that an answer replaces, but for its flags.
-#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[derive(IntoBytes, Immutable)]
 #[repr(C)]
-struct Answer {
+struct UsedElement {
     written: U32,
     id: U16,
 }
@@ -86,15 +86,7 @@ enum Stage {
     ReadingDescriptors(ChainReader),
     /// The device has the request.
     Serving(Request),
-    WritingBuffers {
-        answer: Answer,
-        descriptors: u16,
-    },
-    WritingAnswer {
-        written: bool,
-        descriptors: u16,
-    },
-    WritingFlags {
+    Answering {
         descriptors: u16,
     },
     /// The driver may want an interrupt for the answer that was from here to the place for the next.
@@ -169,34 +161,12 @@ impl PackedQueue {
         Ok(())
     }
 
-    /// Puts an answer where its request began, but for the flags.
-    fn write_answer(
-        &mut self,
-        memory: &mut dyn GuestMemory,
-        answer: Answer,
-        descriptors: u16,
-    ) -> Result<(), Fault> {
-        let address = self.descriptor(self.used).saturating_add(LENGTH_OFFSET);
-        memory.dma_write(address, answer.as_bytes().to_vec(), TAG)?;
-        let written = answer.written.get() > 0;
-        self.stage = Stage::WritingAnswer { written, descriptors };
-        Ok(())
-    }
-
-    /// Gives the descriptor back to the driver.
-    fn write_flags(
-        &mut self,
-        memory: &mut dyn GuestMemory,
-        written: bool,
-        descriptors: u16,
-    ) -> Result<(), Fault> {
+    /// The flags that give the next answer's descriptor back to the driver.
+    fn used_flags(&self, written: bool) -> u16 {
         let turn = if self.used.wrap { AVAILABLE | USED } else { 0 };
         // The flag's value is 2.
         let write = if written { VRING_DESC_F_WRITE.to_le_bytes()[0].into() } else { 0 };
-        let address = self.descriptor(self.used).saturating_add(FLAGS_OFFSET);
-        memory.dma_write(address, (turn | write).to_le_bytes().to_vec(), TAG)?;
-        self.stage = Stage::WritingFlags { descriptors };
-        Ok(())
+        turn | write
     }
 
     /// Whether the driver wants to hear of the answer at that place, which took so many
@@ -241,10 +211,16 @@ impl Virtqueue for PackedQueue {
         let Stage::Serving(request) = mem::replace(&mut self.stage, Stage::Idle) else {
             return Ok(());
         };
-        let written = U32::new(write_buffers(memory, &request, bytes)?);
-        let answer = Answer { written, id: U16::new(request.id) };
-        let descriptors = request.descriptors;
-        self.stage = Stage::WritingBuffers { answer, descriptors };
+        let answer = Answer::new(&request, bytes);
+        let length = answer.length();
+        let element = UsedElement { written: U32::new(length), id: U16::new(request.id) };
+        let descriptor = self.descriptor(self.used);
+        let flags = self.used_flags(length > 0).to_le_bytes();
+        answer
+            .then(descriptor.saturating_add(LENGTH_OFFSET), element.as_bytes())
+            .then(descriptor.saturating_add(FLAGS_OFFSET), &flags)
+            .write(memory)?;
+        self.stage = Stage::Answering { descriptors: request.descriptors };
         Ok(())
     }
 
@@ -268,18 +244,12 @@ impl Virtqueue for PackedQueue {
                     return Ok(Progress::Request);
                 }
             },
-            Stage::WritingBuffers { answer, descriptors } => {
-                self.write_answer(memory, answer, descriptors)?;
-                return Ok(Progress::Written(bytes));
-            }
-            Stage::WritingAnswer { written, descriptors } => {
-                self.write_flags(memory, written, descriptors)?;
-            }
-            Stage::WritingFlags { descriptors } => {
+            Stage::Answering { descriptors } => {
                 let answered = self.used;
                 self.used.advance(descriptors, self.areas.size);
                 memory.dma_read(self.areas.driver, size_of::<EventSuppression>(), TAG)?;
                 self.stage = Stage::ReadingEvent { answered, descriptors };
+                return Ok(Progress::Written(bytes));
             }
             Stage::ReadingEvent { answered, descriptors } => {
                 self.read_flags(memory)?;

@@ -1,16 +1,14 @@
 //! The split virtqueue, section 2.7: requests come in one ring and are answered in another.
 //!
 //! ```text
-//!   start ─> Starting (*)
+//!   start ─> Starting (with EVENT_IDX)
 //!                   v
 //!  notify ─> ReadingAvailable ─> ReadingHead ─> ReadingDescriptors ─> Serving ─> (the device)
 //!                   ^                                                               │ answer
-//!                   └── WritingIndex <── WritingElement <── WritingEvent (*) <── WritingBuffers
+//!                   └────────────────────────── Answering <─────────────────────────┘
 //! ```
 //!
-//! (*) With EVENT_IDX only: the device says at which request it wants to be notified.
-//!
-//! Whether the driver wants an interrupt is known when the available ring is read after the index
+//! Whether the driver wants an interrupt is known when the available ring is read after an answer
 //! was written; whether there are further requests is known by the same read.
 
 use std::mem;
@@ -23,7 +21,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::super::chain::{ChainReader, DESCRIPTOR_SIZE, Followed, Request};
 use super::super::fault::Fault;
 use super::super::flags::Features;
-use super::{Areas, MAX_QUEUE_SIZE, Progress, TAG, Virtqueue, write_buffers};
+use super::{Answer, Areas, MAX_QUEUE_SIZE, Progress, TAG, Virtqueue};
 
 /// The start of the available ring.
 #[derive(FromBytes, KnownLayout, Immutable)]
@@ -91,10 +89,7 @@ enum Stage {
     ReadingDescriptors(ChainReader),
     /// The device has the request.
     Serving(Request),
-    WritingBuffers(UsedElement),
-    WritingEvent(UsedElement),
-    WritingElement,
-    WritingIndex,
+    Answering,
 }
 
 /// A split queue that its driver has enabled.
@@ -182,41 +177,15 @@ impl SplitQueue {
         self.stage = Stage::ReadingDescriptors(chain);
         Ok(())
     }
-
-    /// Puts an answer into the used ring, now that its buffers are written. The next notification
-    /// is asked for before: the look at the available ring that follows the answer then misses no
-    /// request that the driver does not notify of.
-    fn publish(&mut self, memory: &mut dyn GuestMemory, answer: UsedElement) -> Result<(), Fault> {
-        if self.features.contains(Features::EVENT_IDX) {
-            self.write_event(memory, Stage::WritingEvent(answer))
-        } else {
-            self.write_element(memory, answer)
-        }
-    }
-
-    fn write_event(&mut self, memory: &mut dyn GuestMemory, stage: Stage) -> Result<(), Fault> {
-        let event = self.next_available.to_le_bytes().to_vec();
-        memory.dma_write(self.areas.available_event(), event, TAG)?;
-        self.stage = stage;
-        Ok(())
-    }
-
-    fn write_element(
-        &mut self,
-        memory: &mut dyn GuestMemory,
-        answer: UsedElement,
-    ) -> Result<(), Fault> {
-        let entry = self.areas.used_entry(self.next_used);
-        memory.dma_write(entry, answer.as_bytes().to_vec(), TAG)?;
-        self.stage = Stage::WritingElement;
-        Ok(())
-    }
 }
 
 impl Virtqueue for SplitQueue {
     fn start(&mut self, memory: &mut dyn GuestMemory) -> Result<(), Fault> {
         if self.features.contains(Features::EVENT_IDX) {
-            self.write_event(memory, Stage::Starting)
+            let event = self.next_available.to_le_bytes().to_vec();
+            memory.dma_write(self.areas.available_event(), event, TAG)?;
+            self.stage = Stage::Starting;
+            Ok(())
         } else {
             self.read_available(memory, false)
         }
@@ -241,9 +210,21 @@ impl Virtqueue for SplitQueue {
         let Stage::Serving(request) = mem::replace(&mut self.stage, Stage::Idle) else {
             return Ok(());
         };
-        let written = U32::new(write_buffers(memory, &request, bytes)?);
-        let answer = UsedElement { head: U32::new(request.id.into()), written };
-        self.stage = Stage::WritingBuffers(answer);
+        let mut answer = Answer::new(&request, bytes);
+        let element =
+            UsedElement { head: U32::new(request.id.into()), written: U32::new(answer.length()) };
+        if self.features.contains(Features::EVENT_IDX) {
+            // Before the answer: the look at the available ring after it then misses no request
+            // that the driver does not notify of.
+            let event = self.next_available.to_le_bytes();
+            answer = answer.then(self.areas.available_event(), &event);
+        }
+        let index = self.next_used.wrapping_add(1).to_le_bytes();
+        answer
+            .then(self.areas.used_entry(self.next_used), element.as_bytes())
+            .then(self.areas.used_index(), &index)
+            .write(memory)?;
+        self.stage = Stage::Answering;
         Ok(())
     }
 
@@ -272,18 +253,11 @@ impl Virtqueue for SplitQueue {
                     return Ok(Progress::Request);
                 }
             },
-            Stage::WritingBuffers(answer) => {
-                self.publish(memory, answer)?;
+            Stage::Answering => {
+                self.next_used = self.next_used.wrapping_add(1);
+                self.read_available(memory, true)?;
                 return Ok(Progress::Written(bytes));
             }
-            Stage::WritingEvent(answer) => self.write_element(memory, answer)?,
-            Stage::WritingElement => {
-                self.next_used = self.next_used.wrapping_add(1);
-                let index = self.next_used.to_le_bytes().to_vec();
-                memory.dma_write(self.areas.used_index(), index, TAG)?;
-                self.stage = Stage::WritingIndex;
-            }
-            Stage::WritingIndex => self.read_available(memory, true)?,
             // No access is under way in these.
             stage @ (Stage::Idle | Stage::Serving(_)) => self.stage = stage,
         }
@@ -336,11 +310,16 @@ mod tests {
 
         fn dma_scatter(
             &mut self,
-            _segments: Vec<Segment>,
+            segments: Vec<Segment>,
             data: Vec<u8>,
             _tag: u64,
         ) -> Result<(), DmaError> {
-            assert!(data.is_empty(), "the mock driver has no buffers for writing");
+            let mut rest = &data[..];
+            for Segment { address, length } in segments {
+                let (piece, others) = rest.split_at(length);
+                self.memory.write_slice(piece, GuestAddress(address)).unwrap();
+                rest = others;
+            }
             self.done.push_back(Ok(data));
             Ok(())
         }

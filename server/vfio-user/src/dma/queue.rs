@@ -364,12 +364,11 @@ impl Operation {
         if let Some(refusal) = self.refused.take() {
             return ControlFlow::Break(Err(refusal));
         }
-        // A guest on another processor sees accesses in the order in which they were asked for;
-        // rings in memory are built on that.
-        fence(match self.direction {
-            Direction::Read => Ordering::SeqCst,
-            Direction::Write => Ordering::Release,
-        });
+        // A guest on another processor sees accesses, and the segments of one, in their order; rings
+        // in memory are built on that.
+        if self.direction == Direction::Read {
+            fence(Ordering::SeqCst);
+        }
         while self.done < self.length {
             if self.left == 0 {
                 // There is one: the access has bytes left.
@@ -390,7 +389,10 @@ impl Operation {
                     self.data.resize(self.done + count, 0);
                     file.read(offset, &mut self.data[self.done..])
                 }
-                Direction::Write => file.write(offset, &self.data[self.done..self.done + count]),
+                Direction::Write => {
+                    fence(Ordering::Release);
+                    file.write(offset, &self.data[self.done..self.done + count])
+                }
             };
             if copied.is_err() {
                 return ControlFlow::Break(Err(DmaError::Truncated { address }));
