@@ -43,6 +43,10 @@ SIGNALS
 EXIT STATUS
   0 after a signal, 1 if the socket cannot be served, 2 for a wrong command line.";
 
+/// Headings in the help.
+const MY_RNG: &str = "Options of --device my-rng";
+const VIRTIO_RNG: &str = "Options of --device virtio-rng";
+
 /// Serve a PCI random number generator to a virtual machine over vfio-user.
 ///
 /// The guest sees the teaching device (1234:cafe), with a register RANDOM at 0x0 of BAR 0, which
@@ -58,41 +62,64 @@ pub struct Arguments {
     pub socket_path: PathBuf,
 
     /// The device to show.
-    #[arg(long, value_name = "DEVICE", default_value = my_rng::KIND.name, value_parser = device_names())]
+    #[arg(
+        long,
+        value_name = "DEVICE",
+        default_value = my_rng::KIND.name,
+        value_parser = device_names()
+    )]
     pub device: String,
 
-    /// my-rng: where the numbers come from.
-    #[arg(long, value_enum, default_value_t = generator::Kind::Chacha20)]
+    /// Where the numbers come from.
+    #[arg(help_heading = MY_RNG, long, value_enum, default_value_t = generator::Kind::Chacha20)]
     pub generator: generator::Kind,
 
-    /// my-rng: seed the generator with N (decimal, or hexadecimal with 0x), as if the guest had written it
+    /// Seed the generator with N (decimal, or hexadecimal with 0x), as if the guest had written it
     /// to SEED. Without it the operating system chooses.
-    #[arg(long, value_name = "N", value_parser = parse_seed)]
+    #[arg(help_heading = MY_RNG, long, value_name = "N", value_parser = parse_seed)]
     pub seed: Option<u32>,
 
-    /// virtio-rng: the interface to show. A transitional device has the legacy one too, for
+    /// The interface to show. A transitional device has the legacy one too, for
     /// drivers older than Linux 4.0.
-    #[arg(long, value_enum, value_name = "INTERFACE", default_value_t = Interface::Modern)]
+    #[arg(
+        help_heading = VIRTIO_RNG,
+        long,
+        value_enum,
+        value_name = "INTERFACE",
+        default_value_t = Interface::Modern
+    )]
     pub virtio: Interface,
 
-    /// virtio-rng: offer a packed virtqueue, too, as QEMU's packed=on does.
-    #[arg(long)]
+    /// Offer a packed virtqueue, too, as QEMU's packed=on does.
+    #[arg(help_heading = VIRTIO_RNG, long)]
     pub packed: bool,
 
-    /// virtio-rng: MSI-X vectors. With 0 there is no MSI-X and the device interrupts by its pin,
+    /// MSI-X vectors. With 0 there is no MSI-X and the device interrupts by its pin,
     /// which is slower; QEMU up to 11.1 ends when a vfio-user device with MSI-X is unplugged.
-    #[arg(long, value_name = "N", default_value = "2", value_parser = ["0", "2"])]
+    #[arg(
+        help_heading = VIRTIO_RNG,
+        long,
+        value_name = "N",
+        default_value = "2",
+        value_parser = ["0", "2"]
+    )]
     pub vectors: String,
 
-    /// virtio-rng: where the bytes come from: getrandom, file:PATH (a device, pipe or file),
+    /// Where the bytes come from: getrandom, file:PATH (a device, pipe or file),
     /// egd:unix:PATH, egd:tcp:HOST:PORT or egd:udp:HOST:PORT (an entropy gathering daemon; with
     /// ",listen" behind it, wait for it to connect), or, for tests, chacha20:SEED. What a source
     /// cannot give yet, the guest waits for.
-    #[arg(long, value_name = "SOURCE", default_value_t = Specification::Getrandom)]
+    #[arg(
+        help_heading = VIRTIO_RNG,
+        long,
+        value_name = "SOURCE",
+        default_value_t = Specification::Getrandom
+    )]
     pub source: Specification,
 
-    /// virtio-rng: the same as --source file:PATH.
+    /// The same as --source file:PATH.
     #[arg(
+        help_heading = VIRTIO_RNG,
         short = 'f',
         long,
         visible_alias = "rng-source",
@@ -101,17 +128,32 @@ pub struct Arguments {
     )]
     pub filename: Option<PathBuf>,
 
-    /// virtio-rng: when a regular file that is the source ends, read it again from the start.
+    /// When a regular file that is the source ends, read it again from the start.
     /// Otherwise the guest waits for it to grow.
-    #[arg(long)]
+    #[arg(help_heading = VIRTIO_RNG, long)]
     pub file_loop: bool,
 
-    /// virtio-rng: let the guest take at most N bytes in each period. Without it there is no limit.
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_max_bytes)]
+    /// Let the guest take at most N bytes in each period. Without it there is no limit.
+    #[arg(
+        help_heading = VIRTIO_RNG,
+        short,
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = parse_max_bytes
+    )]
     pub max_bytes: Option<u64>,
 
-    /// virtio-rng: length of a period in milliseconds.
-    #[arg(short, long, value_name = "MS", default_value = "65536", allow_negative_numbers = true, value_parser = parse_period)]
+    /// Length of a period in milliseconds.
+    #[arg(
+        help_heading = VIRTIO_RNG,
+        short,
+        long,
+        value_name = "MS",
+        default_value = "65536",
+        allow_negative_numbers = true,
+        value_parser = parse_period
+    )]
     pub period: Duration,
 
     /// Permissions of the socket file, in octal.
