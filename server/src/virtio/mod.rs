@@ -20,6 +20,7 @@ mod chain;
 mod fault;
 mod flags;
 mod layout;
+mod log_limit;
 mod queue;
 mod registers;
 mod transport;

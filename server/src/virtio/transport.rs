@@ -9,6 +9,7 @@ use super::chain::Request;
 use super::fault::Fault;
 use super::flags::{Features, Status};
 use super::layout::{self, DeviceType, Interface, LEGACY_BAR, MODERN_BAR, VECTORS};
+use super::log_limit::LogLimit;
 use super::queue::{self, Areas, MAX_QUEUE_SIZE, Progress, Virtqueue};
 use super::registers::{common, legacy};
 
@@ -23,24 +24,6 @@ const QUEUE: u16 = 0;
 enum Cause {
     Queue = 1,
     Configuration = 2,
-}
-
-/// Lines of one kind in the log: a hostile driver could fill a disk with them.
-#[derive(Debug, Default)]
-struct LogLimit(u32);
-
-impl LogLimit {
-    /// How many are written for one client.
-    const LINES: u32 = 10;
-
-    /// Whether the next line may be written, and what it ends with.
-    fn allow(&mut self) -> Option<&'static str> {
-        self.0 = self.0.saturating_add(1);
-        match self.0 {
-            Self::LINES => Some(" (more of these are not shown)"),
-            count => (count < Self::LINES).then_some(""),
-        }
-    }
 }
 
 /// What the driver has written since the last reset.
@@ -504,17 +487,4 @@ fn low16(value: u64) -> u16 {
 fn vector(value: u64) -> u16 {
     let vector = low16(value);
     if vector < VECTORS { vector } else { NO_VECTOR }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limited_line_says_when_it_is_the_last() {
-        let mut limit = LogLimit::default();
-        let lines: Vec<_> = (0..20).filter_map(|_| limit.allow()).collect();
-        assert_eq!(lines.len(), 10);
-        assert_eq!(lines[8..], ["", " (more of these are not shown)"]);
-    }
 }
