@@ -52,6 +52,20 @@ fn descriptor_loops() {
 }
 
 #[test]
+fn chains_longer_than_the_queue() {
+    is_a_fault(|driver| {
+        // Sixteen in a table, and one before it.
+        for index in 0..16 {
+            let flags = if index < 15 { WRITE | NEXT } else { WRITE };
+            driver.describe_at(TABLE + 16 * u64::from(index), BUFFERS, 1, flags, index + 1);
+        }
+        driver.describe(0, BUFFERS, 1, WRITE | NEXT, 1);
+        driver.describe(1, TABLE, 16 * 16, INDIRECT, 0);
+        driver.request(0);
+    });
+}
+
+#[test]
 fn indexes_past_the_queue() {
     is_a_fault(|driver| driver.request(16));
     is_a_fault(|driver| driver.request(0xffff));
@@ -70,6 +84,8 @@ fn indexes_past_the_queue() {
 fn jumps_of_the_available_index() {
     for index in [17, 0x8000, 0xffff] {
         is_a_fault(|driver| {
+            // What the ring's entries name would do.
+            driver.describe(0, BUFFERS, 8, WRITE, 0);
             driver.set_available_index(index);
             driver.notify();
         });
