@@ -129,6 +129,16 @@ fn requests_are_answered_in_place_lap_after_lap() {
 }
 
 #[test]
+fn a_descriptor_that_says_it_is_used_is_no_request() {
+    let mut packed = Packed::ready();
+    packed.driver.describe_at(PLACE.descriptors, BUFFERS, 9, 0, WRITE | AVAILABLE | USED);
+    packed.driver.notify();
+    assert_eq!(packed.driver.memory(BUFFERS, 9), [UNTOUCHED; 9]);
+    let place = packed.request(&[(BUFFERS, 9)], 3);
+    assert_eq!(packed.answer(place), Some((3, 9)));
+}
+
+#[test]
 fn several_requests_may_wait() {
     let mut packed = Packed::ready();
     let places: Vec<_> =
