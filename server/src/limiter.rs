@@ -9,9 +9,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The period where none is asked for, as QEMU has it: 65536 ms.
-pub const DEFAULT_PERIOD: Duration = Duration::from_millis(1 << 16);
-
 /// One more than the most bytes a limit can have.
 const MAX_BYTES_END: u64 = 1 << 63;
 
@@ -63,16 +60,6 @@ impl Limit {
             return Err(LimitError::PeriodType);
         }
         Ok(Limit { max_bytes, period })
-    }
-
-    /// Most bytes in a period.
-    pub fn max_bytes(&self) -> u64 {
-        self.max_bytes
-    }
-
-    /// The period.
-    pub fn period(&self) -> Duration {
-        self.period
     }
 }
 
@@ -388,8 +375,9 @@ mod tests {
             let message = parse_period(text).unwrap_err().to_string();
             assert_eq!(message, "Parameter 'period' expects uint32_t", "{text}");
         }
-        assert_eq!(Limit::new(0, DEFAULT_PERIOD), Err(LimitError::MaxBytes));
-        assert_eq!(Limit::new(1 << 63, DEFAULT_PERIOD), Err(LimitError::MaxBytes));
+        const SECOND: Duration = Duration::from_secs(1);
+        assert_eq!(Limit::new(0, SECOND), Err(LimitError::MaxBytes));
+        assert_eq!(Limit::new(1 << 63, SECOND), Err(LimitError::MaxBytes));
         assert_eq!(Limit::new(1, Duration::ZERO), Err(LimitError::Period));
         assert_eq!(Limit::new(1, Duration::MAX), Err(LimitError::PeriodType));
     }
