@@ -28,6 +28,8 @@ pub const GUEST: Root = Root {
         "linux-headers-cloud-amd64",
         // What building a kernel module needs; perl is for the checks of W=1.
         "gcc,make,bash,dash,coreutils,sed,grep,mawk,findutils,perl",
+        // What building a program needs, and what builds strangers' sources behind a wall.
+        "libc6-dev,bubblewrap",
         // What a guest gets.
         "busybox-static,pciutils,pci.ids,kmod,kexec-tools,rng-tools5",
         // What a guest can start from instead of QEMU's BIOS.
@@ -37,6 +39,8 @@ pub const GUEST: Root = Root {
         "usr/bin/gcc",
         "usr/bin/make",
         "usr/bin/perl",
+        "usr/include/stdio.h",
+        "usr/bin/bwrap",
         "usr/bin/busybox",
         "usr/bin/lspci",
         "usr/sbin/kexec",
