@@ -6,12 +6,13 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use my_rng_server::devices::{self, Settings, my_rng};
 use my_rng_server::generator;
 use my_rng_server::limiter::{Limit, parse_max_bytes, parse_period};
 use my_rng_server::source::Specification;
 use my_rng_server::virtio::Interface;
+use vfio_user_kit::program;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -56,10 +57,9 @@ const VIRTIO_RNG: &str = "Options of --device virtio-rng";
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// Where to listen. The path is used exactly as given. A socket file that is left over there
-    /// and that nobody serves is replaced; anything else is left alone and refused.
-    #[arg(short, long, value_name = "PATH")]
-    pub socket_path: PathBuf,
+    /// What every program with a device is told.
+    #[command(flatten)]
+    pub program: program::Arguments,
 
     /// The device to show.
     #[arg(
@@ -155,25 +155,6 @@ pub struct Arguments {
         value_parser = parse_period
     )]
     pub period: Duration,
-
-    /// Permissions of the socket file, in octal.
-    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = parse_mode)]
-    pub socket_mode: u32,
-
-    /// Write a newline to the open file descriptor N, and close it, once the socket listens. (The
-    /// standard streams stay open.) A service of systemd is announced to it without this.
-    #[arg(long, value_name = "N")]
-    pub ready_fd: Option<u32>,
-
-    /// After each message, ask for the next one again and again for N microseconds before going
-    /// to sleep. Saves the wake-up, and keeps a processor busy.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub busy_poll_us: u64,
-
-    /// Log connections (-v), each register access by name (-vv), each message (-vvv) to standard
-    /// error.
-    #[arg(short, long, action = ArgAction::Count)]
-    pub verbose: u8,
 }
 
 impl Arguments {
@@ -234,11 +215,6 @@ impl Arguments {
             limit: self.max_bytes.map(|bytes| Limit::new(bytes, self.period)).transpose()?,
         })
     }
-
-    /// How long to spin before going to sleep.
-    pub fn busy_poll(&self) -> Duration {
-        Duration::from_micros(self.busy_poll_us)
-    }
 }
 
 /// The names of all devices, with what they are.
@@ -258,13 +234,6 @@ fn parse_seed(text: &str) -> Result<u32, String> {
     parsed.map_err(|error| format!("{error}; a number from 0 to 4294967295 is needed"))
 }
 
-fn parse_mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
-        _ => Err("an octal number from 0 to 777 is needed, such as 0660".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -282,12 +251,5 @@ mod tests {
         assert_eq!(parse_seed("0xffffffff"), Ok(u32::MAX));
         assert!(parse_seed("4294967296").is_err());
         assert!(parse_seed("-1").is_err());
-    }
-
-    #[test]
-    fn modes_are_octal() {
-        assert_eq!(parse_mode("0660"), Ok(0o660));
-        assert!(parse_mode("1000").is_err());
-        assert!(parse_mode("rw").is_err());
     }
 }

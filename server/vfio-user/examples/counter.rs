@@ -1,13 +1,12 @@
 //! A whole device in one file: a register that counts how often it was read, and one that sets it.
 //!
-//! `cargo run -p vfio-user-kit --example counter -- /tmp/counter.sock`, then attach a QEMU to the
-//! socket. Enter ends it.
+//! `cargo run -p vfio-user-kit --example counter -- --socket-path /tmp/counter.sock`, then attach a
+//! QEMU to the socket; or see it in a guest at once: `./scripts/lab.sh --device
+//! server/vfio-user/examples/counter.rs`.
 
-use std::error::Error;
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::process::ExitCode;
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Options, Register, Server};
+use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
 
 const COUNT: u64 = 0x0;
 const START: u64 = 0x4;
@@ -45,9 +44,6 @@ impl Device for Counter {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args_os().nth(1).map(PathBuf::from).ok_or("which socket path?")?;
-    let server = Server::bind(&path, Counter::default(), Options::default())?;
-    server.run(std::io::stdin().as_fd())?;
-    Ok(())
+fn main() -> ExitCode {
+    vfio_user_kit::main(Counter::default())
 }

@@ -87,6 +87,8 @@ mod host;
 mod interrupts;
 mod pci;
 mod peer;
+#[cfg(feature = "program")]
+pub mod program;
 mod server;
 mod session;
 mod shared_memory;
@@ -101,6 +103,8 @@ pub use description::{
 pub use device::{Access, Device, Width};
 pub use dma::{DmaDone, DmaError, Segment};
 pub use host::HostError;
+#[cfg(feature = "program")]
+pub use program::main;
 pub use server::{Options, Server, ServerError};
 pub use shared_memory::SharedMemory;
 pub use test_bench::TestBench;
