@@ -1,5 +1,6 @@
 //! Builds the workspace's own programs: the daemon for the host, the tester for the guest.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::OnceLock;
@@ -9,6 +10,9 @@ use serde_json::Value;
 
 use crate::paths;
 use crate::process::{self, Identity};
+
+/// Cargo's environment variable that names another target folder.
+const TARGET_VARIABLE: &str = "CARGO_TARGET_DIR";
 
 /// The daemon. An optimised build, as users run it.
 pub fn server() -> Result<PathBuf> {
@@ -31,31 +35,41 @@ fn once(
         .map_err(|error| anyhow::anyhow!("{error}"))
 }
 
-/// Builds the program of a package that has its name, and says where it is. Cargo's own words go
-/// to the user.
+/// Builds the program of a package that has its name, and says where it is.
 fn build(package: &str, rustc: &[&str]) -> Result<PathBuf> {
+    let mut arguments = vec!["rustc", "--release", "--package", package, "--bin", package];
+    arguments.extend(rustc);
+    let built = programs(package, &arguments)?.pop();
+    built.with_context(|| format!("cargo built {package} and did not say where it is"))
+}
+
+/// Runs cargo, whose own words go to the user, and returns the programs that it built. They are in
+/// the checkout's target folder.
+pub(crate) fn programs(what: &str, arguments: &[impl AsRef<OsStr>]) -> Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Cargo has children, which would go on writing to the target folder when only it was killed.
     process::check_namespaces()?;
     let mut command = process::namespaced(Identity::Same, cargo);
-    command.args(["rustc", "--release", "--package", package, "--bin", package]);
-    command.arg("--message-format=json-render-diagnostics").args(rustc);
+    let (verb, rest) = arguments.split_first().context("cargo needs a command")?;
+    command.arg(verb).arg("--message-format=json-render-diagnostics").args(rest);
+    if std::env::var_os(TARGET_VARIABLE).is_none_or(|folder| folder.is_empty()) {
+        command.env(TARGET_VARIABLE, paths::checkout().join("target"));
+    }
     command.current_dir(paths::checkout()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {
-        bail!("building {package} ended with {}", process::describe(output.status));
+        bail!("building {what} ended with {}", process::describe(output.status));
     }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .with_context(|| format!("cargo built {package} and did not say where it is"))
+    Ok(executables(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// The program in cargo's messages, one JSON document per line.
-fn executable(messages: &str) -> Option<PathBuf> {
+/// The programs in cargo's messages, one JSON document per line.
+fn executables(messages: &str) -> Vec<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .next_back()
+        .collect()
 }
 
 #[cfg(test)]
@@ -67,7 +81,7 @@ mod tests {
         let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
                         {\"reason\":\"compiler-artifact\",\"executable\":\"/target/a\"}\n\
                         {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(executable(messages), Some("/target/a".into()));
-        assert_eq!(executable(""), None);
+        assert_eq!(executables(messages), [PathBuf::from("/target/a")]);
+        assert!(executables("").is_empty());
     }
 }

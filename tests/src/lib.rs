@@ -15,7 +15,8 @@
 //!   says which ones, [`kernel`] finds the kernels in them, [`qemu`] chooses the QEMU, and
 //!   [`accel`] finds out whether KVM really works here.
 //! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
-//!   daemon and the tester, [`initramfs`] packs the guest's files with [`cpio`].
+//!   daemon and the tester, [`device_crate`] a device of somebody's own, [`initramfs`] packs the
+//!   guest's files with [`cpio`].
 //! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
 //!   QEMU through [`qmp`].
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
@@ -28,6 +29,7 @@ pub mod accel;
 pub mod agent;
 pub mod cargo_build;
 pub mod cpio;
+pub mod device_crate;
 pub mod guest;
 pub mod initramfs;
 pub mod kernel;

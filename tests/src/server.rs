@@ -1,7 +1,8 @@
-//! Our daemon, `my-rng-server`, in a run.
+//! The daemon of a run: `my-rng-server`, or another program with a device.
 
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,31 +19,44 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Server<'run> {
     run: &'run RunDir,
+    /// Its name in the run.
     name: String,
+    /// The program's.
+    called: String,
     child: Child,
 }
 
 impl<'run> Server<'run> {
-    /// Starts it and waits until it listens on `NAME.sock` in the run's folder; its log is
+    /// Starts our daemon and waits until it listens on `NAME.sock` in the run's folder; its log is
     /// `NAME.log` there.
     pub fn start(run: &'run RunDir, name: &str, options: &[&str]) -> Result<Self> {
-        let program = cargo_build::server()?;
+        Self::start_program(run, name, &cargo_build::server()?, options)
+    }
+
+    /// As [`Server::start`], with another program that takes the device kit's usual options.
+    pub fn start_program(
+        run: &'run RunDir,
+        name: &str,
+        program: &Path,
+        options: &[&str],
+    ) -> Result<Self> {
         let log = format!("{name}.log");
         let mut command = process::tied(program);
         // Its standard output is what it announces its readiness on.
         command.args(["--socket-path", &socket(name), "--ready-fd", "1"]).args(options);
         command.current_dir(run.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(append(run, &log)?);
-        let mut child = Child::spawn("my-rng-server", &mut command)?;
+        let called = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut child = Child::spawn(&called, &mut command)?;
         let mut ready = child.take_stdout().context("its standard output is a pipe")?;
         let mut newline = [0];
         // It closes the pipe when it ends, so this ends too.
         if ready.read(&mut newline).unwrap_or(0) == 0 {
             let end = child.wait(PATIENCE).map(process::describe);
             let end = end.unwrap_or_else(|error| error.to_string());
-            bail!("my-rng-server did not start ({end}); {}", run.tail(&log));
+            bail!("{called} did not start ({end}); {}", run.tail(&log));
         }
-        Ok(Self { run, name: name.to_owned(), child })
+        Ok(Self { run, name: name.to_owned(), called, child })
     }
 
     /// Its name in the run.
@@ -75,7 +89,7 @@ impl<'run> Server<'run> {
         while !self.log().contains(text) {
             if begun.elapsed() > PATIENCE {
                 let log = self.run.tail(&format!("{}.log", self.name));
-                bail!("my-rng-server did not log {text:?} in {} s; {log}", PATIENCE.as_secs());
+                bail!("{} did not log {text:?} in {} s; {log}", self.called, PATIENCE.as_secs());
             }
             std::thread::sleep(process::POLL);
         }

@@ -1,0 +1,182 @@
+//! A device of somebody's own, as source: a crate's folder, or a single Rust file.
+//!
+//! Either is a program that takes the kit's usual options (`vfio_user_kit::main`). A file needs no
+//! more than itself: the lab writes a crate around it, with the device kit as its only dependency.
+//! A crate names the kit by its version (`vfio-user-kit = "0.1"`), wherever the checkout is, or by
+//! a path of its own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo_build, paths};
+
+/// The package that a crate around a file is based on: the optimisation and the versions of all
+/// dependencies are the checkout's own, so that they are compiled once.
+const MANIFEST: &str = r#"[package]
+name = "NAME"
+version = "0.0.0"
+edition = "2024"
+publish = false
+
+[[bin]]
+name = "NAME"
+path = FILE
+
+[dependencies]
+vfio-user-kit = "0.1"
+
+[profile.release]
+debug = "line-tables-only"
+
+# A workspace of its own, wherever this folder is.
+[workspace]
+"#;
+
+/// A device's source.
+#[derive(Debug, Clone)]
+pub struct DeviceCrate {
+    source: PathBuf,
+    manifest: PathBuf,
+    name: String,
+}
+
+impl DeviceCrate {
+    /// Finds out what there is at a path. A crate around a file is written to the lab's folder.
+    pub fn open(path: &Path) -> Result<Self> {
+        let source = path.canonicalize().with_context(|| {
+            format!("no device at {}: name a Rust file or a crate's folder", path.display())
+        })?;
+        let folder = paths::lab().join("devices").join(program_name(&source));
+        Self::open_in(&source, &folder)
+    }
+
+    /// As [`DeviceCrate::open`], with another place for the crate around a file.
+    pub fn open_in(source: &Path, folder: &Path) -> Result<Self> {
+        let name = program_name(source);
+        let manifest = if source.is_dir() {
+            source.join("Cargo.toml")
+        } else if source.extension().is_some_and(|extension| extension == "rs") {
+            write_crate(source, folder, &name)?
+        } else {
+            bail!("{} is neither a Rust file (.rs) nor a crate's folder", source.display());
+        };
+        if !manifest.is_file() {
+            bail!("{} has no Cargo.toml, so it is no crate's folder", source.display());
+        }
+        Ok(Self { source: source.to_path_buf(), manifest, name })
+    }
+
+    /// What the author edits: the file, or the crate's folder.
+    #[must_use]
+    pub fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// The file's or folder's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Cargo's arguments to build it with the checkout's device kit.
+    #[must_use]
+    pub fn cargo_arguments(&self) -> Vec<OsString> {
+        let kit = paths::checkout().join("server/vfio-user");
+        let kit = toml_string(&kit.to_string_lossy());
+        let mut arguments: Vec<OsString> = ["build", "--release", "--bins"].map(Into::into).into();
+        arguments.extend(["--manifest-path".into(), self.manifest.clone().into_os_string()]);
+        arguments.push("--config".into());
+        arguments.push(format!("patch.crates-io.vfio-user-kit.path={kit}").into());
+        arguments
+    }
+
+    /// Builds it and returns the program. What is wrong with the source, cargo tells the user.
+    pub fn build(&self) -> Result<PathBuf> {
+        let what = self.source.display().to_string();
+        let mut programs = cargo_build::programs(&what, &self.cargo_arguments())?;
+        match (programs.pop(), programs.is_empty()) {
+            (Some(program), true) => Ok(program),
+            (None, _) => bail!("{what} has no program: give it a src/main.rs with a main function"),
+            (Some(_), false) => bail!("{what} has several programs: leave one, the device"),
+        }
+    }
+}
+
+/// Writes the crate around a file, and returns its manifest.
+fn write_crate(file: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let manifest = folder.join("Cargo.toml");
+    let text = MANIFEST.replace("NAME", name);
+    let text = text.replace("FILE", &toml_string(&file.to_string_lossy()));
+    // Not written again when it is the same: cargo would look at everything again.
+    if fs::read_to_string(&manifest).ok().as_deref() != Some(&text) {
+        fs::write(&manifest, text)
+            .with_context(|| format!("cannot write {}", manifest.display()))?;
+    }
+    let lock = folder.join("Cargo.lock");
+    if !lock.is_file() {
+        let ours = paths::checkout().join("Cargo.lock");
+        fs::copy(&ours, &lock).with_context(|| format!("cannot copy {}", ours.display()))?;
+    }
+    Ok(manifest)
+}
+
+/// A package's name for a file or folder.
+fn program_name(source: &Path) -> String {
+    let stem = source.file_stem().unwrap_or_default().to_string_lossy();
+    let plain: String = stem
+        .chars()
+        .map(
+            |letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' },
+        )
+        .collect();
+    if plain.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        plain
+    } else {
+        format!("device-{plain}")
+    }
+}
+
+/// A string in TOML. Control characters have no place in a path.
+fn toml_string(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_packages_are_made_of_any_name() {
+        assert_eq!(program_name(Path::new("/a/my_rng.rs")), "my-rng");
+        assert_eq!(program_name(Path::new("/a/2 Geräte.rs")), "device-2-ger-te");
+        assert_eq!(program_name(Path::new("/a/test")), "test");
+    }
+
+    #[test]
+    fn a_file_gets_a_crate_around_it() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let file = folder.path().join("my \"device\".rs");
+        fs::write(&file, "fn main() {}").expect("writable");
+        let made = DeviceCrate::open_in(&file, &folder.path().join("crate")).expect("it is one");
+        let text = fs::read_to_string(folder.path().join("crate/Cargo.toml")).expect("it is there");
+        assert!(text.contains("name = \"my--device-\""), "{text}");
+        assert!(text.contains("my \\\"device\\\".rs\""), "{text}");
+        assert!(folder.path().join("crate/Cargo.lock").is_file());
+        assert_eq!(made.source(), file);
+    }
+
+    #[test]
+    fn what_is_no_device_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let refused = |path: &Path| DeviceCrate::open(path).expect_err("no device").to_string();
+        assert!(refused(folder.path()).contains("has no Cargo.toml"));
+        assert!(refused(&folder.path().join("absent.rs")).starts_with("no device at"));
+        let file = folder.path().join("device.c");
+        fs::write(&file, "").expect("writable");
+        assert!(refused(&file).contains("neither a Rust file"));
+    }
+}
