@@ -1,4 +1,5 @@
-//! Builds the guest's kernel module with the compiler and headers of the guest's root.
+//! Builds kernel modules for the guest, ours and others, with the compiler and headers of the
+//! guest's root.
 //!
 //! The build runs inside the root (chroot), because the headers' helper programs are linked
 //! against that release's C library; an ordinary user can do that in a user namespace. The source
@@ -13,12 +14,12 @@ use anyhow::{Context, Result, bail};
 use crate::process::{self, Identity};
 use crate::{lock, paths, progress, root};
 
-/// The file that is built.
-const MODULE: &str = "my_rng.ko";
+/// The folder of our own module, in the checkout.
+const OURS: &str = "guest-driver";
 
 /// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings.
 /// The root brings mount and chroot itself: a small system may lack the one, an ordinary user's
-/// PATH the other.
+/// PATH the other. Without debug information a module is a twentieth as large.
 const BUILD: &str = r#"
 set -eu
 box=$1/usr/bin/busybox
@@ -26,7 +27,8 @@ box=$1/usr/bin/busybox
 "$box" mount -t proc proc "$1/proc"
 "$box" mount -o bind "$2" "$1/mnt"
 exec "$box" chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/ LC_ALL=C \
-    make -C "/usr/lib/modules/$3/build" M=/mnt W="$4" modules 2>&1
+    sh -c 'make -C "/usr/lib/modules/$1/build" M=/mnt W="$2" modules 2>&1 &&
+        find /mnt -name "*.ko" -exec strip --strip-debug {} +' sh "$3" "$4"
 "#;
 
 /// A module that was built.
@@ -38,22 +40,27 @@ pub struct Built {
     pub said: String,
 }
 
-/// Builds the module for a kernel, or takes what was built from the same source before.
+/// Builds our own module for a kernel, or takes what was built from the same source before.
 pub fn build(guest_root: &Path, release: &str) -> Result<Built> {
+    build_folder(&paths::checkout().join(OURS), guest_root, release)
+}
+
+/// Builds the module whose sources and Kbuild are in a folder, likewise.
+pub fn build_folder(source: &Path, guest_root: &Path, release: &str) -> Result<Built> {
     let _right = lock::preparing()?;
-    let source = paths::checkout().join("guest-driver");
-    let folder = paths::lab().join("modules").join(release);
-    let sources = sources(&source)?;
-    let stamp = stamp(guest_root, &sources)?;
+    let name = source.file_name().unwrap_or_default();
+    let folder = paths::lab().join("modules").join(release).join(name);
+    let sources = sources(source)?;
+    let stamp = stamp(guest_root, source, &sources)?;
     let stamp_path = folder.join("stamp");
     let said_path = folder.join("said");
     if fs::read_to_string(&stamp_path).is_ok_and(|before| before == stamp) {
         let said = fs::read_to_string(&said_path)
             .with_context(|| format!("cannot read {}", said_path.display()))?;
-        return Ok(Built { module: folder.join(MODULE), said });
+        return Ok(Built { module: module_in(&folder, source)?, said });
     }
     process::check_namespaces()?;
-    progress::say(&format!("building {MODULE} for {release}"));
+    progress::say(&format!("building the module of {} for {release}", source.display()));
     // What is in the folder is not complete until it has a stamp.
     lock::remove(&folder)?;
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -61,12 +68,14 @@ pub fn build(guest_root: &Path, release: &str) -> Result<Built> {
         let to = folder.join(path.file_name().context("a source file has a name")?);
         fs::copy(path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
     }
-    let said = make(guest_root, &folder, release)?;
+    let said = make(guest_root, &folder, release)
+        .with_context(|| format!("building the module of {}", source.display()))?;
+    let module = module_in(&folder, source)?;
     fs::write(&said_path, &said)
         .with_context(|| format!("cannot write {}", said_path.display()))?;
     fs::write(&stamp_path, stamp)
         .with_context(|| format!("cannot write {}", stamp_path.display()))?;
-    Ok(Built { module: folder.join(MODULE), said })
+    Ok(Built { module, said })
 }
 
 fn make(guest_root: &Path, folder: &Path, release: &str) -> Result<String> {
@@ -74,37 +83,58 @@ fn make(guest_root: &Path, folder: &Path, release: &str) -> Result<String> {
     command.args(["-c", BUILD, "sh"]).arg(guest_root).arg(folder).args([release, "1"]);
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() || !folder.join(MODULE).is_file() {
+    if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!(
-            "building {MODULE} for {release} ended with {}:\n{said}{errors}",
+            "make for {release} ended with {}:\n{said}{errors}",
             process::describe(output.status)
         );
     }
     Ok(said)
 }
 
+/// The module that was built.
+fn module_in(folder: &Path, source: &Path) -> Result<PathBuf> {
+    let mut modules = files(folder, |path| path.extension().is_some_and(|end| end == "ko"))?;
+    match (modules.pop(), modules.is_empty()) {
+        (Some(module), true) => Ok(module),
+        (None, _) => bail!(
+            "{} makes no module: its Kbuild or Makefile needs a line like `obj-m := NAME.o`",
+            source.display()
+        ),
+        (Some(_), false) => bail!("{} makes several modules: leave one", source.display()),
+    }
+}
+
 /// The files a build needs, in a stable order.
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    files(folder, is_source)
+}
+
+fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut files: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| is_source(path)).collect();
+        entries.flatten().map(|entry| entry.path()).filter(|path| wanted(path)).collect();
     files.sort();
     Ok(files)
 }
 
-fn is_source(path: &Path) -> bool {
+/// Whether a build needs it. Changes of these files are worth a new build.
+#[must_use]
+pub fn is_source(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     // Kbuild makes this one.
     let generated = path.to_string_lossy().ends_with(".mod.c");
     path.is_file()
         && !generated
-        && (path.ends_with("Kbuild") || matches!(extension, Some("c" | "h")))
+        && (path.ends_with("Kbuild")
+            || path.ends_with("Makefile")
+            || matches!(extension, Some("c" | "h")))
 }
 
 /// What a build was made of: the source, and the root with its headers and compiler.
-fn stamp(guest_root: &Path, sources: &[PathBuf]) -> Result<String> {
+fn stamp(guest_root: &Path, source: &Path, sources: &[PathBuf]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for path in sources.iter().chain([&guest_root.join(root::STAMP)]) {
         fs::read(path)
@@ -112,7 +142,7 @@ fn stamp(guest_root: &Path, sources: &[PathBuf]) -> Result<String> {
             .hash(&mut hasher);
         path.file_name().hash(&mut hasher);
     }
-    (BUILD, guest_root).hash(&mut hasher);
+    (BUILD, guest_root, source).hash(&mut hasher);
     Ok(format!("{:016x}\n", hasher.finish()))
 }
 
