@@ -8,6 +8,7 @@ mod links;
 mod module;
 mod several;
 mod virtio;
+mod watch;
 
 use lab::{Guest, RunDir, Server};
 

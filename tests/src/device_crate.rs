@@ -26,7 +26,7 @@ name = "NAME"
 path = FILE
 
 [dependencies]
-vfio-user-kit = "0.1"
+vfio-user-kit = { path = KIT }
 
 [profile.release]
 debug = "line-tables-only"
@@ -84,8 +84,7 @@ impl DeviceCrate {
     /// Cargo's arguments to build it with the checkout's device kit.
     #[must_use]
     pub fn cargo_arguments(&self) -> Vec<OsString> {
-        let kit = paths::checkout().join("server/vfio-user");
-        let kit = toml_string(&kit.to_string_lossy());
+        let kit = toml_string(&kit().to_string_lossy());
         let mut arguments: Vec<OsString> = ["build", "--release", "--bins"].map(Into::into).into();
         arguments.extend(["--manifest-path".into(), self.manifest.clone().into_os_string()]);
         arguments.push("--config".into());
@@ -105,12 +104,18 @@ impl DeviceCrate {
     }
 }
 
+/// The device kit of this checkout.
+fn kit() -> PathBuf {
+    paths::checkout().join("server/vfio-user")
+}
+
 /// Writes the crate around a file, and returns its manifest.
 fn write_crate(file: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let manifest = folder.join("Cargo.toml");
     let text = MANIFEST.replace("NAME", name);
     let text = text.replace("FILE", &toml_string(&file.to_string_lossy()));
+    let text = text.replace("KIT", &toml_string(&kit().to_string_lossy()));
     // Not written again when it is the same: cargo would look at everything again.
     if fs::read_to_string(&manifest).ok().as_deref() != Some(&text) {
         fs::write(&manifest, text)

@@ -1,12 +1,15 @@
 //! A guest: QEMU with a kernel, our files, and devices.
 
+use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Output};
@@ -28,6 +31,9 @@ const BOOT: Duration = Duration::from_secs(180);
 const COMMAND: Duration = Duration::from_secs(60);
 /// How long QEMU may take to connect to us, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much of a file goes into one command, in bytes.
+const COPIED_AT_ONCE: usize = 16 << 10;
 
 /// The kernel's command line. After a panic it restarts at once, which is noticed; with
 /// `iomem=relaxed`, devmem reaches a device's registers also when a driver has them.
@@ -335,6 +341,17 @@ impl<'run> Guest<'run> {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Copies a file of the host into the guest.
+    pub fn copy_in(&mut self, file: &Path, in_guest: &str) -> Result<()> {
+        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        self.run(&format!(": >'{in_guest}'"))?;
+        for part in bytes.chunks(COPIED_AT_ONCE) {
+            let part = BASE64_STANDARD.encode(part);
+            self.run(&format!("echo {part} | base64 -d >>'{in_guest}'"))?;
+        }
+        Ok(())
     }
 
     /// The QMP connection.

@@ -18,7 +18,7 @@
 //!   daemon and the tester, [`device_crate`] a device of somebody's own, [`initramfs`] packs the
 //!   guest's files with [`cpio`].
 //! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
-//!   QEMU through [`qmp`].
+//!   QEMU through [`qmp`]; [`workbench`] exchanges devices and drivers while it runs.
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
 //!   can run, [`progress`] tells the user what takes so long.
@@ -46,9 +46,11 @@ pub mod root;
 pub mod run_dir;
 pub mod server;
 pub mod slots;
+pub mod workbench;
 pub mod world;
 
 pub use guest::Guest;
 pub use kernel::Choice;
 pub use run_dir::RunDir;
 pub use server::Server;
+pub use workbench::Workbench;

@@ -4,7 +4,9 @@ mod demonstration;
 mod doctor;
 mod shell;
 mod terminal;
+mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -44,6 +46,30 @@ struct Options {
     /// A root shell in the guest. Leave it with exit, poweroff, or Ctrl-A x
     #[arg(long)]
     shell: bool,
+
+    /// Show a device of your own instead: a Rust file with the device kit, or a crate's folder
+    #[arg(long, value_name = "PATH", conflicts_with = "doctor")]
+    device: Option<PathBuf>,
+
+    /// Load a kernel module of your own instead: a folder with its sources and a Kbuild
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["doctor", "shell"])]
+    driver: Option<PathBuf>,
+
+    /// Keep the guest running, and exchange the device or the module whenever its source changes.
+    /// Ctrl-C ends it
+    #[arg(long, conflicts_with_all = ["doctor", "shell"])]
+    watch: bool,
+
+    /// Show what this command prints in the guest
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["doctor", "shell"])]
+    run: Option<String>,
+}
+
+impl Options {
+    /// Whether something other than the teaching device with its module is to be shown.
+    fn own(&self) -> bool {
+        self.device.is_some() || self.driver.is_some() || self.watch || self.run.is_some()
+    }
 }
 
 fn main() -> ExitCode {
@@ -52,7 +78,9 @@ fn main() -> ExitCode {
         if options.doctor {
             doctor::report()
         } else if options.shell {
-            shell::run()
+            shell::run(options.device.as_deref())
+        } else if options.own() {
+            watch::run(&options)
         } else {
             demonstration::run()
         }

@@ -3,9 +3,11 @@
 use std::io::{ErrorKind, Read, Write, stdin, stdout};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use lab::device_crate::DeviceCrate;
 use lab::{Guest, RunDir, Server, progress};
 
 use crate::terminal;
@@ -16,30 +18,28 @@ const CTRL_A: u8 = 0x01;
 const CTRL_D: u8 = 0x04;
 
 /// Boots the guest and connects its console to the terminal, until either side ends it.
-pub fn run() -> Result<bool> {
+pub fn run(device: Option<&Path>) -> Result<bool> {
     let kernel = crate::prepare()?;
+    let own = device.map(|path| DeviceCrate::open(path)?.build()).transpose()?;
     let run = RunDir::create("shell")?;
     let generator = crate::generator()?;
-    let server = Server::start(&run, "my-rng", &["--generator", generator, "-vv"])?;
+    let server = match &own {
+        Some(program) => Server::start_program(&run, "device", program, &["-vv"])?,
+        None => Server::start(&run, "my-rng", &["--generator", generator, "-vv"])?,
+    };
     let wait = progress::Wait::new("booting the guest");
     let mut guest =
         Guest::builder(&run).kernel(kernel).default_devices().console().attach(&server).boot()?;
     wait.done("the guest is up");
-    let address = crate::demonstration::address(&mut guest)?;
-    let base = crate::demonstration::base(&mut guest, &address)?;
+    let advice = match own {
+        Some(_) => "  lspci -vv -s 00:04.0               # your device\n".to_owned(),
+        None => advice(&mut guest, generator)?,
+    };
+    let log = run.path().join(format!("{}.log", server.name()));
     eprintln!(
-        "
-A root shell in the guest. Try:
-  lspci -v -s {address}
-  devmem {base:#x} 32                # RANDOM: a new number every time
-  devmem {seed:#x} 32 1              # SEED
-  insmod my_rng.ko                   # then: dmesg | tail -n 1; ls -l /dev/my_rng_driver
-  my-rng-tester --generator {generator}
-Every register access is logged in {log}
-Leave with exit, poweroff, or Ctrl-A x.
-",
-        seed = base + 4,
-        log = run.path().join("my-rng.log").display(),
+        "\nA root shell in the guest. Try:\n{advice}Every register access is logged in {}\n\
+         Leave with exit, poweroff, or Ctrl-A x.\n",
+        log.display()
     );
     let console = guest.console()?;
     guest.run("interactive-shell >/dev/null 2>&1 &")?;
@@ -64,6 +64,21 @@ Leave with exit, poweroff, or Ctrl-A x.
     drop(server);
     eprintln!("\nlab: the guest and the server are ended");
     shown.map(|()| true)
+}
+
+/// What there is to try with the teaching device.
+fn advice(guest: &mut Guest, generator: &str) -> Result<String> {
+    let address = crate::demonstration::address(guest)?;
+    let base = crate::demonstration::base(guest, &address)?;
+    Ok(format!(
+        "  lspci -v -s {address}
+  devmem {base:#x} 32                # RANDOM: a new number every time
+  devmem {seed:#x} 32 1              # SEED
+  insmod my_rng.ko                   # then: dmesg | tail -n 1; ls -l /dev/my_rng_driver
+  my-rng-tester --generator {generator}
+",
+        seed = base + 4,
+    ))
 }
 
 /// Why there are no more keys to send.

@@ -1,0 +1,198 @@
+//! `--device`, `--driver`, `--watch`: a device and a module of the user's own in a guest, once or
+//! whenever their source changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lab::device_crate::DeviceCrate;
+use lab::{RunDir, Workbench, module_build, progress, world};
+use notify::{Event, RecursiveMode, Watcher};
+
+use crate::Options;
+
+/// An editor saves in several steps, which take less than this.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// Shows what the user asked for; with `--watch` again and again, until the user ends it.
+pub fn run(options: &Options) -> Result<bool> {
+    let own = Own {
+        device: options.device.as_deref().map(DeviceCrate::open).transpose()?,
+        driver: options.driver.as_deref().map(canonical).transpose()?,
+        kernel: crate::prepare()?,
+    };
+    // From here on, so that no change is missed.
+    let changes = options.watch.then(|| Changes::new(&own)).transpose()?;
+    let program = own.device.as_ref().map(DeviceCrate::build).transpose()?;
+    let run = RunDir::create("workbench")?;
+    let mut bench = Workbench::boot(&run, own.kernel, program.as_deref())?;
+    let loaded = own.load_driver(&mut bench);
+    println!("{}", bench.show(options.run.as_deref())?.trim_end());
+    let Some(changes) = changes else {
+        let logs = run.path().display();
+        progress::say(&format!("logs are in {logs}; again whenever you save: --watch"));
+        return loaded.map(|()| true);
+    };
+    report(loaded);
+    loop {
+        progress::say("watching; save a change to see it here, or end with Ctrl-C");
+        let change = changes.next()?;
+        progress::say(match (change.device, change.driver) {
+            (true, true) => "the device and the module were saved",
+            (true, false) => "the device was saved",
+            _ => "the module was saved",
+        });
+        if let Err(error) = own.exchange(&change, &mut bench, options.run.as_deref()) {
+            progress::say(&format!("{error:#}"));
+            progress::say("the guest goes on with what it has");
+        }
+    }
+}
+
+/// What the user edits.
+struct Own {
+    device: Option<DeviceCrate>,
+    driver: Option<PathBuf>,
+    kernel: lab::Choice,
+}
+
+impl Own {
+    /// Builds what has changed, and shows it in place of what was there.
+    fn exchange(
+        &self,
+        change: &Change,
+        bench: &mut Workbench,
+        command: Option<&str>,
+    ) -> Result<()> {
+        let mut built = Duration::ZERO;
+        if let Some(device) = self.device.as_ref().filter(|_| change.device) {
+            let begun = Instant::now();
+            let program = device.build().context("the old device stays")?;
+            built += begun.elapsed();
+            bench.exchange_device(&program)?;
+        }
+        if change.driver || bench.driver_is_gone() {
+            built += self.load_driver_timed(bench)?;
+        }
+        println!("{}", bench.show(command)?.trim_end());
+        progress::say(&format!(
+            "{:.1} s after the change; {:.1} s of them were the compiler's",
+            change.begun.elapsed().as_secs_f64(),
+            built.as_secs_f64()
+        ));
+        Ok(())
+    }
+
+    fn load_driver(&self, bench: &mut Workbench) -> Result<()> {
+        self.load_driver_timed(bench).map(drop)
+    }
+
+    /// Builds and loads the module, and returns how long the compiler took.
+    fn load_driver_timed(&self, bench: &mut Workbench) -> Result<Duration> {
+        let Some(driver) = &self.driver else {
+            return Ok(Duration::ZERO);
+        };
+        let world = world::get()?;
+        let begun = Instant::now();
+        let release = &world.kernel(self.kernel)?.release;
+        let built = module_build::build_folder(driver, &world.guest_root, release)?;
+        let took = begun.elapsed();
+        for complaint in module_build::complaints(&built.said) {
+            progress::say(complaint);
+        }
+        bench.exchange_driver(&built.module)?;
+        Ok(took)
+    }
+}
+
+fn report(result: Result<()>) {
+    if let Err(error) = result {
+        progress::say(&format!("{error:#}"));
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| format!("no folder at {}", path.display()))
+}
+
+/// What was saved.
+struct Change {
+    device: bool,
+    driver: bool,
+    begun: Instant,
+}
+
+/// Changes of the sources.
+struct Changes {
+    events: Receiver<notify::Result<Event>>,
+    /// Watches as long as it lives.
+    _watcher: notify::RecommendedWatcher,
+    device: Option<PathBuf>,
+    driver: Option<PathBuf>,
+}
+
+impl Changes {
+    fn new(own: &Own) -> Result<Self> {
+        let (sender, events) = channel();
+        // The receiver is gone only when the program ends.
+        let mut watcher = notify::recommended_watcher(move |event| drop(sender.send(event)))
+            .context("cannot watch files")?;
+        let mut watch = |path: &Path| -> Result<()> {
+            // A file is watched by its folder: editors put a new file in its place.
+            let (folder, mode) = match path.parent() {
+                Some(parent) if path.is_file() => (parent, RecursiveMode::NonRecursive),
+                _ => (path, RecursiveMode::Recursive),
+            };
+            watcher
+                .watch(folder, mode)
+                .with_context(|| format!("cannot watch {}", folder.display()))
+        };
+        let device = own.device.as_ref().map(|device| device.source().to_path_buf());
+        for path in device.iter().chain(&own.driver) {
+            watch(path)?;
+        }
+        Ok(Self { events, _watcher: watcher, device, driver: own.driver.clone() })
+    }
+
+    /// Waits for the next change, until nothing has changed for a moment.
+    fn next(&self) -> Result<Change> {
+        let mut change: Option<Change> = None;
+        loop {
+            // Without a change so far there is nothing that could settle.
+            let patience = if change.is_some() { SETTLED } else { Duration::MAX };
+            let event = match (self.events.recv_timeout(patience), change.take()) {
+                (Ok(event), before) => {
+                    change = before;
+                    event.context("cannot watch files any longer")?
+                }
+                (Err(RecvTimeoutError::Timeout), Some(settled)) => return Ok(settled),
+                (Err(RecvTimeoutError::Timeout), None) => continue,
+                (Err(error), _) => return Err(error).context("cannot watch files any longer"),
+            };
+            let (device, driver) = (
+                touches(&event, self.device.as_deref(), is_rust),
+                touches(&event, self.driver.as_deref(), module_build::is_source),
+            );
+            if device || driver {
+                let first = Change { device: false, driver: false, begun: Instant::now() };
+                let change = change.get_or_insert(first);
+                change.device |= device;
+                change.driver |= driver;
+            }
+        }
+    }
+}
+
+/// Whether something has changed in a place that a build depends on.
+fn touches(event: &Event, place: Option<&Path>, wanted: fn(&Path) -> bool) -> bool {
+    let in_place =
+        |path: &PathBuf| place.is_some_and(|place| path.starts_with(place)) && wanted(path);
+    !event.kind.is_access() && event.paths.iter().any(in_place)
+}
+
+/// Whether a device's build depends on it.
+fn is_rust(path: &Path) -> bool {
+    let ending = path.extension().is_some_and(|extension| extension == "rs" || extension == "toml");
+    ending && !path.components().any(|part| part.as_os_str() == "target")
+}
