@@ -8,6 +8,7 @@
 pub mod devices;
 pub mod entropy;
 pub mod generator;
+pub mod latency;
 pub mod limiter;
 pub mod source;
 pub mod virtio;

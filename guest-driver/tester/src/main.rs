@@ -9,7 +9,6 @@ mod character_device;
 mod checks;
 mod cli;
 mod expected;
-mod latency;
 mod pci;
 mod reads;
 mod registers;

@@ -1,7 +1,7 @@
 //! Timing of a device's reads, for the benchmark on the host that starts this program in a guest.
 
-use crate::latency::Latency;
 use anyhow::{Context as _, Result};
+use my_rng_server::latency::Latency;
 use serde_json::json;
 use std::fs::File;
 use std::io::Read as _;
@@ -22,7 +22,7 @@ pub fn time(device: &Path, count: usize) -> Result<()> {
     for _ in 0..untimed {
         file.read_exact(&mut piece)?;
     }
-    let latency = Latency::of(count, || Ok(file.read_exact(&mut piece)?))?;
+    let latency = Latency::of(count, || file.read_exact(&mut piece))?;
     let mut whole = vec![0; count * PIECE];
     let start = Instant::now();
     file.read_exact(&mut whole)?;

@@ -1,6 +1,7 @@
 //! What came out: TAP on the go, or one JSON document at the end.
 
 use anyhow::{Error, Result};
+use my_rng_server::latency::Latency;
 use serde_json::{Map, Value, json};
 
 /// How a check that did not fail ended.
@@ -18,6 +19,17 @@ impl Outcome {
     /// Shorthand for a skip's result.
     pub fn skip(reason: impl Into<String>) -> Result<Self> {
         Ok(Self::Skip(reason.into()))
+    }
+
+    /// How long calls took.
+    pub fn timed(latency: &Latency) -> Self {
+        let entry = |percent| {
+            let nanoseconds = u64::try_from(latency.percentile(percent).as_nanos());
+            (format!("p{percent}_ns"), nanoseconds.unwrap_or(u64::MAX).into())
+        };
+        let mut data: Map<_, _> = [50, 99].map(entry).into_iter().collect();
+        data.insert("calls".into(), latency.calls().into());
+        Self::Measured(data)
     }
 }
 

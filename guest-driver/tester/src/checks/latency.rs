@@ -2,9 +2,9 @@
 //! of the device.
 
 use super::{Check, Group, Subject};
-use crate::latency::Latency;
 use crate::report::Outcome;
 use anyhow::{Result, ensure};
+use my_rng_server::latency::Latency;
 use serde_json::Map;
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ const CALLS: usize = 10_000;
 fn one_ioctl(subject: &Subject) -> Result<Outcome> {
     let device = subject.open()?;
     let latency = Latency::of(CALLS, || device.random().map(drop))?;
-    Ok(Outcome::Measured(latency.measurements()))
+    Ok(Outcome::timed(&latency))
 }
 
 fn bulk_read(subject: &Subject) -> Result<Outcome> {

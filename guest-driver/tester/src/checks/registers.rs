@@ -2,12 +2,12 @@
 
 use super::{Check, Group, Subject, ensure_not_constant};
 use crate::expected::GeneratorKind;
-use crate::latency::Latency;
 use crate::registers::{Access, map};
 use crate::report::Outcome;
 use crate::sys::{Mapping, Word};
 use anyhow::{Result, ensure};
 use my_rng_server::devices::my_rng as device;
+use my_rng_server::latency::Latency;
 
 pub const CHECKS: &[Check] = &[
     check("RANDOM gives new numbers", |s| with_bar(s, random_changes)),
@@ -154,9 +154,9 @@ fn latency(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
 
     let latency = Latency::of(CALLS, || {
         bar.read::<u32>(RANDOM);
-        Ok(())
+        anyhow::Ok(())
     })?;
-    Ok(Outcome::Measured(latency.measurements()))
+    Ok(Outcome::timed(&latency))
 }
 
 fn ensure_rest_is_zero<T: Word + Into<u64>>(bar: &Mapping) -> Result<()> {

@@ -1,7 +1,5 @@
-//! Timing of single calls.
+//! Timing of single calls: register reads over the socket, ioctls in a guest.
 
-use anyhow::Result;
-use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 /// How long each of many calls took, sorted.
@@ -10,7 +8,10 @@ pub struct Latency(Vec<Duration>);
 
 impl Latency {
     /// Times `count` calls one by one.
-    pub fn of(count: usize, mut call: impl FnMut() -> Result<()>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// That of the first call that fails.
+    pub fn of<E>(count: usize, mut call: impl FnMut() -> Result<(), E>) -> Result<Self, E> {
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let start = Instant::now();
@@ -19,6 +20,11 @@ impl Latency {
         }
         times.sort_unstable();
         Ok(Self(times))
+    }
+
+    /// The number of calls.
+    pub fn calls(&self) -> usize {
+        self.0.len()
     }
 
     /// The time that so many percent of the calls did not exceed.
@@ -31,17 +37,6 @@ impl Latency {
     pub fn mean(&self) -> Duration {
         let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX).max(1);
         self.0.iter().sum::<Duration>() / count
-    }
-
-    /// For the report.
-    pub fn measurements(&self) -> Map<String, Value> {
-        let entry = |percent| {
-            let nanoseconds = u64::try_from(self.percentile(percent).as_nanos());
-            (format!("p{percent}_ns"), nanoseconds.unwrap_or(u64::MAX).into())
-        };
-        let mut data: Map<_, _> = [50, 99].map(entry).into_iter().collect();
-        data.insert("calls".into(), self.0.len().into());
-        data
     }
 }
 
