@@ -6,13 +6,15 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use my_rng_server::devices::{self, Settings, my_rng};
 use my_rng_server::generator;
 use my_rng_server::limiter::{Limit, parse_max_bytes, parse_period};
 use my_rng_server::source::Specification;
 use my_rng_server::virtio::Interface;
 use vfio_user_kit::program;
+
+use crate::probe::Probe;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -157,12 +159,40 @@ pub struct Arguments {
     pub period: Duration,
 }
 
-impl Arguments {
+/// What the process is to do.
+#[derive(Debug)]
+pub enum Task {
+    /// Serve a device; without a subcommand.
+    Serve(Arguments),
+    /// Look at one.
+    Probe(Probe),
+}
+
+impl Task {
     /// The command line of this process. Ends it when it is wrong, or asks for help.
     pub fn of_this_process() -> Self {
-        Self::from_matches(&Self::command().get_matches()).unwrap_or_else(|error| error.exit())
+        Self::from_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
     }
 
+    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some((_, matches)) => Probe::from_arg_matches(matches).map(Task::Probe),
+            None => Arguments::from_matches(matches).map(Task::Serve),
+        }
+    }
+}
+
+/// The options, and beside them the subcommands, which take none of them.
+fn command() -> clap::Command {
+    let probe = Probe::augment_args(clap::Command::new("probe"));
+    Arguments::command()
+        .subcommand(probe)
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+}
+
+impl Arguments {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let arguments = Self::from_arg_matches(matches)?;
         arguments.check_device_options(matches)?;
@@ -181,7 +211,7 @@ impl Arguments {
             .find(|(_, option)| given(option));
         match useless {
             None => Ok(()),
-            Some((kind, option)) => Err(Self::command().error(
+            Some((kind, option)) => Err(command().error(
                 ErrorKind::ArgumentConflict,
                 format!(
                     "--{} is an option of --device {}, and this is {}",
@@ -236,13 +266,11 @@ fn parse_seed(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

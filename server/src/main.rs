@@ -1,8 +1,9 @@
-//! `my-rng-server`: serves one device on one socket until it is told to stop.
+//! `my-rng-server`: serves one device on one socket until it is told to stop, or looks at one.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod cli;
+mod probe;
 
 use std::process::ExitCode;
 
@@ -11,10 +12,14 @@ use my_rng_server::devices;
 use vfio_user_kit::Device;
 use vfio_user_kit::program::Program;
 
-use cli::Arguments;
+use cli::{Arguments, Task};
 
 fn main() -> ExitCode {
-    match serve(&Arguments::of_this_process()) {
+    let done = match Task::of_this_process() {
+        Task::Serve(arguments) => serve(&arguments),
+        Task::Probe(probe) => probe.run(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("my-rng-server: {error:#}");

@@ -18,6 +18,8 @@ mod irqs;
 mod negotiation;
 mod others;
 mod peer;
+mod probe;
+mod probe_servers;
 mod regions;
 mod signals;
 mod virtio_rng;
