@@ -3,6 +3,10 @@
 //! The probe is a peer of its own and takes nothing from the device kit, so that a mistake there
 //! shows itself here. The specification is libvfio-user's `docs/vfio-user.rst`; where a message is a
 //! structure of the kernel's, its layout and constants are the kernel's own.
+//!
+//! The crate `vfio_user` has a client, too, which the tests use. It takes no notice of an error in a
+//! reply (a refused read never returns), and asserts on short ones; somebody who looks at a server
+//! that does not work yet has to be told what it says.
 
 use std::fmt::{self, Display, Formatter};
 use std::mem::offset_of;
