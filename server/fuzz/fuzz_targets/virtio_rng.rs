@@ -47,6 +47,11 @@ fn tell_memory(driver: &mut Driver) {
     driver.bench.map_memory(0, KNOWN, true).unwrap();
 }
 
+/// Whether a guest can make such an access.
+fn possible(driver: &Driver, bar: u32, offset: u64, size: usize) -> bool {
+    matches!(size, 1 | 2 | 4 | 8) && offset + size as u64 <= driver.bench.bar_size(bar)
+}
+
 fn operate(driver: &mut Driver, input: &mut Input<'_>) {
     match input.number(1) % 21 {
         0..=2 => {
@@ -57,11 +62,15 @@ fn operate(driver: &mut Driver, input: &mut Input<'_>) {
         3 => {
             let (bar, offset, size) = (input.small(1), input.number(2), input.small(1));
             let value = input.number(4);
-            driver.bench.write(bar, offset, size, value);
+            if possible(driver, bar, offset, size) {
+                driver.bench.write(bar, offset, size, value);
+            }
         }
         4 => {
             let (bar, offset, size) = (input.small(1), input.number(2), input.small(1));
-            driver.bench.read(bar, offset, size);
+            if possible(driver, bar, offset, size) {
+                driver.bench.read(bar, offset, size);
+            }
         }
         5 => {
             let (offset, size) = (input.number(1), 1 << (input.number(1) & 3));

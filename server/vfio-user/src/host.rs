@@ -6,16 +6,23 @@
 use std::fmt;
 use std::ops::Range;
 
+use log::Level;
+
 use crate::bus::Bus;
-use crate::description::{Bar, Description, DescriptionError, Register};
+use crate::description::{Bar, Description, DescriptionError};
 use crate::device::{Access, Device, Width};
 use crate::dma::DmaDone;
 use crate::pci;
 use crate::waker::Waker;
 use crate::wire::CONFIG_REGION;
+use crate::words::{Bytes, Misfit, RegisterName};
+
+/// How many accesses that fit no register are logged for one client where only information is asked
+/// for: a guest could fill a disk with them.
+const MISFIT_LINES: u32 = 10;
 
 /// Why a device cannot be hosted.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum HostError {
     /// Its description is impossible.
     #[error("the device cannot exist")]
@@ -25,11 +32,23 @@ pub enum HostError {
     Memory(#[from] std::io::Error),
 }
 
+/// In words, because a test's `unwrap` shows this.
+impl fmt::Debug for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostError::Description(source) => write!(f, "{self}: {source}"),
+            HostError::Memory(source) => write!(f, "{self}: {source}"),
+        }
+    }
+}
+
 /// A device, its configuration space, its interrupts and its guest's memory.
 pub(crate) struct Host {
     device: Box<dyn Device>,
     pub description: Description,
     pub bus: Bus,
+    /// Accesses of the present client that fitted no register, as far as they were counted.
+    misfits: u32,
 }
 
 /// What answers a part of a BAR.
@@ -52,7 +71,7 @@ impl Host {
         let description = device.describe();
         description.check()?;
         let bus = Bus::new(&description)?;
-        Ok(Host { device, description, bus })
+        Ok(Host { device, description, bus, misfits: 0 })
     }
 
     /// Size of a region in bytes; 0 for one that the device does not have.
@@ -170,6 +189,7 @@ impl Host {
     fn read_window(&mut self, window: Window, access: Access, data: &mut [u8]) {
         match window {
             Window::Device => {
+                self.log_misfit("read", access);
                 let value = self.device.read(&mut self.bus, access) & access.width.mask();
                 log::debug!("{} read {} -> {value:#x}", self.name(access), access.width);
                 data.iter_mut().zip(value.to_le_bytes()).for_each(|(to, from)| *to = from);
@@ -193,6 +213,7 @@ impl Host {
                 let mut bytes = [0; 8];
                 bytes.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
                 let value = u64::from_le_bytes(bytes);
+                self.log_misfit("write", access);
                 log::debug!("{} write {} <- {value:#x}", self.name(access), access.width);
                 self.device.write(&mut self.bus, access, value);
             }
@@ -212,13 +233,30 @@ impl Host {
     }
 
     /// Name of what an access is for, for people.
-    fn name(&self, access: Access) -> RegisterName {
+    fn name(&self, access: Access) -> RegisterName<'_> {
         let bar = self.description.bars.get(access.bar).and_then(Option::as_ref);
-        let holds = |register: &&Register| {
-            (register.offset..register.offset + register.size).contains(&access.offset)
+        RegisterName { access, bar }
+    }
+
+    /// Tells a driver's author of an access that fits no register: what the device makes of it is
+    /// its own affair, and hardly what was meant.
+    fn log_misfit(&mut self, verb: &str, access: Access) {
+        let level = if self.misfits < MISFIT_LINES { Level::Info } else { Level::Debug };
+        if !log::log_enabled!(level) {
+            return;
+        }
+        let Some(bar) = self.description.bars.get(access.bar).and_then(Option::as_ref) else {
+            return;
         };
-        let register = bar.and_then(|bar| bar.registers.iter().find(holds)).copied();
-        RegisterName { access, register }
+        let Some(misfit) = Misfit::find(bar, access) else {
+            return;
+        };
+        self.misfits = self.misfits.saturating_add(1);
+        let last =
+            if self.misfits == MISFIT_LINES { " (more of these with debug only)" } else { "" };
+        let Access { bar, offset, width } = access;
+        let width = Bytes(width.bytes() as u64);
+        log::log!(level, "BAR {bar}: {verb} of {width} at {offset:#x}: {misfit}{last}");
     }
 
     /// Resets the device and all of PCI around it.
@@ -249,6 +287,7 @@ impl Host {
     /// The client is gone: its memory and its descriptors go, accesses that waited for it fail.
     /// The device keeps its state.
     pub fn disconnect(&mut self) {
+        self.misfits = 0;
         self.bus.connected = false;
         self.bus.interrupts.disconnect();
         self.bus.memory.clear();
@@ -256,22 +295,5 @@ impl Host {
             self.dma_done(done);
         }
         self.device.disconnected(&mut self.bus);
-    }
-}
-
-/// "RANDOM", "RANDOM+2", or "BAR0+0x10" where no register has been named.
-struct RegisterName {
-    access: Access,
-    register: Option<Register>,
-}
-
-impl fmt::Display for RegisterName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Access { bar, offset, .. } = self.access;
-        match self.register {
-            Some(register) if register.offset == offset => f.write_str(register.name),
-            Some(register) => write!(f, "{}+{}", register.name, offset - register.offset),
-            None => write!(f, "BAR{bar}+{offset:#x}"),
-        }
     }
 }

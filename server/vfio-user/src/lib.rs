@@ -95,6 +95,7 @@ mod shared_memory;
 mod test_bench;
 mod waker;
 pub mod wire;
+mod words;
 
 pub use bus::{Bus, GuestMemory};
 pub use description::{

@@ -13,6 +13,7 @@ use crate::host::{Host, HostError};
 use crate::interrupts::IrqIndex;
 use crate::waker::Waker;
 use crate::wire::{CONFIG_REGION, Command, DmaMapFlags, Header, HeaderFlags, MAX_DATA_SIZE};
+use crate::words::Bytes;
 
 /// Offset of the command register in configuration space.
 const COMMAND: u64 = 0x04;
@@ -156,30 +157,48 @@ impl TestBench {
         Ok(ftruncate(&memory.file, size)?)
     }
 
-    /// Reads `size` bytes (8 at most) of a BAR, as a guest's load instruction would. Outside of
-    /// the BAR nothing answers, which reads as all ones.
+    /// Size of a BAR in bytes; 0 for one that the device does not have.
+    pub fn bar_size(&self, bar: u32) -> u64 {
+        self.host.bar(bar).map_or(0, |bar| bar.size)
+    }
+
+    /// Reads 1, 2, 4 or 8 bytes of a BAR, as a guest's load instruction would.
+    ///
+    /// # Panics
+    /// There is no such BAR, place or size: in a test of a device that is a mistake of the test.
+    #[track_caller]
     pub fn read(&mut self, bar: u32, offset: u64, size: usize) -> u64 {
+        self.check_access("read", bar, offset, size);
         let mut bytes = [0; 8];
-        let data = bytes.get_mut(..size).unwrap_or_default();
-        let end = offset.saturating_add(data.len() as u64);
-        if bar == CONFIG_REGION || end > self.host.region_size(bar) {
-            data.fill(0xff);
-        } else {
-            self.host.read(bar, offset, data);
-        }
+        self.host.read(bar, offset, bytes.get_mut(..size).unwrap_or_default());
         self.run();
         u64::from_le_bytes(bytes)
     }
 
-    /// Writes the low `size` bytes (8 at most) of `value` to a BAR.
+    /// Writes the low 1, 2, 4 or 8 bytes of `value` to a BAR.
+    ///
+    /// # Panics
+    /// As [`TestBench::read`].
+    #[track_caller]
     pub fn write(&mut self, bar: u32, offset: u64, size: usize, value: u64) {
-        let bytes = value.to_le_bytes();
-        let data = bytes.get(..size).unwrap_or_default();
-        let end = offset.saturating_add(data.len() as u64);
-        if bar != CONFIG_REGION && end <= self.host.region_size(bar) {
-            self.host.write(bar, offset, data);
-        }
+        self.check_access("write", bar, offset, size);
+        self.host.write(bar, offset, value.to_le_bytes().get(..size).unwrap_or_default());
         self.run();
+    }
+
+    #[track_caller]
+    fn check_access(&self, verb: &str, bar: u32, offset: u64, size: usize) {
+        let what = format_args!("{verb} of {} at {offset:#x} of BAR {bar}", Bytes(size as u64));
+        assert!(matches!(size, 1 | 2 | 4 | 8), "{what}: an access has 1, 2, 4 or 8 bytes");
+        let Some(found) = self.host.bar(bar) else {
+            panic!("{what}: the device's description has no BAR {bar}");
+        };
+        let end = offset.checked_add(size as u64);
+        assert!(
+            end.is_some_and(|end| end <= found.size),
+            "{what}: the BAR ends at {:#x}",
+            found.size
+        );
     }
 
     /// Reads `size` bytes (8 at most) of configuration space.
@@ -309,5 +328,48 @@ impl TestBench {
             reply.extend(self.read_memory(address, length));
         }
         self.host.bus.dma.reply(&header, &reply);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::{Access, Bar, Bus, Description, Identity};
+
+    /// A device that says no to nothing.
+    struct Silent;
+
+    impl Device for Silent {
+        fn describe(&self) -> Description {
+            Description::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096))
+        }
+
+        fn read(&mut self, _bus: &mut Bus, _access: Access) -> u64 {
+            0
+        }
+
+        fn write(&mut self, bus: &mut Bus, _access: Access, value: u64) {
+            bus.raise(u16::try_from(value).unwrap());
+        }
+    }
+
+    fn panic_of(access: impl FnOnce(&mut TestBench)) -> String {
+        let mut bench = TestBench::new(Silent).unwrap();
+        let panic = catch_unwind(AssertUnwindSafe(|| access(&mut bench))).unwrap_err();
+        *panic.downcast::<String>().unwrap()
+    }
+
+    #[test]
+    fn an_access_that_a_guest_cannot_make_ends_the_test_with_its_place() {
+        let past = panic_of(|bench| _ = bench.read(0, 0x1000, 4));
+        assert_eq!(past, "read of 4 bytes at 0x1000 of BAR 0: the BAR ends at 0x1000");
+        let across = panic_of(|bench| bench.write(0, 0xfff, 2, 0));
+        assert_eq!(across, "write of 2 bytes at 0xfff of BAR 0: the BAR ends at 0x1000");
+        let size = panic_of(|bench| _ = bench.read(0, 0, 3));
+        assert_eq!(size, "read of 3 bytes at 0x0 of BAR 0: an access has 1, 2, 4 or 8 bytes");
+        let bar = panic_of(|bench| _ = bench.read(1, 0, 1));
+        assert_eq!(bar, "read of 1 byte at 0x0 of BAR 1: the device's description has no BAR 1");
     }
 }

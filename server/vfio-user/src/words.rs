@@ -1,0 +1,156 @@
+//! Registers and accesses in words, for logs and error messages.
+
+use std::fmt;
+
+use crate::description::{Bar, Register};
+use crate::device::{Access, Width};
+
+/// A number of bytes: "1 byte", "4 bytes".
+pub(crate) struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} byte{plural}", self.0)
+    }
+}
+
+/// What an access is for: "RANDOM", "RANDOM+2", or "BAR0+0x10" where no register has been named.
+pub(crate) struct RegisterName<'bar> {
+    pub access: Access,
+    pub bar: Option<&'bar Bar>,
+}
+
+impl fmt::Display for RegisterName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Access { bar, offset, .. } = self.access;
+        match self.bar.and_then(|bar| register_at(bar, offset)) {
+            Some(register) if register.offset == offset => f.write_str(register.name),
+            Some(register) => write!(f, "{}+{}", register.name, offset - register.offset),
+            None => write!(f, "BAR{bar}+{offset:#x}"),
+        }
+    }
+}
+
+/// Why an access fits no register of a BAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misfit<'bar> {
+    /// Nothing has been named there.
+    NoRegister,
+    /// It begins behind the register's first byte.
+    Inside(&'bar Register),
+    /// It carries fewer bytes than the register has.
+    Narrower(&'bar Register),
+    /// It carries more.
+    Wider(&'bar Register),
+}
+
+impl<'bar> Misfit<'bar> {
+    /// Finds it. A BAR without named registers fits everything. So does an area that has none of
+    /// the widths of an access, and a register of 8 bytes fits its halves, which are all that a
+    /// 32-bit driver knows.
+    pub fn find(bar: &'bar Bar, access: Access) -> Option<Self> {
+        if bar.registers.is_empty() {
+            return None;
+        }
+        let Some(register) = register_at(bar, access.offset) else {
+            return Some(Misfit::NoRegister);
+        };
+        let width = access.width.bytes() as u64;
+        let inside = access.offset - register.offset;
+        let parts = !matches!(register.size, 1 | 2 | 4 | 8)
+            || (register.size == 8 && access.width == Width::Dword);
+        if inside + width > register.size {
+            Some(if inside == 0 { Misfit::Wider(register) } else { Misfit::Inside(register) })
+        } else if parts || width == register.size {
+            None
+        } else if inside == 0 {
+            Some(Misfit::Narrower(register))
+        } else {
+            Some(Misfit::Inside(register))
+        }
+    }
+}
+
+impl fmt::Display for Misfit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Misfit::NoRegister => f.write_str("there is no register"),
+            Misfit::Inside(register) => write!(f, "inside {register}"),
+            Misfit::Narrower(register) => write!(f, "narrower than {register}"),
+            Misfit::Wider(register) => write!(f, "wider than {register}"),
+        }
+    }
+}
+
+fn register_at(bar: &Bar, offset: u64) -> Option<&Register> {
+    bar.registers.iter().find(|register| register.range().contains(&offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bar() -> Bar {
+        Bar::memory32(4096).widest(Width::Qword).registers(&[
+            Register::new("ID", 0x0, 4),
+            Register::new("SEED", 0x4, 4),
+            Register::new("FLAG", 0x8, 1),
+            Register::new("ADDRESS", 0x10, 8),
+            Register::new("BUFFER", 0x40, 0x30),
+        ])
+    }
+
+    fn access(offset: u64, width: Width) -> Access {
+        Access { bar: 0, offset, width }
+    }
+
+    #[test]
+    fn accesses_of_a_registers_own_width_fit() {
+        use Width::{Byte, Dword, Qword, Word};
+        let bar = bar();
+        let fitting = [
+            (0x0, Dword),
+            (0x4, Dword),
+            (0x8, Byte),
+            (0x10, Qword),
+            (0x10, Dword),
+            (0x14, Dword),
+            (0x40, Qword),
+            (0x6e, Word),
+        ];
+        for (offset, width) in fitting {
+            assert_eq!(Misfit::find(&bar, access(offset, width)), None, "{offset:#x} {width}");
+        }
+        assert_eq!(Misfit::find(&Bar::memory32(16), access(4, Byte)), None, "no names, no rules");
+    }
+
+    #[test]
+    fn others_are_told_what_is_there() {
+        use Width::{Byte, Dword, Qword, Word};
+        let told = [
+            (0x5, Byte, "inside SEED (4 bytes at 0x4)"),
+            (0x6, Word, "inside SEED (4 bytes at 0x4)"),
+            (0x4, Word, "narrower than SEED (4 bytes at 0x4)"),
+            (0x0, Qword, "wider than ID (4 bytes at 0x0)"),
+            (0x8, Dword, "wider than FLAG (1 byte at 0x8)"),
+            (0x12, Word, "inside ADDRESS (8 bytes at 0x10)"),
+            (0x10, Byte, "narrower than ADDRESS (8 bytes at 0x10)"),
+            (0x20, Dword, "there is no register"),
+        ];
+        let bar = bar();
+        for (offset, width, text) in told {
+            let misfit = Misfit::find(&bar, access(offset, width));
+            assert_eq!(misfit.map(|misfit| misfit.to_string()).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn accesses_are_named_by_their_register() {
+        let bar = bar();
+        let name = |offset| {
+            RegisterName { access: access(offset, Width::Byte), bar: Some(&bar) }.to_string()
+        };
+        assert_eq!([name(4), name(6), name(0x20)], ["SEED", "SEED+2", "BAR0+0x20"]);
+    }
+}
