@@ -82,10 +82,9 @@ impl Bus {
                 *slot = Some(SharedMemory::new(bar.size)?);
             }
         }
-        let vectors = description.msix.map_or(0, |msix| msix.vectors);
         Ok(Bus {
             config: ConfigSpace::new(description),
-            interrupts: Interrupts::new(description.interrupt_pin, vectors),
+            interrupts: Interrupts::new(description),
             memory: DmaSpace::default(),
             dma: DmaQueue::default(),
             timer: None,
@@ -96,13 +95,17 @@ impl Bus {
     }
 
     /// Drives the interrupt pin INTA#. It is level-triggered: the guest is interrupted until the
-    /// device takes it back. Without an interrupt pin nothing happens.
+    /// device takes it back. Without an interrupt pin nothing happens, and a driver that uses MSI or
+    /// MSI-X does not see it.
     pub fn set_interrupt_pin(&mut self, asserted: bool) {
         self.interrupts.set_pin(asserted, &self.config);
     }
 
-    /// Raises an MSI-X vector. While the driver has it masked it stays pending; while MSI-X is not
-    /// enabled nothing happens.
+    /// Raises a vector of MSI or MSI-X, whichever the driver has enabled. While the driver has it
+    /// masked it stays pending; while neither is enabled nothing happens.
+    ///
+    /// A driver may allow fewer MSI vectors than the device has, often a single one. It then finds
+    /// the others among those, by the low bits of their numbers.
     pub fn raise(&mut self, vector: u16) {
         self.interrupts.raise(vector, &self.config);
     }
@@ -112,8 +115,13 @@ impl Bus {
         self.interrupts.clear();
     }
 
-    /// Whether the driver uses MSI-X, so that [`Bus::raise`] is the way to interrupt it; else it
-    /// is [`Bus::set_interrupt_pin`].
+    /// Whether the driver uses MSI or MSI-X, so that [`Bus::raise`] is the way to interrupt it; else
+    /// it is [`Bus::set_interrupt_pin`].
+    pub fn messages_enabled(&self) -> bool {
+        self.interrupts.messages_enabled(&self.config)
+    }
+
+    /// Whether the driver uses MSI-X, for devices whose registers depend on that.
     pub fn msix_enabled(&self) -> bool {
         self.interrupts.msix_enabled(&self.config)
     }

@@ -25,7 +25,9 @@ const ENABLED: [u8; 2] = [0x07, 0];
 pub struct TestBench {
     host: Host,
     memory: Option<Memory>,
-    /// The client's ends of the MSI-X vectors' eventfds, which is what a waker is.
+    /// MSI or MSI-X, once the driver has enabled one of them.
+    messages: Option<IrqIndex>,
+    /// The client's ends of its vectors' eventfds, which is what a waker is.
     vectors: Vec<Waker>,
     by_message: bool,
     messages_held: bool,
@@ -59,6 +61,7 @@ impl TestBench {
         Ok(TestBench {
             host,
             memory: None,
+            messages: None,
             vectors: Vec::new(),
             by_message: false,
             messages_held: false,
@@ -69,24 +72,41 @@ impl TestBench {
     /// Assigns eventfds to all MSI-X vectors, as a virtual machine does whose driver enables MSI-X.
     ///
     /// # Errors
-    /// What eventfd(2) says.
-    pub fn with_msix(mut self) -> std::io::Result<Self> {
-        let vectors = self.host.bus.interrupts.count(IrqIndex::Msix);
+    /// The device has no MSI-X, or what eventfd(2) says.
+    pub fn with_msix(self) -> std::io::Result<Self> {
+        self.with_messages(IrqIndex::Msix)
+    }
+
+    /// Assigns eventfds to all MSI vectors, as a virtual machine does whose driver enables MSI.
+    ///
+    /// # Errors
+    /// The device has no MSI, or what eventfd(2) says.
+    pub fn with_msi(self) -> std::io::Result<Self> {
+        self.with_messages(IrqIndex::Msi)
+    }
+
+    fn with_messages(mut self, index: IrqIndex) -> std::io::Result<Self> {
+        self.messages = Some(index);
+        let vectors = self.host.bus.interrupts.count(index);
+        if vectors == 0 {
+            let missing = format!("the device's description has no {index:?} vectors");
+            return Err(std::io::Error::other(missing));
+        }
         self.vectors = (0..vectors).map(|_| Waker::new()).collect::<std::io::Result<_>>()?;
         self.assign_vectors()?;
         Ok(self)
     }
 
     fn assign_vectors(&mut self) -> std::io::Result<()> {
+        let Some(index) = self.messages else { return Ok(()) };
         let fds = self.vectors.iter().map(|vector| vector.as_fd().try_clone_to_owned());
         let fds: Vec<OwnedFd> = fds.collect::<std::io::Result<_>>()?;
         let bus = &mut self.host.bus;
-        let fds = fds.into_iter().map(Some);
-        bus.interrupts.assign(IrqIndex::Msix, 0, fds, &bus.config)?;
+        bus.interrupts.assign(index, 0, fds.into_iter().map(Some), &bus.config)?;
         Ok(())
     }
 
-    /// Whether an MSI-X vector has interrupted since this was last asked.
+    /// Whether an MSI or MSI-X vector has interrupted since this was last asked.
     pub fn take_interrupt(&mut self, vector: usize) -> bool {
         self.vectors.get(vector).is_some_and(Waker::take)
     }
@@ -343,7 +363,7 @@ mod tests {
 
     impl Device for Silent {
         fn describe(&self) -> Description {
-            Description::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096))
+            Description::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096)).msi(2)
         }
 
         fn read(&mut self, _bus: &mut Bus, _access: Access) -> u64 {
@@ -371,5 +391,16 @@ mod tests {
         assert_eq!(size, "read of 3 bytes at 0x0 of BAR 0: an access has 1, 2, 4 or 8 bytes");
         let bar = panic_of(|bench| _ = bench.read(1, 0, 1));
         assert_eq!(bar, "read of 1 byte at 0x0 of BAR 1: the device's description has no BAR 1");
+    }
+
+    #[test]
+    fn msi_vectors_interrupt_a_test_also_after_a_reconnect() {
+        let mut bench = TestBench::new(Silent).unwrap().with_msi().unwrap();
+        bench.write(0, 0, 4, 1);
+        assert!(!bench.take_interrupt(0) && bench.take_interrupt(1));
+        bench.reconnect().unwrap();
+        bench.write(0, 0, 4, 0);
+        assert!(bench.take_interrupt(0));
+        assert!(TestBench::new(Silent).unwrap().with_msix().is_err(), "it has none");
     }
 }

@@ -18,7 +18,7 @@ const STATUS: usize = 6;
 const STATUS_INTERRUPT: u8 = 1 << 3;
 
 /// Bits that a driver may write: offset and mask, as PCI has them for this device.
-const WRITABLE: [(usize, &[u8]); 8] = [
+const WRITABLE: [(usize, &[u8]); 9] = [
     // Command: I/O, memory, bus master, parity, SERR, interrupt disable.
     (0x04, &[0x47, 0x05]),
     // Cache line size, interrupt line.
@@ -31,6 +31,8 @@ const WRITABLE: [(usize, &[u8]); 8] = [
     (0x24, &[0xe0, 0xff, 0xff, 0xff]),
     // MSI-X message control: function mask, enable.
     (0x42, &[0x00, 0xc0]),
+    // MSI message control: enable, vectors allowed. Address, data.
+    (0x4e, &[0x71, 0x00, 0xfc, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
 ];
 
 struct Model {

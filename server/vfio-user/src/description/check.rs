@@ -8,6 +8,8 @@ use super::{Bar, BarKind, BarWindow, Description, Msix, Register};
 const MEMORY_BAR_SIZES: Range<u64> = 16..(1 << 40) + 1;
 /// Sizes of I/O BARs in bytes; PCI allows up to 256.
 const IO_BAR_SIZES: Range<u64> = 4..257;
+/// Numbers of vectors that MSI can have.
+const MSI_VECTORS: [u16; 6] = [1, 2, 4, 8, 16, 32];
 /// Most vectors that MSI-X has.
 const MAX_MSIX_VECTORS: u16 = 2048;
 /// Ids of the capabilities of MSI and MSI-X.
@@ -34,14 +36,18 @@ impl Description {
         if let Some(msix) = &self.msix {
             self.check_msix(msix)?;
         }
+        if let Some(vectors) = self.msi.filter(|vectors| !MSI_VECTORS.contains(vectors)) {
+            return Err(DescriptionError::MsiVectors(vectors));
+        }
         if let Some(id) = INTERRUPT_CAPABILITIES.into_iter().find(|id| self.has_capability(*id)) {
             return Err(DescriptionError::InterruptCapability(id));
         }
         self.check_windows()?;
         let sizes =
             self.capabilities.iter().map(|capability| (capability.body.len() + 2).div_ceil(4) * 4);
+        let msi_size = if self.msi.is_some() { 16 } else { 0 };
         let msix_size = if self.msix.is_some() { 12 } else { 0 };
-        let total = sizes.sum::<usize>() + msix_size;
+        let total = sizes.sum::<usize>() + msi_size + msix_size;
         if total > CAPABILITY_SPACE {
             return Err(DescriptionError::CapabilitiesTooLarge(total));
         }
@@ -213,8 +219,11 @@ pub enum DescriptionError {
         /// The registers, the lower one first.
         registers: [Register; 2],
     },
+    /// MSI has up to 2^5 vectors.
+    #[error("MSI with {0} vectors: 1, 2, 4, 8, 16 or 32 are possible")]
+    MsiVectors(u16),
     /// MSI and MSI-X are the kit's.
-    #[error("capability {0:#04x} is added by Description::msix, not by hand")]
+    #[error("capability {0:#04x} is added by Description::msi or Description::msix, not by hand")]
     InterruptCapability(u8),
     /// Mappable parts are whole pages of memory BARs, and nothing else is in them.
     #[error(
@@ -258,6 +267,7 @@ mod tests {
             .bar(1, Bar::io(32))
             .bar(2, Bar::memory64(8192).mappable(4096..8192))
             .msix(msix)
+            .msi(32)
             .window_capability(9, vec![0; 18], WINDOW)
             .capability(9, vec![0; 14]);
         assert_eq!(possible.check(), Ok(()));
@@ -286,6 +296,9 @@ mod tests {
             bar0(memory()).msix(Msix { table: u64::MAX - 7, ..msix }),
             device().capability(0x11, vec![0; 10]),
             device().capability(0x05, vec![0; 10]),
+            device().msi(0),
+            device().msi(64),
+            device().msi(1).capability(9, vec![0; 176]),
             device().msix(msix),
             bar0(memory()).msix(Msix { pba: 16, ..msix }),
             bar0(memory()).msix(Msix { vectors: 0, ..msix }),
@@ -332,5 +345,6 @@ mod tests {
         );
         let twice = device().bar(0, memory()).bar(0, memory());
         assert_eq!(twice.check(), Err(DescriptionError::BarTwice(0)));
+        assert_eq!(device().msi(3).check(), Err(DescriptionError::MsiVectors(3)));
     }
 }

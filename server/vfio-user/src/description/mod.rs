@@ -258,6 +258,8 @@ pub struct Description {
     pub(crate) identity: Identity,
     pub(crate) bars: [Option<Bar>; BAR_COUNT],
     pub(crate) interrupt_pin: bool,
+    /// Number of MSI vectors.
+    pub(crate) msi: Option<u16>,
     pub(crate) msix: Option<Msix>,
     pub(crate) capabilities: Vec<Capability>,
     /// A mistake made while building, for [`Description::check`] to report.
@@ -271,6 +273,7 @@ impl Description {
             identity,
             bars: Default::default(),
             interrupt_pin: false,
+            msi: None,
             msix: None,
             capabilities: Vec::new(),
             mistake: None,
@@ -290,6 +293,14 @@ impl Description {
     /// Adds the interrupt pin INTA#.
     pub fn interrupt_pin(mut self) -> Self {
         self.interrupt_pin = true;
+        self
+    }
+
+    /// Adds MSI with 1, 2, 4, 8, 16 or 32 vectors. It needs no place in a BAR. The interrupt pin may
+    /// stand beside it, for drivers without MSI, and so may MSI-X: a driver uses one of the three at
+    /// a time.
+    pub fn msi(mut self, vectors: u16) -> Self {
+        self.msi = Some(vectors);
         self
     }
 

@@ -57,6 +57,26 @@ mod bar {
     pub const PREFETCHABLE: u32 = 1 << 3;
 }
 
+/// The MSI capability with a 64-bit address and without masks for single vectors, section 6.8.1.
+mod msi {
+    pub const ID: u8 = 0x05;
+    /// Offset of message control from the capability's start.
+    pub const CONTROL: usize = 2;
+    pub const ENABLE: u16 = 1 << 0;
+    /// How many vectors there are, as a power of two.
+    pub const CAPABLE_SHIFT: u32 = 1;
+    /// How many of them the driver allows, as a power of two.
+    pub const ALLOWED: u16 = 7 << ALLOWED_SHIFT;
+    pub const ALLOWED_SHIFT: u32 = 4;
+    pub const ADDRESS_64: u16 = 1 << 7;
+    /// Offset of the message's address, whose low two bits are zero, and of its 16 bits of data.
+    pub const ADDRESS: usize = 4;
+    pub const ADDRESS_BITS: u64 = !3;
+    pub const DATA: usize = 12;
+    /// Bytes behind id and next pointer.
+    pub const BODY_SIZE: usize = 12;
+}
+
 /// The MSI-X capability, section 6.8.2.
 mod msix {
     pub const ID: u8 = 0x11;
@@ -76,6 +96,8 @@ pub(crate) struct ConfigSpace {
     at_reset: [u8; SIZE],
     /// Where the MSI-X capability starts.
     msix: Option<usize>,
+    /// Where the MSI capability starts, and its number of vectors.
+    msi: Option<(usize, u16)>,
     /// The window to the BARs, its fields as offsets in the space.
     window: Option<BarWindow>,
 }
@@ -101,6 +123,7 @@ impl ConfigSpace {
             writable: [0; SIZE],
             at_reset: [0; SIZE],
             msix: None,
+            msi: None,
             window: None,
         };
         let identity = &description.identity;
@@ -146,15 +169,16 @@ impl ConfigSpace {
         let mut link = CAPABILITIES_POINTER;
         let mut start = FIRST_CAPABILITY;
         let msix = description.msix.map(|msix| (msix::ID, msix_body(&msix), None));
+        let msi = description.msi.map(|vectors| (msi::ID, msi_body(vectors), None));
         let others = description
             .capabilities
             .iter()
             .map(|capability| (capability.id, capability.body.clone(), capability.window));
-        for (id, body, window) in msix.into_iter().chain(others) {
-            if id == msix::ID {
-                self.msix = Some(start);
-                let control = msix::FUNCTION_MASK | msix::ENABLE;
-                self.allow(start + msix::CONTROL, &control.to_le_bytes());
+        for (id, body, window) in msix.into_iter().chain(msi).chain(others) {
+            match id {
+                msix::ID => self.allow_msix(start),
+                msi::ID => self.allow_msi(start, description.msi.unwrap_or(1)),
+                _ => {}
             }
             if let Some(window) = window {
                 for (offset, length) in window.fields() {
@@ -175,6 +199,20 @@ impl ConfigSpace {
             link = start + 1;
             start += (2 + body.len()).div_ceil(4) * 4;
         }
+    }
+
+    fn allow_msix(&mut self, start: usize) {
+        self.msix = Some(start);
+        let control = msix::FUNCTION_MASK | msix::ENABLE;
+        self.allow(start + msix::CONTROL, &control.to_le_bytes());
+    }
+
+    fn allow_msi(&mut self, start: usize, vectors: u16) {
+        self.msi = Some((start, vectors));
+        let control = msi::ENABLE | msi::ALLOWED;
+        self.allow(start + msi::CONTROL, &control.to_le_bytes());
+        self.allow(start + msi::ADDRESS, &msi::ADDRESS_BITS.to_le_bytes());
+        self.allow(start + msi::DATA, &[0xff; 2]);
     }
 
     fn set(&mut self, offset: usize, value: &[u8]) {
@@ -263,6 +301,14 @@ impl ConfigSpace {
         self.msix_control() & msix::FUNCTION_MASK != 0
     }
 
+    /// How many MSI vectors the driver allows, if it has enabled MSI.
+    pub fn msi_vectors_allowed(&self) -> Option<usize> {
+        let (start, vectors) = self.msi?;
+        let control = self.word(start + msi::CONTROL);
+        let allowed = 1 << ((control & msi::ALLOWED) >> msi::ALLOWED_SHIFT);
+        (control & msi::ENABLE != 0).then_some(usize::from(vectors).min(allowed))
+    }
+
     fn msix_control(&self) -> u16 {
         self.msix.map_or(0, |start| self.word(start + msix::CONTROL))
     }
@@ -274,6 +320,14 @@ fn msix_body(msix: &Msix) -> Vec<u8> {
     // The low three bits of an offset, which are zero, hold the number of the BAR.
     let place = |offset: u64| u32::try_from(offset | msix.bar as u64).unwrap_or(0).to_le_bytes();
     [&control.to_le_bytes()[..], &place(msix.table), &place(msix.pba)].concat()
+}
+
+/// The MSI capability behind id and next pointer: message control, and zeros for the message.
+fn msi_body(vectors: u16) -> Vec<u8> {
+    let capable = u16::try_from(vectors.ilog2()).unwrap_or(0) << msi::CAPABLE_SHIFT;
+    let mut body = (msi::ADDRESS_64 | capable).to_le_bytes().to_vec();
+    body.resize(msi::BODY_SIZE, 0);
+    body
 }
 
 #[cfg(test)]
@@ -291,6 +345,7 @@ mod tests {
             .bar(4, Bar::memory32(8192))
             .interrupt_pin()
             .msix(Msix { vectors: 2, bar: 4, table: 0, pba: 0x1000 })
+            .msi(4)
             .capability(0x09, vec![7; 5])
     }
 
@@ -332,8 +387,16 @@ mod tests {
         assert_eq!(read(&space, CAPABILITIES_POINTER, 1), 0x40);
         assert_eq!(read(&space, 0x40, 4), 0x0001_4c11, "MSI-X, next at 0x4c, two vectors");
         assert_eq!(read(&space, 0x44, 8), 0x0000_1004_0000_0004);
-        assert_eq!(read(&space, 0x4c, 2), 0x0009, "vendor specific, the last");
-        assert_eq!(read(&space, 0x4e, 5), 0x07_0707_0707);
+        assert_eq!(read(&space, 0x4c, 4), 0x0084_5c05, "MSI, next at 0x5c, 64-bit, four vectors");
+        assert_eq!(read(&space, 0x5c, 2), 0x0009, "vendor specific, the last");
+        assert_eq!(read(&space, 0x5e, 5), 0x07_0707_0707);
+    }
+
+    #[test]
+    fn a_device_with_msi_alone_has_it_first() {
+        let space = ConfigSpace::new(&Description::new(Identity::new(1, 2)).msi(1));
+        assert_eq!(read(&space, CAPABILITIES_POINTER, 1), 0x40);
+        assert_eq!(read(&space, 0x40, 4), 0x0080_0005);
     }
 
     #[test]
@@ -345,6 +408,20 @@ mod tests {
         // Some QEMU versions write the high byte alone.
         space.write(0x43, &[0x80]);
         assert!(space.msix_enabled() && !space.msix_function_masked());
+    }
+
+    #[test]
+    fn msi_has_the_writable_bits_of_its_message() {
+        let mut space = ConfigSpace::new(&description());
+        assert_eq!(space.msi_vectors_allowed(), None);
+        space.write(0x4c, &[0xff; 16]);
+        assert_eq!(read(&space, 0x4c, 8), 0xffff_fffc_00f5_5c05);
+        assert_eq!(read(&space, 0x54, 8), 0x0000_ffff_ffff_ffff);
+        assert_eq!(space.msi_vectors_allowed(), Some(4), "more than there are");
+        space.write(0x4e, &[0x11]);
+        assert_eq!(space.msi_vectors_allowed(), Some(2));
+        space.write(0x4e, &[0x10]);
+        assert_eq!(space.msi_vectors_allowed(), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! PCI as a guest sees it: configuration space and MSI-X.
+//! PCI as a guest sees it: configuration space and the MSI-X table.
 
 mod config_space;
 mod msix_table;

@@ -1,4 +1,4 @@
-//! A device with one of everything, for tests: registers, DMA, both kinds of interrupts, mappable
+//! A device with one of everything, for tests: registers, DMA, all kinds of interrupts, mappable
 //! memory, a timer.
 //!
 //! | BAR | kind | contents |
@@ -33,7 +33,7 @@ pub const STATUS: u64 = 0x20;
 pub const SUM: u64 = 0x24;
 /// Level of the interrupt pin.
 pub const PIN: u64 = 0x28;
-/// Raises the MSI-X vector that is written.
+/// Raises the MSI or MSI-X vector that is written.
 pub const RAISE: u64 = 0x2c;
 /// Number of resets.
 pub const RESETS: u64 = 0x30;
@@ -64,6 +64,9 @@ pub const NOT_QUEUED: u32 = 0x1005;
 
 /// Number of MSI-X vectors.
 pub const VECTORS: u16 = 40;
+
+/// Number of MSI vectors.
+pub const MSI_VECTORS: u16 = 32;
 
 /// The MSI-X vector of the timer.
 pub const TIMER_VECTOR: u16 = VECTORS - 1;
@@ -120,6 +123,7 @@ impl Device for Everything {
             .bar(5, Bar::io(32))
             .interrupt_pin()
             .msix(Msix { vectors: VECTORS, bar: 1, table: 0, pba: 0x800 })
+            .msi(MSI_VECTORS)
             .capability(0x09, vec![4, 0xab])
     }
 

@@ -1,0 +1,306 @@
+//! Interrupts on their way to the guest: one pin with a level, and vectors with edges, which travel
+//! as messages (MSI or MSI-X).
+//!
+//! An interrupt leaves the server by an eventfd that the client has assigned. Between the device
+//! that raises it and that eventfd stand the masks: of PCI (interrupt disable, MSI-X function
+//! mask, the table's mask bits) and of VFIO (MASK and UNMASK, and the pin's automatic mask).
+
+mod event;
+mod messages;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use vfio_bindings::bindings::vfio as uapi;
+
+use crate::description::Description;
+use crate::pci::{ConfigSpace, MsixTable};
+use crate::wire::IrqInfoFlags;
+use event::EventFd;
+use messages::Messages;
+
+/// The interrupt indexes of a PCI device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum IrqIndex {
+    Intx = uapi::VFIO_PCI_INTX_IRQ_INDEX,
+    Msi = uapi::VFIO_PCI_MSI_IRQ_INDEX,
+    Msix = uapi::VFIO_PCI_MSIX_IRQ_INDEX,
+    Error = uapi::VFIO_PCI_ERR_IRQ_INDEX,
+    Request = uapi::VFIO_PCI_REQ_IRQ_INDEX,
+}
+
+impl IrqIndex {
+    const ALL: [IrqIndex; 5] =
+        [IrqIndex::Intx, IrqIndex::Msi, IrqIndex::Msix, IrqIndex::Error, IrqIndex::Request];
+
+    pub fn from_wire(index: u32) -> Option<IrqIndex> {
+        Self::ALL.into_iter().find(|known| *known as u32 == index)
+    }
+
+    /// What a client may do with it. The pin's flags are those of the kernel's vfio-pci.
+    pub fn flags(self) -> IrqInfoFlags {
+        match self {
+            IrqIndex::Intx => {
+                IrqInfoFlags::EVENTFD | IrqInfoFlags::MASKABLE | IrqInfoFlags::AUTOMASKED
+            }
+            IrqIndex::Msi | IrqIndex::Msix => IrqInfoFlags::EVENTFD | IrqInfoFlags::MASKABLE,
+            IrqIndex::Error | IrqIndex::Request => IrqInfoFlags::EVENTFD,
+        }
+    }
+}
+
+/// Which of the two kinds of messages the driver uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MessageKind {
+    Msi,
+    Msix,
+}
+
+/// The interrupt pin, level-triggered.
+#[derive(Debug, Default)]
+struct Pin {
+    present: bool,
+    /// The level that the device drives.
+    asserted: bool,
+    /// Set when it fires, cleared by the client's UNMASK.
+    masked: bool,
+    trigger: Option<EventFd>,
+    /// Signalled by the client (or by KVM in its name) instead of an UNMASK message.
+    unmask: Option<EventFd>,
+}
+
+/// All interrupts of a device.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    pin: Pin,
+    msi: Messages,
+    msix: Messages,
+    pub table: MsixTable,
+    error: Option<EventFd>,
+    request: Option<EventFd>,
+}
+
+impl Interrupts {
+    /// Those of a device of that description.
+    pub fn new(description: &Description) -> Self {
+        let msix_vectors = description.msix.map_or(0, |msix| msix.vectors);
+        Interrupts {
+            pin: Pin { present: description.interrupt_pin, ..Pin::default() },
+            msi: Messages::new(description.msi.unwrap_or(0)),
+            msix: Messages::new(msix_vectors),
+            table: MsixTable::new(msix_vectors),
+            error: None,
+            request: None,
+        }
+    }
+
+    /// Number of vectors of an index.
+    pub fn count(&self, index: IrqIndex) -> u32 {
+        let count = match index {
+            IrqIndex::Intx => usize::from(self.pin.present),
+            IrqIndex::Msi => self.msi.count(),
+            IrqIndex::Msix => self.msix.count(),
+            IrqIndex::Error | IrqIndex::Request => 1,
+        };
+        // Created from a u16.
+        u32::try_from(count).unwrap_or(0)
+    }
+
+    /// The level of the pin as the driver sees it: while it uses messages there is none.
+    pub fn pin_asserted(&self, config: &ConfigSpace) -> bool {
+        self.pin.asserted && !self.messages_enabled(config)
+    }
+
+    /// Drives the pin.
+    pub fn set_pin(&mut self, asserted: bool, config: &ConfigSpace) {
+        self.pin.asserted = asserted;
+        self.fire_pin(config);
+    }
+
+    /// Raises a vector. Without an eventfd or while it is masked it stays pending. While the driver
+    /// uses no messages nothing can stay.
+    pub fn raise(&mut self, vector: u16, config: &ConfigSpace) {
+        let vector = usize::from(vector);
+        match self.messages_in_use(config) {
+            Some(MessageKind::Msix) => self.msix.raise(vector),
+            Some(MessageKind::Msi) if vector < self.msi.count() => {
+                // A driver may allow fewer vectors than there are, always a power of two. It then
+                // gets the low bits of the number, as from a card that puts them into the message.
+                let allowed = config.msi_vectors_allowed().unwrap_or(self.msi.count());
+                self.msi.raise(vector % allowed.max(1));
+            }
+            Some(MessageKind::Msi) => {}
+            None => {
+                self.msi.clear();
+                self.msix.clear();
+            }
+        }
+        self.fire_pending(config);
+    }
+
+    /// What vectors reach the driver by. A client that uses the kernel's interface alone enables
+    /// MSI or MSI-X by assigning eventfds. A driver enables one of them at most; if it breaks that
+    /// rule it has MSI-X.
+    fn messages_in_use(&self, config: &ConfigSpace) -> Option<MessageKind> {
+        if config.msix_enabled() || self.msix.any_assigned() {
+            Some(MessageKind::Msix)
+        } else if config.msi_vectors_allowed().is_some() || self.msi.any_assigned() {
+            Some(MessageKind::Msi)
+        } else {
+            None
+        }
+    }
+
+    /// Whether vectors reach the driver.
+    pub fn messages_enabled(&self, config: &ConfigSpace) -> bool {
+        self.messages_in_use(config).is_some()
+    }
+
+    /// Whether they do by MSI-X.
+    pub fn msix_enabled(&self, config: &ConfigSpace) -> bool {
+        self.messages_in_use(config) == Some(MessageKind::Msix)
+    }
+
+    /// To be called when a mask has changed: what waited behind it fires now.
+    pub fn masks_changed(&mut self, config: &ConfigSpace) {
+        self.fire_pin(config);
+        self.fire_pending(config);
+    }
+
+    fn fire_pin(&mut self, config: &ConfigSpace) {
+        let asserted = self.pin_asserted(config);
+        let pin = &mut self.pin;
+        if asserted && !pin.masked && !config.interrupt_disabled() {
+            if let Some(trigger) = &pin.trigger {
+                pin.masked = true;
+                trigger.signal();
+            }
+        }
+    }
+
+    fn fire_pending(&mut self, config: &ConfigSpace) {
+        self.msi.fire(|_| false);
+        if !config.msix_function_masked() {
+            let table = &self.table;
+            self.msix.fire(|vector| table.masked(vector));
+        }
+    }
+
+    /// The pending bit array of MSI-X, from `offset` bytes on.
+    pub fn read_pending(&self, offset: usize, data: &mut [u8]) {
+        self.msix.read_pending(offset, data);
+    }
+
+    /// Assigns eventfds to the vectors from `start` on; `None` takes one away.
+    ///
+    /// # Errors
+    /// What fcntl(2) says of a descriptor.
+    pub fn assign(
+        &mut self,
+        index: IrqIndex,
+        start: usize,
+        fds: impl Iterator<Item = Option<OwnedFd>>,
+        config: &ConfigSpace,
+    ) -> Result<(), Errno> {
+        // All or none: nothing has changed if one of them is not good.
+        let eventfds = fds.map(|fd| fd.map(EventFd::new).transpose());
+        let eventfds = eventfds.collect::<Result<Vec<_>, Errno>>()?;
+        for (vector, eventfd) in (start..).zip(eventfds) {
+            match index {
+                IrqIndex::Intx => {
+                    self.pin.masked = false;
+                    self.pin.trigger = eventfd;
+                }
+                IrqIndex::Msi => self.msi.assign(vector, eventfd),
+                IrqIndex::Msix => self.msix.assign(vector, eventfd),
+                IrqIndex::Error => self.error = eventfd,
+                IrqIndex::Request => self.request = eventfd,
+            }
+        }
+        self.masks_changed(config);
+        Ok(())
+    }
+
+    /// Sets what the client signals to unmask the pin.
+    ///
+    /// # Errors
+    /// What fcntl(2) says of the descriptor.
+    pub fn assign_unmask(&mut self, fd: Option<OwnedFd>) -> Result<(), Errno> {
+        self.pin.unmask = fd.map(EventFd::new).transpose()?;
+        Ok(())
+    }
+
+    /// The descriptor to wait on for the client to unmask the pin.
+    pub fn unmask_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.pin.unmask.as_ref().map(EventFd::as_fd)
+    }
+
+    /// The unmask descriptor may have been signalled.
+    pub fn unmask_signalled(&mut self, config: &ConfigSpace) {
+        if self.pin.unmask.as_ref().is_some_and(EventFd::take) {
+            self.pin.masked = false;
+            self.fire_pin(config);
+        }
+    }
+
+    /// Masks or unmasks one vector.
+    pub fn set_masked(&mut self, index: IrqIndex, vector: usize, masked: bool) {
+        match index {
+            IrqIndex::Intx => self.pin.masked = masked,
+            IrqIndex::Msi => self.msi.set_masked(vector, masked),
+            IrqIndex::Msix => self.msix.set_masked(vector, masked),
+            IrqIndex::Error | IrqIndex::Request => {}
+        }
+    }
+
+    /// Signals a vector's eventfd, as a client may ask for to test its wiring.
+    pub fn signal(&self, index: IrqIndex, vector: usize) {
+        let eventfd = match index {
+            IrqIndex::Intx => self.pin.trigger.as_ref(),
+            IrqIndex::Msi => self.msi.eventfd(vector),
+            IrqIndex::Msix => self.msix.eventfd(vector),
+            IrqIndex::Error => self.error.as_ref(),
+            IrqIndex::Request => self.request.as_ref(),
+        };
+        if let Some(eventfd) = eventfd {
+            eventfd.signal();
+        }
+    }
+
+    /// Takes all eventfds of an index away, and its masks with them.
+    pub fn disable(&mut self, index: IrqIndex) {
+        match index {
+            IrqIndex::Intx => {
+                self.pin.trigger = None;
+                self.pin.unmask = None;
+                self.pin.masked = false;
+            }
+            IrqIndex::Msi => self.msi.disable(),
+            IrqIndex::Msix => self.msix.disable(),
+            IrqIndex::Error => self.error = None,
+            IrqIndex::Request => self.request = None,
+        }
+    }
+
+    /// The client is gone, and its eventfds and masks with it. The pin keeps its level.
+    pub fn disconnect(&mut self) {
+        IrqIndex::ALL.into_iter().for_each(|index| self.disable(index));
+    }
+
+    /// Nothing is asserted or pending any more.
+    pub fn clear(&mut self) {
+        self.pin.asserted = false;
+        self.msi.clear();
+        self.msix.clear();
+    }
+
+    /// The device was reset: nothing is asserted or pending, the table is at power-on.
+    pub fn reset(&mut self) {
+        self.clear();
+        self.table.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests;

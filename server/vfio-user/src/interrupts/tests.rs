@@ -1,0 +1,243 @@
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::*;
+use crate::description::{Bar, Description, Identity, Msix};
+
+const MSIX_CONTROL: usize = 0x42;
+/// Message control of MSI, whose capability comes after the 12 bytes of MSI-X.
+const MSI_CONTROL: usize = 0x4e;
+/// Its enable bit, and the fields that allow 4 and all 8 vectors.
+const MSI_ENABLE: u8 = 1;
+const MSI_ALLOW_4: u8 = 2 << 4;
+const MSI_ALLOW_8: u8 = 3 << 4;
+const COMMAND: usize = 0x04;
+
+fn parts() -> (Interrupts, ConfigSpace) {
+    let description = Description::new(Identity::new(1, 2))
+        .bar(0, Bar::memory32(4096))
+        .interrupt_pin()
+        .msix(Msix { vectors: 70, bar: 0, table: 0, pba: 0x800 })
+        .msi(8);
+    (Interrupts::new(&description), ConfigSpace::new(&description))
+}
+
+/// An eventfd and a copy of it for the server.
+fn event() -> (EventFd, Option<OwnedFd>) {
+    let fd = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    let copy = fd.try_clone().unwrap();
+    (EventFd::new(fd).unwrap(), Some(copy))
+}
+
+fn pending(interrupts: &Interrupts, vector: usize) -> bool {
+    let mut bits = [0; 16];
+    interrupts.read_pending(0, &mut bits);
+    bits[vector / 8] & (1 << (vector % 8)) != 0
+}
+
+#[test]
+fn an_asserted_pin_fires_once_until_it_is_unmasked() {
+    let (mut interrupts, config) = parts();
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
+    interrupts.set_pin(true, &config);
+    assert!(event.take());
+    interrupts.set_pin(true, &config);
+    assert!(!event.take(), "masked itself");
+    interrupts.set_masked(IrqIndex::Intx, 0, false);
+    interrupts.masks_changed(&config);
+    assert!(event.take(), "still asserted");
+    interrupts.set_pin(false, &config);
+    interrupts.set_masked(IrqIndex::Intx, 0, false);
+    interrupts.masks_changed(&config);
+    assert!(!event.take());
+}
+
+#[test]
+fn the_pin_can_be_unmasked_by_eventfd() {
+    let (mut interrupts, config) = parts();
+    let ((event, fd), (unmask, unmask_fd)) = (event(), event());
+    interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
+    interrupts.assign_unmask(unmask_fd).unwrap();
+    interrupts.set_pin(true, &config);
+    assert!(event.take());
+    interrupts.unmask_signalled(&config);
+    assert!(!event.take(), "nobody has signalled");
+    unmask.signal();
+    interrupts.unmask_signalled(&config);
+    assert!(event.take());
+}
+
+#[test]
+fn the_command_registers_interrupt_disable_holds_the_pin_back() {
+    let (mut interrupts, mut config) = parts();
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
+    config.write(COMMAND, &[0, 4]);
+    interrupts.set_pin(true, &config);
+    assert!(!event.take());
+    config.write(COMMAND, &[0, 0]);
+    interrupts.masks_changed(&config);
+    assert!(event.take());
+}
+
+#[test]
+fn a_pin_asserted_before_its_eventfd_fires_when_it_comes() {
+    let (mut interrupts, config) = parts();
+    let (event, fd) = event();
+    interrupts.set_pin(true, &config);
+    interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
+    assert!(event.take());
+}
+
+#[test]
+fn function_mask_keeps_vectors_pending() {
+    let (mut interrupts, mut config) = parts();
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Msix, 67, [fd].into_iter(), &config).unwrap();
+    config.write(MSIX_CONTROL, &[0, 0xc0]);
+    interrupts.raise(67, &config);
+    assert!(!event.take());
+    assert!(pending(&interrupts, 67) && !pending(&interrupts, 66));
+    config.write(MSIX_CONTROL, &[0, 0x80]);
+    interrupts.masks_changed(&config);
+    assert!(event.take());
+    assert!(!pending(&interrupts, 67));
+}
+
+#[test]
+fn each_mask_of_a_vector_keeps_it_pending() {
+    let masks: [fn(&mut Interrupts, bool); 2] = [
+        |interrupts, masked| interrupts.set_masked(IrqIndex::Msix, 1, masked),
+        |interrupts, masked| interrupts.table.write(16 + 12, &[u8::from(masked)]),
+    ];
+    for set in masks {
+        let (mut interrupts, mut config) = parts();
+        let (event, fd) = event();
+        config.write(MSIX_CONTROL, &[0, 0x80]);
+        interrupts.assign(IrqIndex::Msix, 1, [fd].into_iter(), &config).unwrap();
+        set(&mut interrupts, true);
+        interrupts.raise(1, &config);
+        assert!(!event.take() && pending(&interrupts, 1));
+        set(&mut interrupts, false);
+        interrupts.masks_changed(&config);
+        assert!(event.take() && !pending(&interrupts, 1));
+    }
+}
+
+#[test]
+fn vectors_of_a_disabled_msix_are_dropped() {
+    let (mut interrupts, mut config) = parts();
+    interrupts.raise(0, &config);
+    config.write(MSIX_CONTROL, &[0, 0x80]);
+    assert!(!pending(&interrupts, 0));
+    interrupts.raise(0, &config);
+    assert!(pending(&interrupts, 0), "enabled, but without an eventfd yet");
+    interrupts.raise(999, &config);
+}
+
+#[test]
+fn a_full_blocking_eventfd_does_not_stop_the_server() {
+    let (mut interrupts, config) = parts();
+    let fd = eventfd(0, EventfdFlags::empty()).unwrap();
+    rustix::io::write(&fd, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+    interrupts.assign(IrqIndex::Msix, 0, [Some(fd)].into_iter(), &config).unwrap();
+    interrupts.raise(0, &config);
+}
+
+#[test]
+fn only_eventfds_are_taken() {
+    let (mut interrupts, config) = parts();
+    let file = OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
+    let refused = interrupts.assign(IrqIndex::Msix, 0, [Some(file)].into_iter(), &config);
+    assert_eq!(refused, Err(Errno::INVAL));
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Msix, 0, [fd].into_iter(), &config).unwrap();
+    let file = OwnedFd::from(std::fs::File::open("/dev/zero").unwrap());
+    let fds = [Some(self::event().1.unwrap()), Some(file)].into_iter();
+    assert_eq!(interrupts.assign(IrqIndex::Msix, 0, fds, &config), Err(Errno::INVAL));
+    interrupts.signal(IrqIndex::Msix, 0);
+    assert!(event.take(), "nothing has changed");
+    let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+    assert_eq!(interrupts.assign_unmask(Some(pipe)), Err(Errno::INVAL));
+}
+
+#[test]
+fn a_new_client_starts_without_eventfds_and_masks() {
+    let (mut interrupts, config) = parts();
+    interrupts.set_masked(IrqIndex::Intx, 0, true);
+    interrupts.set_pin(true, &config);
+    interrupts.disconnect();
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
+    assert!(event.take(), "the level was kept");
+}
+
+#[test]
+fn an_msi_vector_signals_its_eventfd_alone() {
+    let (mut interrupts, mut config) = parts();
+    let ((first, first_fd), (other, other_fd)) = (event(), event());
+    config.write(MSI_CONTROL, &[MSI_ENABLE | MSI_ALLOW_8]);
+    interrupts.assign(IrqIndex::Msi, 6, [first_fd, other_fd].into_iter(), &config).unwrap();
+    interrupts.raise(6, &config);
+    assert!(first.take() && !other.take());
+    interrupts.raise(8, &config);
+    assert!(!first.take() && !other.take(), "there is no such vector");
+    interrupts.set_pin(true, &config);
+    assert!(!interrupts.pin_asserted(&config), "a driver that uses MSI has no pin");
+}
+
+#[test]
+fn a_driver_that_allows_fewer_msi_vectors_gets_the_low_bits_of_their_numbers() {
+    let (mut interrupts, mut config) = parts();
+    config.write(MSI_CONTROL, &[MSI_ENABLE | MSI_ALLOW_4]);
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Msi, 2, [fd].into_iter(), &config).unwrap();
+    interrupts.raise(6, &config);
+    assert!(event.take());
+    interrupts.raise(5, &config);
+    assert!(!event.take());
+}
+
+#[test]
+fn msi_enabled_by_eventfds_alone_has_all_of_its_vectors() {
+    let (mut interrupts, config) = parts();
+    let (event, fd) = event();
+    assert!(!interrupts.messages_enabled(&config));
+    interrupts.assign(IrqIndex::Msi, 7, [fd].into_iter(), &config).unwrap();
+    assert!(interrupts.messages_enabled(&config) && !interrupts.msix_enabled(&config));
+    interrupts.raise(7, &config);
+    assert!(event.take());
+    interrupts.disable(IrqIndex::Msi);
+    assert!(!interrupts.messages_enabled(&config));
+}
+
+#[test]
+fn an_msi_vector_raised_before_its_eventfd_or_behind_a_mask_fires_later() {
+    let (mut interrupts, mut config) = parts();
+    config.write(MSI_CONTROL, &[MSI_ENABLE | MSI_ALLOW_8]);
+    interrupts.raise(1, &config);
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Msi, 1, [fd].into_iter(), &config).unwrap();
+    assert!(event.take());
+    interrupts.set_masked(IrqIndex::Msi, 1, true);
+    interrupts.raise(1, &config);
+    assert!(!event.take());
+    interrupts.set_masked(IrqIndex::Msi, 1, false);
+    interrupts.masks_changed(&config);
+    assert!(event.take());
+}
+
+#[test]
+fn msi_ends_with_a_reset_and_with_its_client() {
+    let (mut interrupts, mut config) = parts();
+    config.write(MSI_CONTROL, &[MSI_ENABLE]);
+    interrupts.raise(0, &config);
+    config.reset();
+    interrupts.reset();
+    assert!(!interrupts.messages_enabled(&config));
+    let (event, fd) = event();
+    interrupts.assign(IrqIndex::Msi, 0, [fd].into_iter(), &config).unwrap();
+    assert!(!event.take(), "what was pending has gone with the reset");
+    interrupts.disconnect();
+    assert!(!interrupts.messages_enabled(&config));
+}
