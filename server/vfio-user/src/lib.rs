@@ -104,6 +104,8 @@ pub use description::{
 pub use device::{Access, Device, Width};
 pub use dma::{DmaDone, DmaError, Segment};
 pub use host::HostError;
+/// The `log` crate, so that a device in a single file can write to the log.
+pub use log;
 #[cfg(feature = "program")]
 pub use program::main;
 pub use server::{Options, Server, ServerError};
