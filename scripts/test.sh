@@ -47,8 +47,8 @@ if have shellcheck shellcheck; then
 	shellcheck "${scripts[@]}"
 fi
 
-section 'Kernel module: line width and blanks'
-if git grep -nE '[[:blank:]]+$|.{101,}' -- 'guest-driver/*.c' 'guest-driver/*.h'; then
+section 'Kernel modules: line width and blanks'
+if git grep -nE '[[:blank:]]+$|.{101,}' -- 'guest-driver/*.[ch]' 'tests/guest-modules/*.[ch]'; then
 	echo 'these lines end in blanks or are longer than 100 characters' >&2
 	exit 1
 fi

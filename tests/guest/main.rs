@@ -2,6 +2,7 @@
 //! the machine has room for, which the lab sees to (`lab::slots`).
 
 mod device;
+mod edu;
 mod hotplug;
 mod lab_program;
 mod links;

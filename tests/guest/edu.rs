@@ -1,0 +1,178 @@
+//! QEMU's educational device, and the example that does the same over vfio-user: a driver that tries
+//! everything cannot tell them apart.
+
+use std::time::Duration;
+
+use lab::device_crate::DeviceCrate;
+use lab::module_build::{build_folder, complaints};
+use lab::{Choice, Guest, RunDir, Server, paths, world};
+
+use crate::{assert_kernel_is_content, say};
+
+/// How QEMU names its own device, and the module that tries one.
+const DEVICE: &str = "edu";
+const MODULE: &str = "tests/guest-modules/edu_check";
+
+/// How long the module may take. It gives each interrupt ten seconds.
+const CHECKS: Duration = Duration::from_secs(300);
+
+#[test]
+fn by_msi_the_example_does_what_qemus_own_does() {
+    assert_same("MSI", "");
+}
+
+#[test]
+fn by_pin_the_example_does_what_qemus_own_does() {
+    assert_same("pin", "intx=1");
+}
+
+#[test]
+fn it_can_be_unplugged_and_its_server_restarted_while_a_driver_uses_msi() {
+    let run = RunDir::create("edu-hotplug").expect("a run can be made");
+    let mut server = start_example(&run);
+    say("booting a guest with the example");
+    let guest = Guest::builder(&run).without_driver().attach(&server);
+    let mut guest = guest.boot().expect("the guest boots");
+    report(&mut guest, "");
+    for restart in [Restart::No, Restart::Stop, Restart::Kill] {
+        say(&format!("unplugging and plugging in, restart of the server: {restart:?}"));
+        guest.run("dmesg -c >/dev/null").expect("the log can be cleared");
+        match restart {
+            Restart::No => {}
+            Restart::Stop => {
+                server.stop().expect("it ends");
+                server = start_example(&run);
+            }
+            Restart::Kill => {
+                server.kill().expect("it ends");
+                server = start_example(&run);
+            }
+        }
+        guest.unplug(DEVICE).expect("the device can be unplugged");
+        guest.plug(&server).expect("the device can be plugged in again");
+        guest.run_until("dmesg | grep 'edu_check.*done'").expect("the module tries it again");
+        assert_kernel_is_content(&mut guest);
+    }
+}
+
+/// What happens to the server while its device is in the guest.
+#[derive(Clone, Copy, Debug)]
+enum Restart {
+    No,
+    Stop,
+    Kill,
+}
+
+fn assert_same(interrupts: &str, parameters: &str) {
+    let expected = EXPECTED.replace("HOW", interrupts);
+    let run = RunDir::create(&format!("edu-{interrupts}")).expect("a run can be made");
+
+    say("booting a guest with QEMU's own device");
+    let guest = Guest::builder(&run).without_driver().arguments(&["-device", DEVICE]);
+    let mut guest = guest.boot().expect("the guest boots");
+    let own = report(&mut guest, parameters);
+    let own_lspci = lspci(&mut guest);
+    drop(guest);
+    assert_lines(&own, &expected, "QEMU's own");
+
+    let server = start_example(&run);
+    say("booting a guest with the example");
+    let guest = Guest::builder(&run).without_driver().attach(&server);
+    let mut guest = guest.boot().expect("the guest boots");
+    let ours = report(&mut guest, parameters);
+    assert_lines(&ours, &expected, "the example");
+    assert_eq!(lspci(&mut guest), own_lspci);
+    server
+        .wait_for_log("BAR 0: read of 2 bytes at 0x6: inside LIVENESS (4 bytes at 0x4)")
+        .expect("it names the access that fits no register");
+}
+
+fn assert_lines(said: &str, expected: &str, device: &str) {
+    for (said, expected) in said.lines().zip(expected.lines()) {
+        assert_eq!(said, expected, "{device}");
+    }
+    assert_eq!(said.lines().count(), expected.lines().count(), "{device} said\n{said}");
+}
+
+fn start_example(run: &RunDir) -> Server<'_> {
+    let example = paths::checkout().join("server/vfio-user/examples/edu.rs");
+    let program = DeviceCrate::open(&example).and_then(|example| example.build());
+    let program = program.expect("the example can be built");
+    Server::start_program(run, DEVICE, &program, &["-v"]).expect("it starts")
+}
+
+/// What the module says of the device.
+fn report(guest: &mut Guest, parameters: &str) -> String {
+    let world = world::get().expect("the lab's world can be made");
+    let release = &world.kernel(Choice::default()).expect("there is one").release;
+    let source = paths::checkout().join(MODULE);
+    let built = build_folder(&source, &world.guest_root, release).expect("the module builds");
+    assert_eq!(complaints(&built.said), [""; 0]);
+    guest.copy_in(&built.module, "edu_check.ko").expect("it can be copied");
+    let command = format!("insmod edu_check.ko {parameters}");
+    let loaded = guest.try_run_for(&command, CHECKS).expect("the guest answers");
+    assert_eq!(loaded.status, 0, "{}", loaded.text);
+    assert_kernel_is_content(guest);
+    guest.run("dmesg | sed -n 's/.*edu_check [0-9a-f:.]*: //p'").expect("the log can be read")
+}
+
+/// What lspci says, but for the slot's line that comes with hot-plug.
+fn lspci(guest: &mut Guest) -> String {
+    let text = guest.run("lspci -vvv -d 1234:11e8").expect("lspci works");
+    let lines = text.lines().filter(|line| !line.starts_with("\tPhysical Slot:"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// What the documentation has the device answer, and QEMU's own does where it says nothing.
+const EXPECTED: &str = "\
+BAR 0 of 1048576 bytes
+memory within 28 bits: yes
+interrupts by HOW
+identification 0x010000ed
+liveness 0x00000000: 0xffffffff
+liveness 0x00000001: 0xfffffffe
+liveness 0x12345678: 0xedcba987
+liveness 0xdeadbeef: 0x21524110
+liveness 0xffffffff: 0x00000000
+factorial of 0 by polling: 1 (0)
+factorial of 1 by polling: 1 (0)
+factorial of 5 by polling: 120 (0)
+factorial of 12 by polling: 479001600 (0)
+factorial of 13 by polling: 1932053504 (0)
+factorial of 33 by polling: 2147483648 (0)
+factorial of 34 by polling: 0 (0)
+factorial of 1000 by polling: 0 (0)
+status 0x80
+factorial of 10 by interrupt 0x1: 3628800
+raise 0x1: interrupt 0x1, then 0x0
+raise 0x12345678: interrupt 0x12345678, then 0x0
+raise 0xffffffff: interrupt 0xffffffff, then 0x0
+raise 0x0: interrupt 0x0
+raise 0x30 and 0x3: status 0x33
+acknowledge 0x11: status 0x22
+acknowledge all: status 0x0
+DMA of 4096 bytes at offset 0: 4096 of 4096 bytes are right
+DMA of 100 bytes at offset 0x7fd: 4096 of 4096 bytes are right
+DMA of 1 bytes at the last byte: 4096 of 4096 bytes are right
+DMA command afterwards 0x2
+DMA of 100 bytes at address bit 28: 4096 of 4096 bytes are right
+DMA of 100 bytes at address bit 63: 4096 of 4096 bytes are right
+DMA with interrupt 0x100: command 0x4
+no DMA with interrupt 0x0: command 0x4
+liveness after odd writes 0xfefdfcfb
+liveness in 1 byte 0x00, in 2 bytes 0x0000
+liveness at its second half 0x0000
+identification in 8 bytes 0xffffffffffffffff
+factorial in 8 bytes 0xffffffffffffffff
+DMA source in 8 bytes 0x1122334455667788, in 4 0x55667788
+DMA source after odd writes 0x1122334455667788
+DMA source after a write of 4 bytes 0x00000000aabbccdd
+place 0xc: 0xffffffff
+place 0x60: 0xffffffff
+place 0x64: 0xffffffff
+place 0x84: 0xffffffff
+place 0xa0: 0xffffffff
+place 0x40000: 0xffffffff
+place 0xffffc: 0xffffffff
+done
+";
