@@ -3,8 +3,8 @@
 //! The device lives in a process of its own. QEMU's `vfio-user-pci` connects to its socket, and
 //! the guest sees a PCI device like any other. This crate is everything between the two: the
 //! vfio-user protocol, PCI configuration space, interrupts, guest memory. A device implements
-//! [`Device`]; [`Server`] puts it on a socket; [`TestBench`] tries it without one. A whole device,
-//! `main` and all, is in `examples/counter.rs`.
+//! [`Device`]; [`main`] makes a program of it; [`TestBench`] tries it without one. The [`tutorial`]
+//! grows a device register by register; a whole one is in `examples/counter.rs`.
 //!
 //! # The parts
 //!
@@ -64,6 +64,9 @@
 //! | an interrupt's descriptor that is no eventfd | `EINVAL` | the kernel's VFIO; anything else could block the server or wake it for ever |
 //! | INTx | maskable and automasked | the kernel's vfio-pci, which QEMU is written for |
 //! | UNMASK with an eventfd | the client signals it to unmask the pin | the kernel's vfio-pci, and what QEMU with KVM does; the specification has the server signal it |
+//! | MSI | maskable | as MSI-X |
+//! | MSI vectors beyond those that the driver allows | raised by the low bits of their number | as a card that puts them into the message; none is lost |
+//! | MSI vector without eventfd | stays pending while MSI is enabled | as MSI-X |
 //! | MSI-X table mask bits | count once a client has written them | clients emulate the table themselves and never clear the power-on masks here |
 //! | MSI-X vector without eventfd | stays pending while MSI-X is enabled | so that nothing is lost between a guest's enable and the client's SET_IRQS |
 //! | writes to read-only configuration space | ignored | PCI; libvfio-user has `EPERM`, which QEMU would log |
@@ -93,6 +96,9 @@ mod server;
 mod session;
 mod shared_memory;
 mod test_bench;
+#[cfg(feature = "program")]
+#[doc = include_str!("tutorial.md")]
+pub mod tutorial {}
 mod waker;
 pub mod wire;
 mod words;
