@@ -16,7 +16,7 @@ use crate::agent::{Agent, Output};
 use crate::initramfs::Initramfs;
 use crate::kernel::Choice;
 use crate::process::{self, Child};
-use crate::qemu::Machine;
+use crate::qemu::{Machine, Qemu};
 use crate::qmp::Qmp;
 use crate::run_dir::RunDir;
 use crate::server::Server;
@@ -44,6 +44,8 @@ const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 iomem=relaxed";
 pub struct Builder<'run> {
     run: &'run RunDir,
     name: String,
+    /// When it is not to be the usual one.
+    qemu: Option<Qemu>,
     kernel: Choice,
     boot: bool,
     driver: bool,
@@ -58,6 +60,13 @@ impl<'run> Builder<'run> {
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
+        self
+    }
+
+    /// The QEMU it runs on, instead of the lab's usual one.
+    #[must_use]
+    pub fn qemu(mut self, qemu: &Qemu) -> Self {
+        self.qemu = Some(qemu.clone());
         self
     }
 
@@ -171,7 +180,7 @@ impl<'run> Builder<'run> {
     pub fn start(self) -> Result<Guest<'run>> {
         let world = world::get()?;
         let slot = self.run.slot();
-        let mut command = world.qemu.command();
+        let mut command = self.qemu.as_ref().unwrap_or(&world.qemu).command();
         command.args(world.accel.arguments());
         command.args(["-name", &self.name]).args(self.machine.arguments());
         let file = |what: &str| format!("{}{what}", prefix(&self.name));
@@ -281,6 +290,7 @@ impl<'run> Guest<'run> {
         Builder {
             run,
             name: ONLY.to_owned(),
+            qemu: None,
             kernel: Choice::default(),
             boot: true,
             driver: true,

@@ -13,7 +13,8 @@
 //!
 //! * The world: [`root`] makes private folders of Debian packages with [`mmdebstrap`], [`world`]
 //!   says which ones, [`kernel`] finds the kernels in them, [`qemu`] chooses the QEMU, and
-//!   [`accel`] finds out whether KVM really works here.
+//!   [`accel`] finds out whether KVM really works here. [`twin`] builds a QEMU that has the
+//!   teaching device inside, to compare ours with.
 //! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
 //!   daemon and the tester, [`device_crate`] a device of somebody's own, [`initramfs`] packs the
 //!   guest's files with [`cpio`].
@@ -21,7 +22,7 @@
 //!   QEMU through [`qmp`]; [`workbench`] exchanges devices and drivers while it runs.
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
-//!   can run, [`progress`] tells the user what takes so long.
+//!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to.
 //!
 //! Everything the lab makes is under `target/lab` of the checkout, or `LAB_DIR` ([`paths`]).
 
@@ -30,6 +31,7 @@ pub mod agent;
 pub mod cargo_build;
 pub mod cpio;
 pub mod device_crate;
+pub mod follow;
 pub mod guest;
 pub mod initramfs;
 pub mod kernel;
@@ -46,6 +48,7 @@ pub mod root;
 pub mod run_dir;
 pub mod server;
 pub mod slots;
+pub mod twin;
 pub mod workbench;
 pub mod world;
 

@@ -40,6 +40,8 @@ pub fn say(text: &str) {
 #[derive(Debug)]
 pub struct Wait {
     label: String,
+    /// How far it is, behind the label.
+    state: String,
     begun: Instant,
     reported: Instant,
     terminal: bool,
@@ -52,7 +54,7 @@ impl Wait {
         let now = Instant::now();
         let terminal = std::io::stderr().is_terminal();
         print(label, terminal);
-        Self { label: label.to_owned(), begun: now, reported: now, terminal }
+        Self { label: label.to_owned(), state: String::new(), begun: now, reported: now, terminal }
     }
 
     /// Says what is being waited for now; to be called when that changes.
@@ -64,13 +66,18 @@ impl Wait {
         }
     }
 
+    /// Says how far it is; shown with the next tick.
+    pub fn state(&mut self, state: &str) {
+        self.state = format!(": {state}");
+    }
+
     /// To be called again and again during the wait.
     pub fn tick(&mut self) {
         let every = if self.terminal { Duration::from_secs(1) } else { REPORT_EVERY };
         if self.reported.elapsed() >= every {
             self.reported = Instant::now();
             let seconds = self.begun.elapsed().as_secs();
-            print(&format!("{} ({seconds} s)", self.label), self.terminal);
+            print(&format!("{}{} ({seconds} s)", self.label, self.state), self.terminal);
         }
     }
 

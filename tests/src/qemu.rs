@@ -16,9 +16,11 @@ use crate::{lock, process, world};
 /// The environment variable that names a QEMU.
 pub const VARIABLE: &str = "QEMU";
 /// The program's name.
-const PROGRAM: &str = "qemu-system-x86_64";
+pub const PROGRAM: &str = "qemu-system-x86_64";
+/// The device that a QEMU for our servers has to have.
+const DEVICE: &str = "vfio-user-pci";
 
-/// A QEMU that can attach a vfio-user device.
+/// A QEMU that can attach a vfio-user device, or has what a test needs inside.
 #[derive(Debug, Clone)]
 pub struct Qemu {
     /// The program and the arguments that always come first.
@@ -44,7 +46,7 @@ impl Qemu {
         if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
             let path = named_program(path.into());
             let start = vec![path.display().to_string()];
-            let named = Self::try_one(start, format!("named by {VARIABLE}="))?;
+            let named = Self::try_one(start, DEVICE, format!("named by {VARIABLE}="))?;
             return named.map(Some).with_context(|| {
                 format!(
                     "{VARIABLE}={}: this QEMU has no vfio-user-pci, which came with version 10.1; \
@@ -55,7 +57,8 @@ impl Qemu {
         }
         if process::in_path(PROGRAM) {
             let start = vec![PROGRAM.to_owned()];
-            if let Some(host) = Self::try_one(start, "this system's, has vfio-user-pci".into())? {
+            let reason = "this system's, has vfio-user-pci".to_owned();
+            if let Some(host) = Self::try_one(start, DEVICE, reason)? {
                 return Ok(Some(host));
             }
         }
@@ -68,13 +71,20 @@ impl Qemu {
         } else {
             "the lab's own: this system has none"
         };
-        Self::try_one(start_private(root), reason.to_owned())?.with_context(|| {
-            format!("the QEMU in {} has no vfio-user-pci; remove that folder", root.display())
-        })
+        let program = root.join("usr/bin").join(PROGRAM);
+        Self::in_root(root, &program, DEVICE, reason)
+    }
+
+    /// A program that is run with the libraries and the firmware of a private root, and that has
+    /// to have a device.
+    pub fn in_root(root: &Path, program: &Path, device: &str, reason: &str) -> Result<Self> {
+        let start = start_private(root, program);
+        Self::try_one(start, device, reason.to_owned())?
+            .with_context(|| format!("{} has no {device}; remove its folder", program.display()))
     }
 
     /// Asks a QEMU whether it has the device; nothing when it has not.
-    fn try_one(start: Vec<String>, reason: String) -> Result<Option<Self>> {
+    fn try_one(start: Vec<String>, device: &str, reason: String) -> Result<Option<Self>> {
         let ask = |question: &[&str]| -> Result<(bool, String)> {
             let output = Command::new(&start[0])
                 .args(&start[1..])
@@ -84,7 +94,7 @@ impl Qemu {
                 .with_context(|| format!("cannot run {}", start[0]))?;
             Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
         };
-        let (has_device, _) = ask(&["-device", "vfio-user-pci,help"])?;
+        let (has_device, _) = ask(&["-device", &format!("{device},help")])?;
         if !has_device {
             return Ok(None);
         }
@@ -119,12 +129,12 @@ fn named_program(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// How the QEMU of a private root is started.
-fn start_private(root: &Path) -> Vec<String> {
+/// How a QEMU is started with the libraries of a private root.
+fn start_private(root: &Path, program: &Path) -> Vec<String> {
     let inside = |path: &str| root.join(path).display().to_string();
     let mut start = vec![inside("usr/lib64/ld-linux-x86-64.so.2")];
     start.extend(["--library-path".to_owned(), inside("usr/lib/x86_64-linux-gnu")]);
-    start.push(inside("usr/bin/qemu-system-x86_64"));
+    start.push(program.display().to_string());
     for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
         start.extend(["-L".to_owned(), inside(data)]);
     }

@@ -6,22 +6,24 @@
 //! of packages makes a new one.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::mpsc;
 
 use anyhow::{Context, Result, bail};
 
+use crate::follow::follow;
 use crate::mmdebstrap::Mmdebstrap;
 use crate::{lock, paths, process, progress};
 
-/// The Debian release the roots are made of; `root-setup.sh` derives the others from it.
+/// The Debian release the roots are made of.
 const SUITE: &str = "trixie";
 /// The environment variable that names another Debian mirror.
 pub const MIRROR_VARIABLE: &str = "LAB_MIRROR";
-/// Run by mmdebstrap in the new root before anything is fetched.
-const SETUP: &str = include_str!("root-setup.sh");
+/// What [`Root::setup`] usually is: it adds the releases next to [`SUITE`].
+pub const SETUP: &str = include_str!("root-setup.sh");
+/// Run by mmdebstrap in the new root: fetches the source package it is told.
+const FETCH_SOURCE: &str = "mkdir -p \"$1/usr/src\" && cd \"$1/usr/src\" && \
+    APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get source -qq --download-only \"$LAB_ROOT_SOURCE\" >&2";
 /// The name of the stamp in a root, the file that says what the root was made of.
 pub const STAMP: &str = ".lab-stamp";
 /// How much of mmdebstrap's words to show when it failed.
@@ -38,6 +40,11 @@ pub struct Root {
     pub size: &'static str,
     /// Package names and apt patterns; their dependencies come along.
     pub packages: &'static [&'static str],
+    /// A script that mmdebstrap runs in the new root before anything is fetched.
+    pub setup: &'static str,
+    /// A source package whose files are put into `usr/src`, not unpacked; the script has to add
+    /// the list of source packages.
+    pub source: Option<&'static str>,
     /// Files that must be there in the end: an apt pattern that matches nothing is no error.
     pub proof: &'static [&'static str],
     /// What else must be so in the end, where that takes more than names of files.
@@ -58,7 +65,11 @@ impl Root {
     }
 
     fn stamp(&self) -> String {
-        format!("{SUITE}\n{}\n{SETUP}", self.packages.join("\n"))
+        let mut stamp = format!("{SUITE}\n{}\n{}", self.packages.join("\n"), self.setup);
+        if let Some(source) = self.source {
+            stamp.push_str(&format!("source {source}\n{FETCH_SOURCE}\n"));
+        }
+        stamp
     }
 
     /// Makes it unless it is there.
@@ -115,7 +126,7 @@ impl Root {
     ) -> Result<String> {
         // The script is named to mmdebstrap through the environment: the path may have blanks.
         let setup = paths::lab().join("root-setup.sh");
-        std::fs::write(&setup, SETUP)
+        std::fs::write(&setup, self.setup)
             .with_context(|| format!("cannot write {}", setup.display()))?;
         let arguments = mmdebstrap.arguments();
         let mut command = process::namespaced(process::Identity::Same, &arguments[0]);
@@ -123,37 +134,19 @@ impl Root {
         command.arg(if process::is_root() { "--mode=root" } else { "--mode=chrootless" });
         command.arg("--variant=extract").arg("--format=directory");
         command.arg("--setup-hook=sh \"$LAB_ROOT_SETUP\" \"$1\"").env("LAB_ROOT_SETUP", &setup);
+        if let Some(source) = self.source {
+            command.arg(format!("--extract-hook={FETCH_SOURCE}")).env("LAB_ROOT_SOURCE", source);
+        }
         command.args(self.packages.iter().map(|package| format!("--include={package}")));
         command.arg(SUITE).arg(folder);
         command.args(std::env::var_os(MIRROR_VARIABLE).filter(|mirror| !mirror.is_empty()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-
-        let mut inner = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
-        let (sender, said) = mpsc::channel();
-        let pipe = inner.stderr.take().context("mmdebstrap's standard error is a pipe")?;
-        let reader = std::thread::spawn(move || {
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                // The receiver lives until the thread is joined.
-                let _ = sender.send(line);
-            }
-        });
-        let mut log = Vec::new();
-        let status = loop {
-            for line in said.try_iter() {
-                if let Some(stage) = stage(&line) {
-                    wait.label(&format!("{}: {stage}", self.purpose));
-                }
-                log.push(line);
-            }
-            if let Some(status) = inner.try_wait().context("cannot wait for mmdebstrap")? {
-                break status;
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let (status, log) = follow(&mut command, |line| {
+            if let Some(stage) = line.and_then(stage) {
+                wait.label(&format!("{}: {stage}", self.purpose));
             }
             wait.tick();
-            std::thread::sleep(process::POLL);
-        };
-        // It ends when the pipe does, which ended with mmdebstrap.
-        let _ = reader.join();
-        log.extend(said.try_iter());
+        })?;
         let shown = last_lines(&log, SHOWN_LINES);
         if !status.success() {
             bail!(
@@ -177,13 +170,15 @@ fn stage(line: &str) -> Option<&'static str> {
         ("running apt-get update", "fetching package lists"),
         ("downloading packages", "downloading packages"),
         ("extracting archives", "unpacking packages"),
+        ("running --extract-hook", "fetching a source package"),
     ]
     .iter()
     .find(|(start, _)| said.starts_with(start))
     .map(|(_, stage)| *stage)
 }
 
-fn last_lines(lines: &[String], count: usize) -> String {
+/// The end of a long log, indented, for an error message.
+pub fn last_lines(lines: &[String], count: usize) -> String {
     let start = lines.len().saturating_sub(count);
     lines[start..].iter().fold(String::new(), |mut text, line| {
         // Writing to a string cannot fail.

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::kernel::{self, Kernel};
 use crate::qemu::Qemu;
-use crate::root::Root;
+use crate::root::{self, Root};
 use crate::{accel, lock, progress};
 
 /// Kernels, headers, compiler and the programs that go into a guest.
@@ -35,6 +35,8 @@ pub const GUEST: Root = Root {
         // What a guest can start from instead of QEMU's BIOS.
         "ovmf",
     ],
+    setup: root::SETUP,
+    source: None,
     proof: &[
         "usr/bin/gcc",
         "usr/bin/make",
@@ -57,6 +59,8 @@ pub const QEMU: Root = Root {
     purpose: "QEMU with vfio-user-pci",
     size: "55 MB",
     packages: &["qemu-system-x86,seabios,ipxe-qemu"],
+    setup: root::SETUP,
+    source: None,
     proof: &["usr/bin/qemu-system-x86_64", "usr/share/seabios/bios-256k.bin"],
     check: |_| Ok(()),
 };

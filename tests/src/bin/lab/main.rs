@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use lab::{Choice, cargo_build, module_build, world};
+use lab::{Choice, cargo_build, module_build, twin, world};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -42,6 +42,11 @@ struct Options {
     /// Only report: which QEMU and why, whether KVM works, what is missing and how to get it
     #[arg(long, conflicts_with = "shell")]
     doctor: bool,
+
+    /// Only build the QEMU that has my_rng inside, with which ours is compared: what
+    /// scripts/build-qemu.sh does
+    #[arg(long, conflicts_with_all = ["doctor", "shell"])]
+    build_qemu: bool,
 
     /// A root shell in the guest. Leave it with exit, poweroff, or Ctrl-A x
     #[arg(long)]
@@ -77,6 +82,8 @@ fn main() -> ExitCode {
     let result = end_on_signals().and_then(|()| {
         if options.doctor {
             doctor::report()
+        } else if options.build_qemu {
+            build_qemu()
         } else if options.shell {
             shell::run(options.device.as_deref())
         } else if options.own() {
@@ -109,6 +116,13 @@ fn end_on_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Builds the twin and says where it is.
+fn build_qemu() -> Result<bool> {
+    twin::build()?;
+    println!("{}", twin::program().display());
+    Ok(true)
 }
 
 /// Fetches and builds everything a session needs, so that only the guest is left to wait for.

@@ -1,0 +1,124 @@
+//! The twin: a QEMU that has the teaching device inside, as a virtualisation course builds it.
+//!
+//! What guests see of our server's device has to be what they see of a device that is a part of
+//! QEMU. The patch in `qemu-patches` makes such a QEMU of Debian's source, in `target/lab`:
+//!
+//! * [`TOOLS`] is a private root with the compiler, the libraries and the source,
+//! * [`tree`] is the source, patched and configured, with its build,
+//! * [`workshop`] is a copy of it in which a person's changes can be tried.
+//!
+//! It is the smallest QEMU that the lab's guests boot on; even so its first build takes minutes.
+
+pub mod tree;
+pub mod workshop;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::qemu::Qemu;
+use crate::root::Root;
+use crate::{lock, paths, progress};
+use tree::Tree;
+
+/// The device's name in QEMU.
+pub const DEVICE: &str = "my_rng";
+
+/// What QEMU is built from and with, and the firmware it needs to run.
+pub const TOOLS: Root = Root {
+    name: "qemu-build",
+    purpose: "QEMU's source, and what it is built with",
+    size: "150 MB",
+    packages: &[
+        // What the building of QEMU asks for.
+        "gcc,libc6-dev,ninja-build,meson,python3-pip,pkgconf,bash,diffutils",
+        "libglib2.0-dev,libpixman-1-dev,libfdt-dev",
+        // What its scripts call, and what unpacks and patches it.
+        "dash,coreutils,sed,grep,findutils,busybox-static,dpkg-dev",
+        // What it needs at run time.
+        "qemu-system-data,seabios,ipxe-qemu",
+    ],
+    setup: include_str!("setup.sh"),
+    source: Some("qemu"),
+    proof: &[
+        "usr/bin/gcc",
+        "usr/bin/meson",
+        "usr/bin/ninja",
+        "usr/bin/dpkg-source",
+        "usr/bin/busybox",
+        "usr/lib/x86_64-linux-gnu/pkgconfig/glib-2.0.pc",
+        "usr/share/qemu/linuxboot_dma.bin",
+        "usr/share/seabios/bios-256k.bin",
+    ],
+    check: check_source,
+};
+
+/// Checks that the source came, of a version that the patch is for.
+fn check_source(root: &Path) -> Result<()> {
+    let files = tree::source_files(root)?;
+    ensure!(
+        files.iter().any(|name| name.starts_with("qemu_10.0.") && name.ends_with(".dsc")),
+        "usr/src has no source of QEMU 10.0, but {files:?}"
+    );
+    Ok(())
+}
+
+/// The patch that adds the device, in the checkout.
+#[must_use]
+pub fn patch() -> PathBuf {
+    paths::checkout().join("qemu-patches/0001-hw-misc-add-my_rng.patch")
+}
+
+/// The QEMU with the device, built on first use; guests in other threads wait for it.
+pub fn get() -> Result<&'static Qemu> {
+    static TWIN: OnceLock<Result<Qemu, String>> = OnceLock::new();
+    // An error is kept as text: anyhow's cannot be had twice.
+    TWIN.get_or_init(|| build().map(|built| built.qemu).map_err(|error| format!("{error:#}")))
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// What a build made.
+#[derive(Debug)]
+pub struct Built {
+    /// The program.
+    pub qemu: Qemu,
+    /// How long the compiler and the linker took.
+    pub took: Duration,
+}
+
+/// Builds what has changed since the last time: everything, or only what another patch changes.
+pub fn build() -> Result<Built> {
+    let right = lock::preparing()?;
+    let root = TOOLS.ensure(&right)?;
+    let tree = Tree::new(&root, &folder());
+    tree.prepare(&patch())?;
+    let took = tree.compile()?;
+    let qemu = tree.qemu()?;
+    progress::say(&format!("{qemu}"));
+    Ok(Built { qemu, took })
+}
+
+/// The program, which runs with the libraries of [`TOOLS`].
+#[must_use]
+pub fn program() -> PathBuf {
+    tree::program_in(&folder())
+}
+
+/// Where it is built.
+fn folder() -> PathBuf {
+    paths::lab().join("qemu-my_rng")
+}
+
+/// QEMU's description of its own device; without a seed the operating system chooses.
+#[must_use]
+pub fn device(id: &str, seed: Option<u32>) -> Value {
+    let mut device = json!({"driver": DEVICE, "id": id});
+    if let Some(seed) = seed {
+        device["seed"] = seed.into();
+    }
+    device
+}

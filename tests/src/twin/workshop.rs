@@ -1,0 +1,52 @@
+//! A copy of the twin's source and build, to try changes of the device in.
+//!
+//! It is how long a person waits who has the device inside QEMU: edit the file, compile it, link
+//! QEMU. The twin itself is not touched, so that nothing else notices.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::twin::tree::{DEVICE_SOURCE, Tree};
+use crate::twin::{self, Built};
+use crate::{paths, process};
+
+/// The copy; removed with the value.
+#[derive(Debug)]
+pub struct Workshop {
+    folder: TempDir,
+    tree: Tree,
+}
+
+impl Workshop {
+    /// Copies the twin, building it if need be.
+    pub fn open() -> Result<Self> {
+        twin::get()?;
+        let _right = crate::lock::preparing()?;
+        let folder = tempfile::Builder::new()
+            .prefix("qemu-my_rng-")
+            .tempdir_in(paths::lab())
+            .context("cannot make a folder for a copy of QEMU's source")?;
+        let mut copy = process::tied("cp");
+        copy.args(["--archive", "--reflink=auto"]).arg(twin::folder().join("."));
+        process::output("copying QEMU's source", copy.arg(folder.path()))?;
+        let tree = Tree::new(&twin::TOOLS.path(), folder.path());
+        Ok(Self { folder, tree })
+    }
+
+    /// The device's source, to begin with.
+    #[must_use]
+    pub fn device_source(&self) -> PathBuf {
+        self.folder.path().join("source").join(DEVICE_SOURCE)
+    }
+
+    /// Takes an edited `my_rng.c` and builds a QEMU of it; also says how long from the copy to the
+    /// program.
+    pub fn rebuild(&self, device: &Path) -> Result<Built> {
+        self.tree.replace_device(device)?;
+        let took: Duration = self.tree.compile()?;
+        Ok(Built { qemu: self.tree.qemu()?, took })
+    }
+}
