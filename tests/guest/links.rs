@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use lab::{Guest, RunDir, Server};
 use serde_json::json;
 
+use crate::my_rng::{MyRng, Options};
 use crate::{
-    assert_kernel_is_content, bases, devmem, expected_lspci, load_module, lspci, say, usual,
+    assert_kernel_is_content, bases, devmem, expected_lspci, load_module, lspci, say, served,
 };
 
 #[test]
@@ -33,13 +34,9 @@ fn devmem_works(guest: &mut Guest) {
 #[test]
 fn a_paused_machine_without_anything_to_boot_has_the_device() {
     let run = RunDir::create("smoke").expect("a run can be made");
-    let server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
-    let mut guest = Guest::builder(&run)
-        .nothing_to_boot()
-        .paused()
-        .attach(&server)
-        .start()
-        .expect("QEMU negotiates with the server");
+    let device = MyRng::start(&run, "my-rng", Options::default()).expect("the device can be made");
+    let guest = Guest::builder(&run).nothing_to_boot().paused();
+    let mut guest = device.attach(guest).start().expect("QEMU makes the device");
     let buses = guest.qmp().execute("query-pci", &json!({})).expect("QEMU lists its devices");
     let devices = buses[0]["devices"].as_array().expect("a bus has devices").clone();
     let ours = devices.iter().find(|device| device["qdev_id"] == "my-rng").expect("ours is there");
@@ -55,7 +52,7 @@ fn a_paused_machine_without_anything_to_boot_has_the_device() {
 #[test]
 fn a_guest_survives_its_server_and_takes_a_new_one() {
     let run = RunDir::create("server-killed").expect("a run can be made");
-    let (server, mut guest) = usual(&run, &["-v"]);
+    let (server, mut guest) = served(&run);
     load_module(&mut guest);
     // The program waits meanwhile: QEMU 11.1 may abort when a server dies in the middle of a read.
     say("killing the server while a program in the guest has the device open");
@@ -122,7 +119,7 @@ fn a_server_survives_its_guests_and_keeps_nothing_of_them() {
 #[test]
 fn a_second_qemu_fails_at_once_and_the_first_is_not_disturbed() {
     let run = RunDir::create("second-qemu").expect("a run can be made");
-    let (server, mut guest) = usual(&run, &["-v"]);
+    let (server, mut guest) = served(&run);
     say("starting a second QEMU on the same socket");
     let second = Guest::builder(&run).name("second").nothing_to_boot().attach(&server).start();
     let error = second.expect_err("the device is taken");

@@ -7,11 +7,15 @@ mod hotplug;
 mod lab_program;
 mod links;
 mod module;
+mod my_rng;
 mod several;
+mod twin;
 mod virtio;
 mod watch;
 
 use lab::{Guest, RunDir, Server};
+
+use my_rng::{MyRng, Options};
 
 /// Says what a test is doing; shown when it fails, or with `--nocapture`.
 fn say(what: &str) {
@@ -92,9 +96,17 @@ fn bases(guest: &mut Guest) -> Vec<u64> {
         .collect()
 }
 
+/// A device, and a guest with it on the smallest machine.
+fn usual(run: &RunDir, options: Options) -> (MyRng<'_>, Guest<'_>) {
+    let device = MyRng::start(run, "my-rng", options).expect("the device can be made");
+    say("booting a guest");
+    let guest = device.attach(Guest::builder(run)).boot().expect("the guest boots");
+    (device, guest)
+}
+
 /// A server, and a guest with its device on the smallest machine.
-fn usual<'run>(run: &'run RunDir, options: &[&str]) -> (Server<'run>, Guest<'run>) {
-    let server = Server::start(run, "my-rng", options).expect("the server starts");
+fn served(run: &RunDir) -> (Server<'_>, Guest<'_>) {
+    let server = Server::start(run, "my-rng", &["-v"]).expect("the server starts");
     say("booting a guest");
     let guest = Guest::builder(run).attach(&server).boot().expect("the guest boots");
     (server, guest)

@@ -1,8 +1,9 @@
 //! The kernel module: built for every kernel, and at work on those that are booted.
 
 use lab::module_build::{build, complaints};
-use lab::{Choice, Guest, RunDir, Server, kernel, world};
+use lab::{Choice, Guest, RunDir, kernel, world};
 
+use crate::my_rng::{self, GLIBC, MyRng, Options};
 use crate::{assert_kernel_is_content, bases, expected_lspci, load_module, lspci, run_tester, say};
 
 #[test]
@@ -22,7 +23,7 @@ fn it_builds_without_warnings_for_every_kernel() {
 
 #[test]
 fn it_works_on_kernel_6_12() {
-    it_works(Choice::V6_12, "glibc");
+    it_works(Choice::V6_12, GLIBC);
 }
 
 #[test]
@@ -30,17 +31,14 @@ fn it_works_on_the_newest_kernel() {
     it_works(Choice::Newest, "chacha20");
 }
 
-fn it_works(choice: Choice, generator: &str) {
+fn it_works(choice: Choice, generator: &'static str) {
+    let generator = if my_rng::inside_qemu() { GLIBC } else { generator };
     let run = RunDir::create(&format!("module-{choice:?}")).expect("a run can be made");
-    let options = ["--generator", generator, "-v"];
-    let server = Server::start(&run, "my-rng", &options).expect("the server starts");
+    let options = Options { generator: Some(generator), ..Options::default() };
+    let device = MyRng::start(&run, "my-rng", options).expect("the device can be made");
     say("booting a guest with two processors");
-    let mut guest = Guest::builder(&run)
-        .kernel(choice)
-        .processors(2)
-        .attach(&server)
-        .boot()
-        .expect("the guest boots");
+    let guest = Guest::builder(&run).kernel(choice).processors(2);
+    let mut guest = device.attach(guest).boot().expect("the guest boots");
     let release = guest.run("uname -r").expect("it says which kernel it runs");
     assert_eq!(kernel::is_newer(&release), choice == Choice::Newest, "it runs {release}");
     let base = bases(&mut guest)[0];

@@ -1,17 +1,19 @@
 //! Several devices in one guest.
 
-use lab::{Guest, RunDir, Server};
+use lab::{Guest, RunDir};
 
+use crate::my_rng::{GLIBC, MyRng, Options};
 use crate::{assert_kernel_is_content, bases, devmem, devmem_write, load_module, say};
 
 #[test]
-fn two_servers_in_one_guest_have_numbers_of_their_own() {
+fn two_devices_in_one_guest_have_numbers_of_their_own() {
     let run = RunDir::create("two-devices").expect("a run can be made");
-    let first = Server::start(&run, "first", &["--generator", "glibc", "-v"]).expect("it starts");
-    let second = Server::start(&run, "second", &["--generator", "glibc", "-v"]).expect("it starts");
+    let options = Options { generator: Some(GLIBC), ..Options::default() };
+    let [first, second] =
+        ["first", "second"].map(|name| MyRng::start(&run, name, options).expect("it can be made"));
     say("booting a guest with two devices");
-    let mut guest =
-        Guest::builder(&run).attach(&first).attach(&second).boot().expect("the guest boots");
+    let guest = second.attach(first.attach(Guest::builder(&run)));
+    let mut guest = guest.boot().expect("the guest boots");
     let bases = bases(&mut guest);
     assert_eq!(bases.len(), 2);
     devmem_write(&mut guest, bases[0] + 4, 1);

@@ -53,4 +53,9 @@ pub struct Options {
     /// Time so many reads of 64 bytes: what the benchmark starts this program with
     #[arg(long, hide = true, value_name = "COUNT")]
     pub time_reads: Option<usize>,
+
+    /// Access the registers so many times, as this number of a sequence says, and print the
+    /// answers: what the tests that compare devices start this program with
+    #[arg(long, hide = true, num_args = 2, value_names = ["SEQUENCE", "COUNT"])]
+    pub replay: Option<Vec<u32>>,
 }

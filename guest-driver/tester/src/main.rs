@@ -12,6 +12,7 @@ mod expected;
 mod pci;
 mod reads;
 mod registers;
+mod replay;
 mod report;
 #[expect(unsafe_code, reason = "ioctls and mapped registers have no safe interface")]
 mod sys;
@@ -47,6 +48,11 @@ fn run(options: &cli::Options) -> Result<bool> {
         return Ok(true);
     }
 
+    if let Some([sequence, count]) = options.replay.as_deref() {
+        replay::run(function(options)?.as_ref(), *sequence, *count)?;
+        return Ok(true);
+    }
+
     let selected = checks::select(&options.only);
     if options.list {
         for check in selected {
@@ -57,10 +63,7 @@ fn run(options: &cli::Options) -> Result<bool> {
 
     let subject = checks::Subject {
         device: options.device.clone(),
-        pci: match &options.pci {
-            Some(address) => Some(pci::Function::at(address)?),
-            None => pci::find(&options.device).context("looking for the device in sysfs")?,
-        },
+        pci: function(options)?,
         generator: options.generator,
     };
     let mut report = report::Report::new(options.json, selected.len());
@@ -68,4 +71,12 @@ fn run(options: &cli::Options) -> Result<bool> {
         report.add(check.group.name(), check.name, (check.run)(&subject));
     }
     Ok(report.finish(options.strict))
+}
+
+/// The device's PCI function, when there is one.
+fn function(options: &cli::Options) -> Result<Option<pci::Function>> {
+    match &options.pci {
+        Some(address) => pci::Function::at(address).map(Some),
+        None => pci::find(&options.device).context("looking for the device in sysfs"),
+    }
 }

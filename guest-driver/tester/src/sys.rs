@@ -4,6 +4,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io;
 use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::arch::asm;
 use std::ptr::NonNull;
 
 /// `_IOR('q', 1, unsigned int)`: draws a number.
@@ -41,6 +42,54 @@ impl Word for u8 {}
 impl Word for u16 {}
 impl Word for u32 {}
 impl Word for u64 {}
+
+/// The bytes that one load or store moves, where it is chosen at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// 8 bits.
+    One = 1,
+    /// 16 bits.
+    Two = 2,
+    /// 32 bits.
+    Four = 4,
+    /// 64 bits.
+    Eight = 8,
+}
+
+/// Loads by one instruction, which Rust promises for aligned words only.
+///
+/// # Safety
+/// So many bytes have to be mapped there.
+unsafe fn load(from: *const u8, size: Size) -> u64 {
+    let value: u64;
+    // SAFETY: they only read those bytes, and the upper halves of the registers are cleared by the
+    // processor or by the instruction.
+    unsafe {
+        match size {
+            Size::One => asm!("movzx {0:e}, byte ptr [{1}]", out(reg) value, in(reg) from),
+            Size::Two => asm!("movzx {0:e}, word ptr [{1}]", out(reg) value, in(reg) from),
+            Size::Four => asm!("mov {0:e}, dword ptr [{1}]", out(reg) value, in(reg) from),
+            Size::Eight => asm!("mov {0}, qword ptr [{1}]", out(reg) value, in(reg) from),
+        }
+    }
+    value
+}
+
+/// Stores by one instruction, likewise.
+///
+/// # Safety
+/// So many bytes have to be mapped there, and no reference to them may exist.
+unsafe fn store(to: *mut u8, size: Size, value: u64) {
+    // SAFETY: they only write those bytes.
+    unsafe {
+        match size {
+            Size::One => asm!("mov byte ptr [{0}], {1:l}", in(reg) to, in(reg_abcd) value),
+            Size::Two => asm!("mov word ptr [{0}], {1:x}", in(reg) to, in(reg) value),
+            Size::Four => asm!("mov dword ptr [{0}], {1:e}", in(reg) to, in(reg) value),
+            Size::Eight => asm!("mov qword ptr [{0}], {1}", in(reg) to, in(reg) value),
+        }
+    }
+}
 
 /// Device registers mapped into this process.
 #[derive(Debug)]
@@ -81,10 +130,35 @@ impl Mapping {
         unsafe { word.write_volatile(value) }
     }
 
+    /// One load of a word at any offset. What becomes of an unaligned one is the machine's affair.
+    ///
+    /// # Panics
+    /// When the word is outside of the mapping.
+    pub fn read_anywhere(&self, offset: usize, size: Size) -> u64 {
+        let start = self.at(offset, size as usize);
+        // SAFETY: at() checked the bounds, and the mapping lives as long as self; the processor
+        // does not mind unaligned loads.
+        unsafe { load(start, size) }
+    }
+
+    /// One store of a word at any offset, likewise.
+    ///
+    /// # Panics
+    /// When the word is outside of the mapping.
+    pub fn write_anywhere(&self, offset: usize, size: Size, value: u64) {
+        let start = self.at(offset, size as usize);
+        // SAFETY: as in read_anywhere(); no Rust reference to this memory exists.
+        unsafe { store(start, size, value) }
+    }
+
     fn word<T: Word>(&self, offset: usize) -> *mut T {
         assert!(offset % T::SIZE == 0, "unaligned register access");
-        assert!(offset <= self.size && T::SIZE <= self.size - offset, "outside of the BAR");
-        self.start.as_ptr().wrapping_add(offset).cast()
+        self.at(offset, T::SIZE).cast()
+    }
+
+    fn at(&self, offset: usize, size: usize) -> *mut u8 {
+        assert!(offset <= self.size && size <= self.size - offset, "outside of the BAR");
+        self.start.as_ptr().wrapping_add(offset)
     }
 }
 
