@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every check and test of the project. The first run fetches about 300 MB of Debian packages
-# to target/lab for the guests. FUZZ_SECONDS=N lets each fuzz target run that long.
+# Runs every check and test of the project. The first run fetches about 450 MB of Debian packages
+# to target/lab for the guests, and compiles a QEMU there. FUZZ_SECONDS=N lets each fuzz target run
+# that long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -77,8 +78,15 @@ cargo test --release --package my-rng-server --test daemon cost
 section 'Memory that is truncated, as the optimiser leaves it'
 cargo test --release --package vfio-user-kit --lib dma::mapped
 
+section 'QEMU with the device inside, to compare ours with: fetched and compiled the first time'
+./scripts/build-qemu.sh
+
 section 'Guests: the lab and its tests on stock QEMU'
 cargo test --package lab
+
+section 'Guests: the tests of the device, with the one inside QEMU'
+MY_RNG=qemu cargo test --package lab --test guest -- device:: module:: several:: hotplug:: \
+	a_paused_machine --skip virtio::
 
 section "Fuzz targets, ${FUZZ_SECONDS:=20} s each"
 if have g++ g++; then
