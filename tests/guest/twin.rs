@@ -6,6 +6,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lab::twin::workshop::Workshop;
 use lab::{Guest, RunDir, twin};
 
 use crate::my_rng::{GLIBC, MyRng, Options};
@@ -48,9 +49,9 @@ fn our_device_answers_every_access_as_the_one_inside_qemu_does() {
 }
 
 #[test]
-fn an_edited_device_is_compiled_alone_and_seen_by_the_next_guest() {
-    let workshop = twin::workshop::Workshop::open().expect("the twin can be copied");
+fn an_edited_device_is_what_the_next_guest_sees() {
     let run = RunDir::create("edited").expect("a run can be made");
+    let workshop = Workshop::open(&run).expect("the twin can be copied");
     let source = std::fs::read_to_string(workshop.device_source()).expect("it is there");
     let edited = source.replace("MY_RNG_REVISION     0x10", "MY_RNG_REVISION     0x11");
     assert_ne!(edited, source);

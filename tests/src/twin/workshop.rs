@@ -4,14 +4,14 @@
 //! QEMU. The twin itself is not touched, so that nothing else notices.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::run_dir::RunDir;
 use crate::twin::tree::{DEVICE_SOURCE, Tree};
 use crate::twin::{self, Built};
-use crate::{paths, process};
+use crate::{lock, process};
 
 /// The copy; removed with the value.
 #[derive(Debug)]
@@ -21,13 +21,13 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Copies the twin, building it if need be.
-    pub fn open() -> Result<Self> {
+    /// Copies the twin into the folder of a run, building it if need be.
+    pub fn open(run: &RunDir) -> Result<Self> {
         twin::get()?;
-        let _right = crate::lock::preparing()?;
+        let _right = lock::preparing()?;
         let folder = tempfile::Builder::new()
             .prefix("qemu-my_rng-")
-            .tempdir_in(paths::lab())
+            .tempdir_in(run.path())
             .context("cannot make a folder for a copy of QEMU's source")?;
         let mut copy = process::tied("cp");
         copy.args(["--archive", "--reflink=auto"]).arg(twin::folder().join("."));
@@ -46,7 +46,7 @@ impl Workshop {
     /// program.
     pub fn rebuild(&self, device: &Path) -> Result<Built> {
         self.tree.replace_device(device)?;
-        let took: Duration = self.tree.compile()?;
+        let took = self.tree.compile()?;
         Ok(Built { qemu: self.tree.qemu()?, took })
     }
 }
