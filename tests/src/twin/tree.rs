@@ -43,8 +43,8 @@ exec "$box" chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/tmp LC_ALL
     sh -euc "cd /mnt; $3" 2>&1
 "#;
 
-/// Of the source, two thirds are firmware, which comes in packages of its own. Checked it was by
-/// apt.
+/// Apt has checked the files already. Two thirds of the source are firmware, which comes in packages
+/// of its own.
 const UNPACK: &str =
     "dpkg-source --no-check --extract /usr/src/qemu_*.dsc source; rm -rf source/roms";
 
