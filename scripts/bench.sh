@@ -5,10 +5,12 @@
 #   bench.sh fill     bytes from a virtio-rng device; the same generator alone
 #   bench.sh guest    /dev/hwrng of a guest with our virtio-rng; with QEMU's own; with
 #                     vhost-device-rng, which is installed into target/tools if it is missing
+#   bench.sh reload   a change of the device or the kernel module, from saving it until a running
+#                     guest sees it; one of the device inside QEMU, which is rebuilt and rebooted
 #   bench.sh all      all of them
 #
-# With --check RATIO one of them fails when its ratio is worse: more time for a read than that, or
-# less speed for the others.
+# With --check RATIO one of them fails when its ratio is worse: more time for a read or a change than
+# that, or less speed for the others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,14 +40,15 @@ guest)
 	install_vhost_device_rng
 	bench lab entropy "$@"
 	;;
+reload) bench lab reload "$@" ;;
 all)
-	for what in read fill guest; do
+	for what in read fill guest reload; do
 		./scripts/bench.sh "$what"
 		echo
 	done
 	;;
 *)
-	echo "bench.sh: no benchmark $what; there are read, fill, guest and all" >&2
+	echo "bench.sh: no benchmark $what; there are read, fill, guest, reload and all" >&2
 	exit 2
 	;;
 esac

@@ -77,6 +77,8 @@ impl<'run> Workbench<'run> {
         before.stop()?;
         self.guest.qmp().execute("device_add", &in_slot(&self.device))?;
         self.guest.run_until(&format!("test -e /sys/bus/pci/devices/0000:{ADDRESS}/vendor"))?;
+        // As the machine's firmware has done with the first one: its BARs answer without a driver.
+        self.guest.run(&format!("setpci -s {ADDRESS} COMMAND=3:3"))?;
         Ok(())
     }
 
