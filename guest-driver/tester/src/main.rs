@@ -9,16 +9,13 @@ mod character_device;
 mod checks;
 mod cli;
 mod expected;
-mod pci;
 mod reads;
-mod registers;
 mod replay;
 mod report;
-#[expect(unsafe_code, reason = "ioctls and mapped registers have no safe interface")]
-mod sys;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use my_rng_tester::{pci, registers, sys};
 use std::process::ExitCode;
 use std::time::Duration;
 

@@ -39,9 +39,9 @@ impl Function {
         self.file("driver").exists()
     }
 
-    fn is_my_rng(&self) -> bool {
-        self.number("vendor").is_ok_and(|id| id == u32::from(VENDOR_ID))
-            && self.number("device").is_ok_and(|id| id == u32::from(DEVICE_ID))
+    fn is(&self, vendor: u16, device: u16) -> bool {
+        self.number("vendor").is_ok_and(|id| id == u32::from(vendor))
+            && self.number("device").is_ok_and(|id| id == u32::from(device))
     }
 }
 
@@ -53,8 +53,13 @@ pub fn find(device: &Path) -> Result<Option<Function>> {
             return Ok(Some(Function(folder)));
         }
     }
+    first(VENDOR_ID, DEVICE_ID)
+}
+
+/// The first function on the bus with this identity.
+pub fn first(vendor: u16, device: u16) -> Result<Option<Function>> {
     let entries = fs::read_dir(DEVICES).context(DEVICES)?;
     let mut folders = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     folders.sort();
-    Ok(folders.into_iter().map(Function).find(Function::is_my_rng))
+    Ok(folders.into_iter().map(Function).find(|function| function.is(vendor, device)))
 }

@@ -3,7 +3,6 @@
 use crate::pci::Function;
 use crate::sys::Mapping;
 use anyhow::{Context as _, Result};
-use my_rng_server::devices::my_rng::BAR_SIZE;
 use rustix::io::Errno;
 use std::fs::{self, OpenOptions};
 
@@ -24,16 +23,16 @@ pub enum Access {
     Refused(String),
 }
 
-/// Maps BAR 0.
-pub fn map(function: Option<&Function>) -> Result<Access> {
+/// Maps BAR 0, which has so many bytes.
+pub fn map(function: Option<&Function>, size: usize) -> Result<Access> {
     let Some(function) = function else {
-        return Ok(Access::Refused("no 1234:cafe on the PCI bus".into()));
+        return Ok(Access::Refused("no such device on the PCI bus".into()));
     };
     let enabled = if function.has_driver() { None } else { Some(Enabled::new(function)?) };
     let path = function.file("resource0");
     let file = OpenOptions::new().read(true).write(true).open(&path);
     let file = file.with_context(|| path.display().to_string())?;
-    match Mapping::new(&file, usize::try_from(BAR_SIZE)?) {
+    match Mapping::new(&file, size) {
         Ok(bar) => Ok(Access::Granted(Registers { bar, _enabled: enabled })),
         // IO_STRICT_DEVMEM: what a driver has claimed is for the driver.
         Err(Errno::INVAL | Errno::PERM) if function.has_driver() => Ok(Access::Refused(

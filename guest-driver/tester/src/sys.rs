@@ -1,10 +1,11 @@
-//! The only unsafe code of the tester: the driver's ioctls and access to mapped registers.
+//! The only unsafe code here: the driver's ioctls and access to mapped registers.
 
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io;
-use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, ioctl, opcode};
+use rustix::ioctl::{Getter, IntegerSetter, Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::arch::asm;
+use std::ffi::c_void;
 use std::ptr::NonNull;
 
 /// `_IOR('q', 1, unsigned int)`: draws a number.
@@ -31,6 +32,39 @@ pub fn seed(device: BorrowedFd<'_>, seed: u32) -> io::Result<()> {
 pub fn ioctl_on_null<const OPCODE: Opcode>(device: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the kernel checks the address; nothing of this process lies there.
     unsafe { ioctl(device, IntegerSetter::<OPCODE>::new_usize(0)) }
+}
+
+/// An ioctl with any number and any argument. Returns what the driver does.
+///
+/// # Safety
+/// When the driver takes the argument for an address, it may read and write what is there: no more
+/// than the number says if it is a good one, anything if it is not.
+pub unsafe fn ioctl_any(device: BorrowedFd<'_>, number: u32, argument: usize) -> io::Result<i32> {
+    // SAFETY: the caller answers for what the driver does with the argument.
+    unsafe { ioctl(device, AnyIoctl { number, argument }) }
+}
+
+struct AnyIoctl {
+    number: u32,
+    argument: usize,
+}
+
+// SAFETY: number and argument are passed on as they are, and the result is not interpreted.
+unsafe impl Ioctl for AnyIoctl {
+    type Output = i32;
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        Opcode::from(self.number)
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::with_exposed_provenance_mut(self.argument)
+    }
+
+    unsafe fn output_from_ptr(output: IoctlOutput, _: *mut c_void) -> io::Result<i32> {
+        Ok(output)
+    }
 }
 
 /// A type that one load or store moves.

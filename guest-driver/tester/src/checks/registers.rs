@@ -44,7 +44,7 @@ fn with_bar(
     subject: &Subject,
     check: fn(&Mapping, GeneratorKind) -> Result<Outcome>,
 ) -> Result<Outcome> {
-    match map(subject.pci.as_ref())? {
+    match map(subject.pci.as_ref(), BAR_SIZE)? {
         Access::Granted(registers) => check(&registers.bar, subject.generator),
         Access::Refused(reason) => Outcome::skip(reason),
     }

@@ -1,0 +1,99 @@
+//! The only unsafe code here: memory that is bad in a certain way, and calls that are given it.
+
+use std::ptr::null_mut;
+
+use exerciser::{Argument, BUFFER, POISON};
+use my_rng_tester::sys;
+use rustix::fd::BorrowedFd;
+use rustix::io;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+/// Bytes that are mapped; a page.
+const PAGE: usize = 4096;
+/// In the kernel's half of the address space: where its map of all memory usually begins.
+const KERNEL: usize = 0xffff_8880_0000_0000;
+
+/// The argument of one ioctl.
+#[derive(Debug)]
+pub struct Memory {
+    address: usize,
+    mapped: bool,
+    readable: bool,
+}
+
+impl Memory {
+    /// What an argument describes.
+    pub fn new(argument: Argument) -> io::Result<Self> {
+        let plain = |address| Self { address, mapped: false, readable: false };
+        let writable = ProtFlags::READ | ProtFlags::WRITE;
+        Ok(match argument {
+            Argument::Null => plain(0),
+            Argument::Kernel => plain(KERNEL),
+            Argument::Unmapped => {
+                let address = Self::map(writable)?.address;
+                plain(address)
+            }
+            Argument::ReadOnly => Self::map(ProtFlags::READ)?.leaked(),
+            Argument::Untouched => Self::map(writable)?.leaked(),
+            Argument::Empty => {
+                let memory = Self::map(writable)?.leaked();
+                memory.fill([POISON; BUFFER]);
+                memory
+            }
+            Argument::Holding { value, size } => {
+                let mut bytes = [POISON; BUFFER];
+                let size = size.min(size_of::<u64>());
+                bytes[..size].copy_from_slice(&value.to_le_bytes()[..size]);
+                let memory = Self::map(writable)?.leaked();
+                memory.fill(bytes);
+                memory
+            }
+        })
+    }
+
+    fn map(protection: ProtFlags) -> io::Result<Self> {
+        // SAFETY: the kernel picks the place, so that no other memory is replaced.
+        let start = unsafe { mmap_anonymous(null_mut(), PAGE, protection, MapFlags::PRIVATE)? };
+        Ok(Self { address: start.expose_provenance(), mapped: true, readable: true })
+    }
+
+    /// The same, mapped until the process ends: a driver may keep the address.
+    fn leaked(mut self) -> Self {
+        self.mapped = false;
+        self
+    }
+
+    fn fill(&self, bytes: [u8; BUFFER]) {
+        let start: *mut [u8; BUFFER] = std::ptr::with_exposed_provenance_mut(self.address);
+        // SAFETY: it is called for memory of this process that can be written and that no
+        // reference leads to.
+        unsafe { start.write_volatile(bytes) }
+    }
+
+    /// What is in it, when it can be read.
+    pub fn read(&self) -> Option<[u8; BUFFER]> {
+        let start: *const [u8; BUFFER] = std::ptr::with_exposed_provenance(self.address);
+        // SAFETY: readable memory is mapped, and a page is longer than the array.
+        self.readable.then(|| unsafe { start.read_volatile() })
+    }
+
+    /// Makes an ioctl with its address.
+    pub fn ioctl(&self, device: BorrowedFd<'_>, number: u32) -> i32 {
+        // SAFETY: the address is one that no reference of this program leads to. A driver that
+        // writes beyond what it was given can do so anyway; then the process ends, or lies about
+        // that driver.
+        let result = unsafe { sys::ioctl_any(device, number, self.address) };
+        result.unwrap_or_else(|errno| -errno.raw_os_error())
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.mapped {
+            let start = std::ptr::with_exposed_provenance_mut(self.address);
+            // SAFETY: mapped by map() with this size, and no pointer into it is left. It cannot
+            // fail for such a range.
+            let _ = unsafe { munmap(start, PAGE) };
+        }
+    }
+}
