@@ -20,10 +20,19 @@ pub fn server() -> Result<PathBuf> {
     once(&SERVER, || build("my-rng-server", &[]))
 }
 
-/// The tester, linked statically: the guest has no C library to speak of.
+/// Links statically: the guest has no C library to speak of.
+const STATIC: [&str; 3] = ["--", "-C", "target-feature=+crt-static"];
+
+/// The tester, for the guest.
 pub fn tester() -> Result<PathBuf> {
     static TESTER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&TESTER, || build("my-rng-tester", &["--", "-C", "target-feature=+crt-static"]))
+    once(&TESTER, || build("my-rng-tester", &STATIC))
+}
+
+/// The checker's exerciser, for the guest.
+pub fn exerciser() -> Result<PathBuf> {
+    static EXERCISER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&EXERCISER, || build("exerciser", &STATIC))
 }
 
 fn once(

@@ -51,6 +51,8 @@ pub struct Builder<'run> {
     driver: bool,
     console: bool,
     kernel_image: bool,
+    tools: bool,
+    files: Vec<(String, PathBuf)>,
     append: String,
     machine: Machine,
 }
@@ -95,6 +97,20 @@ impl<'run> Builder<'run> {
     #[must_use]
     pub fn kernel_image(mut self) -> Self {
         self.kernel_image = true;
+        self
+    }
+
+    /// Without lspci and its like: it boots faster.
+    #[must_use]
+    pub fn without_tools(mut self) -> Self {
+        self.tools = false;
+        self
+    }
+
+    /// With a file of the host.
+    #[must_use]
+    pub fn file(mut self, in_guest: &str, on_host: &Path) -> Self {
+        self.files.push((in_guest.to_owned(), on_host.to_path_buf()));
         self
     }
 
@@ -223,8 +239,13 @@ impl<'run> Builder<'run> {
     fn boot_files(&self, world: &World) -> Result<(PathBuf, PathBuf)> {
         let kernel = world.kernel(self.kernel)?;
         let image = kernel.image.clone().context("a chosen kernel has an image")?;
-        let mut files = Initramfs::minimal(&world.guest_root).tools().modules_of(kernel);
+        let mut files = Initramfs::minimal(&world.guest_root);
         let mut name = kernel.release.clone();
+        if self.tools {
+            files = files.tools().modules_of(kernel);
+        } else {
+            name.push_str("-without-tools");
+        }
         if self.driver {
             let module = module_build::build(&world.guest_root, &kernel.release)?.module;
             files = files.file("root/my_rng.ko", &module);
@@ -236,7 +257,16 @@ impl<'run> Builder<'run> {
             files = files.file("boot/vmlinuz", &image);
             name.push_str("-with-kernel");
         }
-        Ok((image, files.write(&name)?))
+        if self.files.is_empty() {
+            return Ok((image, files.write(&name)?));
+        }
+        // No other run has these.
+        for (in_guest, on_host) in &self.files {
+            files = files.file(in_guest, on_host);
+        }
+        let path = self.run.path().join(format!("{}initramfs.cpio", prefix(&self.name)));
+        files.write_to(&path)?;
+        Ok((image, path))
     }
 }
 
@@ -296,6 +326,8 @@ impl<'run> Guest<'run> {
             driver: true,
             console: false,
             kernel_image: false,
+            tools: true,
+            files: Vec::new(),
             append: String::new(),
             machine: Machine::default(),
         }
@@ -362,6 +394,12 @@ impl<'run> Guest<'run> {
             self.run(&format!("echo {part} | base64 -d >>'{in_guest}'"))?;
         }
         Ok(())
+    }
+
+    /// QEMU's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
     }
 
     /// The QMP connection.

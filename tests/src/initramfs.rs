@@ -78,11 +78,15 @@ impl Initramfs {
         // two tests of one process apart.
         let thread = rustix::thread::gettid().as_raw_nonzero();
         let partial = folder.join(format!("{name}-{thread}.partial"));
-        fs::write(&partial, self.archive()?)
-            .with_context(|| format!("cannot write {}", partial.display()))?;
+        self.write_to(&partial)?;
         fs::rename(&partial, &path)
             .with_context(|| format!("cannot rename {}", partial.display()))?;
         Ok(path)
+    }
+
+    /// Writes it to a file that nobody else uses.
+    pub fn write_to(&self, path: &Path) -> Result<()> {
+        fs::write(path, self.archive()?).with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn archive(&self) -> Result<Vec<u8>> {

@@ -34,6 +34,7 @@ pub mod device_crate;
 pub mod follow;
 pub mod guest;
 pub mod initramfs;
+pub mod interruption;
 pub mod kernel;
 pub mod lines;
 pub mod lock;

@@ -74,7 +74,7 @@ impl Iterator for Sequence {
 
 /// Accesses the device and prints each access with its answer.
 pub fn run(function: Option<&Function>, sequence: u32, count: u32) -> Result<()> {
-    let bar = match registers::map(function)? {
+    let bar = match registers::map(function, usize::try_from(BAR_SIZE)?)? {
         Attempt::Granted(registers) => registers,
         Attempt::Refused(reason) => bail!("cannot access the registers: {reason}"),
     };

@@ -9,11 +9,9 @@ mod watch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
-use lab::{Choice, cargo_build, module_build, twin, world};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use lab::{Choice, cargo_build, interruption, module_build, twin, world};
 
 /// Boot a virtual machine with the my_rng device on stock QEMU
 ///
@@ -79,7 +77,7 @@ impl Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = end_on_signals().and_then(|()| {
+    let result = interruption::end_on_signals(terminal::restore).and_then(|()| {
         if options.doctor {
             doctor::report()
         } else if options.build_qemu {
@@ -100,22 +98,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Ends the program when it is interrupted. The kernel then ends its processes
-/// (`lab::process`), and what was half done is removed by the next run.
-fn end_on_signals() -> Result<()> {
-    let mut signals =
-        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot set up signal handling")?;
-    std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
-            terminal::restore();
-            lab::run_dir::remove_all_sockets();
-            eprintln!("\nlab: interrupted, everything it started is ended");
-            std::process::exit(128 + signal);
-        }
-    });
-    Ok(())
 }
 
 /// Builds the twin and says where it is.
