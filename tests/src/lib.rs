@@ -20,6 +20,7 @@
 //!   guest's files with [`cpio`].
 //! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
 //!   QEMU through [`qmp`]; [`workbench`] exchanges devices and drivers while it runs.
+//! * Strangers: [`sandbox`] runs what somebody handed in behind a wall.
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
 //!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to.
@@ -47,6 +48,7 @@ pub mod qemu;
 pub mod qmp;
 pub mod root;
 pub mod run_dir;
+pub mod sandbox;
 pub mod server;
 pub mod slots;
 pub mod twin;

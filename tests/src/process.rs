@@ -113,6 +113,11 @@ impl Child {
         self.inner.stdout.take()
     }
 
+    /// The same of its standard error.
+    pub fn take_stderr(&mut self) -> Option<std::process::ChildStderr> {
+        self.inner.stderr.take()
+    }
+
     /// How it ended, or nothing while it runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.inner.try_wait().with_context(|| format!("cannot wait for {}", self.name))

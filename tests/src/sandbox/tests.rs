@@ -1,0 +1,204 @@
+//! Attempts to get through the wall, and over it.
+
+use super::*;
+
+/// A small program's limits, so that reaching them is quick.
+const LIMITS: Limits = Limits {
+    time: Duration::from_secs(5),
+    memory: 256 << 20,
+    processes: 32,
+    disk: 64 << 20,
+    output: 1000,
+};
+
+/// Runs a shell script behind a wall with the guest's programs, in a folder it may write to.
+fn script(script: &str, limits: Limits) -> (Outcome, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let sandbox = Sandbox::with_guest_root(limits)
+        .expect("the root is there")
+        .writable(folder.path(), Path::new("/work"))
+        .folder(Path::new("/work"));
+    let outcome = sandbox.run("/usr/bin/sh", &["-c", script]).expect("bubblewrap runs");
+    (outcome, folder)
+}
+
+/// Whether a shell command succeeds behind a wall.
+fn succeeds(command: &str) -> bool {
+    let (outcome, _folder) = script(&format!("({command}) && echo yes || echo no"), LIMITS);
+    let text = text(&outcome);
+    let answer = text.lines().last().unwrap_or_default();
+    assert!(["yes", "no"].contains(&answer), "the shell itself did not run: {outcome:?}");
+    answer == "yes"
+}
+
+fn text(outcome: &Outcome) -> String {
+    String::from_utf8_lossy(&outcome.output).into_owned()
+}
+
+#[test]
+fn a_program_runs_and_its_files_come_out() {
+    let (outcome, folder) = script("echo made > made; echo said; exit 3", LIMITS);
+    assert_eq!(outcome.text(), "said\n");
+    assert!(matches!(outcome.end, End::Ended(status) if status.code() == Some(3)));
+    assert!(!outcome.end.success());
+    let made = fs::read_to_string(folder.path().join("made")).expect("it was written");
+    assert_eq!(made, "made\n");
+}
+
+#[test]
+fn the_host_is_not_seen() {
+    let secret = tempfile::NamedTempFile::new().expect("a file can be made");
+    let paths = [
+        secret.path().to_path_buf(),
+        crate::paths::checkout().join("Cargo.toml"),
+        crate::paths::lab().join("lock"),
+        "/etc/passwd".into(),
+        "/home".into(),
+        "/root".into(),
+        "/sys".into(),
+        "/proc/1/root/etc/passwd".into(),
+    ];
+    for path in paths {
+        assert!(path.exists() || path.starts_with("/proc"), "{} is no proof", path.display());
+        assert!(!succeeds(&format!("ls -d '{}'", path.display())), "{} is seen", path.display());
+    }
+    assert!(succeeds("ls -d /usr/bin/gcc"), "the guest root is seen");
+    let (outcome, _folder) = script("ls / && ls /work /tmp", LIMITS);
+    let names = text(&outcome);
+    let expected = "bin\nbusybox\ndev\netc\nlib\nlib64\nproc\nsbin\ntmp\nusr\nwork\n/tmp:\n\n/work:\n";
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn another_submission_is_not_seen() {
+    let (_outcome, other) = script("echo theirs > answer", LIMITS);
+    let (outcome, _folder) = script(
+        &format!(
+            "cat {0}/answer; cat /work/../*/answer; find / -name answer",
+            other.path().display()
+        ),
+        LIMITS,
+    );
+    assert_eq!(text(&outcome), "");
+}
+
+#[test]
+fn nothing_outside_can_be_written_to() {
+    for path in ["/", "/usr", "/usr/bin", "/etc/alternatives", "/dev", "/proc/sys/kernel"] {
+        assert!(!succeeds(&format!("echo x > {path}/new")), "{path} is writable");
+    }
+    let attempts = [
+        "mount -t tmpfs none /mnt",
+        "busybox mount -o remount,rw /usr",
+        "busybox unshare --user --map-root-user busybox mount -o remount,rw /usr",
+        "rm /usr/bin/gcc",
+        "echo 1 > /proc/sys/kernel/printk",
+        "busybox mknod /work/disk b 254 0 && head -c 1 /work/disk",
+    ];
+    for attempt in attempts {
+        assert!(!succeeds(attempt), "{attempt} succeeded");
+    }
+    assert!(succeeds("echo x > /work/new && echo x > /tmp/new"));
+}
+
+#[test]
+fn it_is_nobody_without_capabilities_and_environment() {
+    let (outcome, _folder) = script(
+        "grep -E '^(Uid|Gid|Groups|CapPrm|CapEff|CapAmb|NoNewPrivs)' /proc/self/status; env",
+        LIMITS,
+    );
+    let text = text(&outcome);
+    assert!(!text.contains("Uid:\t0"), "{text}");
+    assert!(!text.contains("Gid:\t0"), "{text}");
+    for set in ["CapPrm", "CapEff", "CapAmb"] {
+        assert!(text.contains(&format!("{set}:\t0000000000000000")), "{text}");
+    }
+    assert!(text.contains("NoNewPrivs:\t1"), "{text}");
+    assert!(!text.contains("CARGO"), "{text}");
+}
+
+#[test]
+fn there_is_no_network() {
+    let (outcome, _folder) = script("tail -n +3 /proc/net/dev | cut -d: -f1", LIMITS);
+    assert_eq!(text(&outcome).trim(), "lo");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("bound").port();
+    let (outcome, _folder) =
+        script(&format!("busybox nc -w 1 127.0.0.1 {port} </dev/null"), LIMITS);
+    assert!(!outcome.end.success(), "the host answered");
+}
+
+#[test]
+fn other_processes_are_not_seen() {
+    let (outcome, _folder) = script("ls -d /proc/[0-9]* | wc -l", LIMITS);
+    let count: u32 = text(&outcome).trim().parse().expect("a number");
+    assert!(count < 8, "{count} processes");
+}
+
+#[test]
+fn an_endless_loop_ends_with_its_children() {
+    let limits = Limits { time: Duration::from_secs(1), ..LIMITS };
+    // A child in a session of its own, which keeps the pipe open.
+    let (outcome, _folder) = script("busybox setsid sleep 1000 & while :; do :; done", limits);
+    assert_eq!(outcome.end, End::OutOfTime);
+}
+
+#[test]
+fn a_fork_bomb_stays_small_and_ends() {
+    let limits = Limits { time: Duration::from_secs(2), ..LIMITS };
+    let bomb = "b() { echo x >> count; sleep 1000 & b & b & wait; }; b";
+    let (outcome, folder) = script(bomb, limits);
+    // The shell gives up when it cannot fork, so it may be over before the time is.
+    assert!(!outcome.end.success(), "{outcome:?}");
+    let count = fs::read(folder.path().join("count")).expect("it began").len() / 2;
+    assert!(count <= 32, "{count} shells began");
+}
+
+#[test]
+fn endless_output_is_cut_and_ends() {
+    let limits = Limits { time: Duration::from_secs(1), ..LIMITS };
+    let (outcome, _folder) = script("yes", limits);
+    assert_eq!(outcome.end, End::OutOfTime);
+    assert_eq!(outcome.output.len(), limits.output);
+}
+
+#[test]
+fn a_large_file_ends_at_the_limit() {
+    let (outcome, folder) = script("head -c 1000M /dev/zero > large", LIMITS);
+    assert!(!outcome.end.success(), "{outcome:?}");
+    let size = folder.path().join("large").metadata().expect("it began").len();
+    assert!(size <= LIMITS.disk, "{size}");
+}
+
+#[test]
+fn many_files_end_it() {
+    let fill = "i=0; while :; do head -c 4M /dev/zero > $i; i=$((i+1)); done";
+    let (outcome, _folder) = script(fill, LIMITS);
+    assert_eq!(outcome.end, End::TooMuchDisk, "{outcome:?}");
+}
+
+#[test]
+fn the_file_systems_in_memory_are_bounded() {
+    let limits = Limits { disk: 1 << 40, time: Duration::from_secs(60), ..LIMITS };
+    for folder in ["/tmp", "/dev/shm"] {
+        let (outcome, _folder) = script(&format!("head -c 1000M /dev/zero > {folder}/x"), limits);
+        assert!(!outcome.end.success(), "{folder} has room");
+        assert!(outcome.text().contains("No space left"), "{}", outcome.text());
+    }
+}
+
+#[test]
+fn many_processes_with_memory_end_it() {
+    let hog = "for i in 1 2 3 4; do perl -e '$x = \"x\" x 100_000_000; sleep 1000' & done; wait";
+    let limits = Limits { time: Duration::from_secs(30), ..LIMITS };
+    let (outcome, _folder) = script(hog, limits);
+    assert_eq!(outcome.end, End::TooMuchMemory, "{outcome:?}");
+}
+
+#[test]
+fn what_user_namespaces_know_is_understood() {
+    assert!(maps("         0          0 4294967295\n", &STRANGERS));
+    assert!(maps("0 1000 1\n1 100000 65536\n", &STRANGERS));
+    assert!(!maps("0 1000 1\n", &STRANGERS));
+    assert!(!maps("", &STRANGERS));
+}

@@ -1,0 +1,125 @@
+//! Adds up what a program and its children use.
+//!
+//! The kernel limits the memory of one process and the size of one file. A program can have many
+//! of both, so the sums are looked at from outside, now and then: often enough that a machine with
+//! some room to spare is never short of it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often the memory is added up.
+const MEMORY_EVERY: Duration = Duration::from_millis(100);
+/// How often the files are.
+const DISK_EVERY: Duration = Duration::from_millis(250);
+
+/// Watches a process's family, and folders.
+#[derive(Debug)]
+pub struct Watch {
+    process: u32,
+    folders: Vec<PathBuf>,
+    memory_seen: Instant,
+    disk_seen: Instant,
+}
+
+impl Watch {
+    /// For a process and what its children may write to.
+    pub fn new(process: u32, folders: &[PathBuf]) -> Self {
+        let now = Instant::now();
+        Self { process, folders: folders.to_vec(), memory_seen: now, disk_seen: now }
+    }
+
+    /// Bytes of memory that belong to the process or its descendants alone; 0 between two looks.
+    pub fn memory(&mut self) -> u64 {
+        if self.memory_seen.elapsed() < MEMORY_EVERY {
+            return 0;
+        }
+        let used = family_memory(self.process);
+        // From its end: adding up takes time itself when there is much.
+        self.memory_seen = Instant::now();
+        used
+    }
+
+    /// Bytes on disk in the folders; 0 between two looks.
+    pub fn disk(&mut self) -> u64 {
+        if self.disk_seen.elapsed() < DISK_EVERY {
+            return 0;
+        }
+        let used = self.folders.iter().map(|folder| size(folder)).sum();
+        self.disk_seen = Instant::now();
+        used
+    }
+}
+
+/// The memory of a process and its descendants.
+fn family_memory(process: u32) -> u64 {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut memory: HashMap<u32, u64> = HashMap::new();
+    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    for entry in entries.flatten() {
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(number) = number else { continue };
+        // It may have ended meanwhile.
+        let Ok(status) = fs::read_to_string(entry.path().join("status")) else { continue };
+        let parent = field(&status, "PPid:").unwrap_or(0);
+        children.entry(u32::try_from(parent).unwrap_or(0)).or_default().push(number);
+        let own =
+            field(&status, "RssAnon:").unwrap_or(0) + field(&status, "RssShmem:").unwrap_or(0);
+        memory.insert(number, own.saturating_mul(1024));
+    }
+    let mut sum = 0;
+    let mut family = vec![process];
+    while let Some(member) = family.pop() {
+        // Removed, so that no loop of parents, read at different times, is followed for ever.
+        sum += memory.remove(&member).unwrap_or(0);
+        family.extend(children.remove(&member).unwrap_or_default());
+    }
+    sum
+}
+
+/// The number in a line of a status file.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// What a file or folder takes on disk, without following links.
+fn size(path: &Path) -> u64 {
+    let Ok(metadata) = path.symlink_metadata() else { return 0 };
+    let own = metadata.blocks() * 512;
+    if !metadata.is_dir() {
+        return own;
+    }
+    let Ok(entries) = fs::read_dir(path) else { return own };
+    own + entries.flatten().map(|entry| size(&entry.path())).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_a_status_file_are_found() {
+        let status = "Name:\tcat\nPPid:\t17\nRssAnon:\t     128 kB\n";
+        assert_eq!(field(status, "PPid:"), Some(17));
+        assert_eq!(field(status, "RssAnon:"), Some(128));
+        assert_eq!(field(status, "RssShmem:"), None);
+    }
+
+    #[test]
+    fn the_family_is_counted_with_this_process() {
+        assert!(family_memory(std::process::id()) > 0);
+    }
+
+    #[test]
+    fn files_are_counted_and_links_are_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        fs::create_dir(folder.path().join("in")).expect("writable");
+        fs::write(folder.path().join("in/file"), vec![1; 100_000]).expect("writable");
+        std::os::unix::fs::symlink("/", folder.path().join("root")).expect("writable");
+        let size = size(folder.path());
+        assert!((100_000..200_000).contains(&size), "{size}");
+    }
+}
