@@ -84,11 +84,9 @@ impl DeviceCrate {
     /// Cargo's arguments to build it with the checkout's device kit.
     #[must_use]
     pub fn cargo_arguments(&self) -> Vec<OsString> {
-        let kit = toml_string(&kit().to_string_lossy());
         let mut arguments: Vec<OsString> = ["build", "--release", "--bins"].map(Into::into).into();
         arguments.extend(["--manifest-path".into(), self.manifest.clone().into_os_string()]);
-        arguments.push("--config".into());
-        arguments.push(format!("patch.crates-io.vfio-user-kit.path={kit}").into());
+        arguments.extend(kit_arguments());
         arguments
     }
 
@@ -102,6 +100,13 @@ impl DeviceCrate {
             (Some(_), false) => bail!("{what} has several programs: leave one, the device"),
         }
     }
+}
+
+/// Cargo's arguments that make a crate's device kit the checkout's.
+#[must_use]
+pub fn kit_arguments() -> [OsString; 2] {
+    let kit = toml_string(&kit().to_string_lossy());
+    ["--config".into(), format!("patch.crates-io.vfio-user-kit.path={kit}").into()]
 }
 
 /// The device kit of this checkout.

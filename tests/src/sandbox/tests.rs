@@ -65,7 +65,8 @@ fn the_host_is_not_seen() {
     assert!(succeeds("ls -d /usr/bin/gcc"), "the guest root is seen");
     let (outcome, _folder) = script("ls / && ls /work /tmp", LIMITS);
     let names = text(&outcome);
-    let expected = "bin\nbusybox\ndev\netc\nlib\nlib64\nproc\nsbin\ntmp\nusr\nwork\n/tmp:\n\n/work:\n";
+    let expected =
+        "bin\nbusybox\ndev\netc\nlib\nlib64\nproc\nsbin\ntmp\nusr\nwork\n/tmp:\n\n/work:\n";
     assert_eq!(names, expected);
 }
 

@@ -1,0 +1,110 @@
+//! Builds an application: one C program, linked statically, because the guest has no C library.
+
+use std::path::{Path, PathBuf};
+
+use lab::sandbox::{Limits, Sandbox};
+
+use super::c_source::{self, Source};
+use super::{Failure, copy, first_error, first_errors, shown};
+
+/// Where the submission is inside the wall.
+const INSIDE: &str = "/work";
+/// The program's name.
+const PROGRAM: &str = "student-app";
+
+/// Builds an application for the guest. `source` is a C file, or a folder with one program's C
+/// files; `work` an empty folder of this submission's own.
+pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
+    let top = work.join("app");
+    let copied = copy::sources(source, &top)?;
+    let mut sources = Vec::new();
+    for path in copied.files.iter().filter(|path| c_source::is_c(path)) {
+        let source = Source::read(path)?;
+        // A folder may have the driver in it, too.
+        if !source.is_kernel() {
+            sources.push(source);
+        }
+    }
+    let mains: Vec<String> = sources
+        .iter()
+        .filter(|source| source.has_main())
+        .map(|source| shown(&source.path, &top))
+        .collect();
+    match &mains[..] {
+        [_] => {}
+        [] => return Err(Failure::hint("there is no C file with a main function")),
+        several => {
+            return Err(Failure::hint(format!(
+                "several C files have a main function ({}): name the one with the application",
+                several.join(", ")
+            )));
+        }
+    }
+    compile(&sources, &top)?;
+    let program = top.join(PROGRAM);
+    if program.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(program);
+    }
+    Err(Failure::hint("the compiler made no program"))
+}
+
+fn compile(sources: &[Source], top: &Path) -> Result<(), Failure> {
+    let inside = Path::new(INSIDE);
+    let sandbox = Sandbox::with_guest_root(Limits::BUILD)?.writable(top, inside).folder(inside);
+    let mut arguments: Vec<String> =
+        ["-static", "-O1", "-Wall", "-pthread", "-o", PROGRAM].map(str::to_owned).into();
+    // With a folder before it, no name is an option.
+    arguments.extend(sources.iter().map(|source| format!("./{}", shown(&source.path, top))));
+    arguments.push("-lm".to_owned());
+    let outcome = sandbox.run("/usr/bin/gcc", &arguments)?;
+    if outcome.end.success() {
+        return Ok(());
+    }
+    let said = outcome.text();
+    let hint = match first_error(&said) {
+        Some(error) => format!("it does not compile; the first error is: {error}"),
+        None => format!("the compiler {}", outcome.end.describe()),
+    };
+    Err(Failure::Submission { said: first_errors(&said), hint })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Builds what is in a file, in its own world.
+    fn build(files: &[(&str, &str)]) -> Result<PathBuf, String> {
+        let source = tempfile::tempdir().expect("a folder can be made");
+        let work = tempfile::tempdir().expect("a folder can be made");
+        for (name, text) in files {
+            fs::write(source.path().join(name), text).expect("writable");
+        }
+        app(source.path(), &work.keep()).map_err(|failure| match failure {
+            Failure::Submission { hint, .. } => hint,
+            Failure::Lab(error) => panic!("{error:#}"),
+        })
+    }
+
+    #[test]
+    fn a_program_beside_a_driver_is_built() {
+        let program = build(&[
+            ("my app.c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n"),
+            ("driver.c", "#include <linux/module.h>\n"),
+        ])
+        .expect("it compiles");
+        let output = std::process::Command::new(&program).output().expect("it runs");
+        assert_eq!(output.stdout, b"hello\n");
+    }
+
+    #[test]
+    fn failures_have_hints() {
+        let hint = build(&[("a.c", "int main(void) { return x; }\n")]).expect_err("no x");
+        assert!(hint.contains("a.c:1:25: error:"), "{hint}");
+        let hint = build(&[("a.c", "int x;\n")]).expect_err("no main");
+        assert!(hint.contains("no C file with a main"), "{hint}");
+        let two = [("a.c", "int main(void) {}\n"), ("b.c", "int main(void) {}\n")];
+        assert!(build(&two).expect_err("two mains").contains("(a.c, b.c)"));
+    }
+}

@@ -1,0 +1,259 @@
+//! Builds a kernel module out of what students hand in: with their Kbuild or Makefile when it
+//! names a module, else with one that is made for their single C file.
+//!
+//! Many exercises are written for a driver that is compiled into the kernel. Such a driver has no
+//! licence line and does not include `<linux/module.h>`; both are added.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use lab::sandbox::{Limits, Sandbox};
+
+use super::c_source::{self, Source};
+use super::copy::{self, Copied};
+use super::{Failure, Module, first_error, first_errors, kernel_hints, shown, warnings};
+
+/// Where the submission is inside the wall.
+const INSIDE: &str = "/work";
+
+/// Builds a module for a kernel. `source` is a folder or a single `.c` file, `work` an empty folder
+/// of this submission's own.
+pub fn driver(source: &Path, work: &Path, kernel_release: &str) -> Result<Module, Failure> {
+    let top = work.join("driver");
+    let copied = copy::sources(source, &top)?;
+    let plan = plan(&copied, &top)?;
+    let mut notes = copied.notes;
+    notes.extend(plan.notes.clone());
+    let said = make(&plan, &top, kernel_release)?;
+    let file = only_module(&top)?;
+    notes.extend(warnings(&said));
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Module { name: stem.replace('-', "_"), unloadable: has_exit(&bytes), file, notes })
+}
+
+/// What is to be built, and how.
+#[derive(Debug)]
+struct Plan {
+    /// The folder that kbuild is given.
+    folder: PathBuf,
+    /// Variables for make.
+    variables: Vec<String>,
+    notes: Vec<String>,
+}
+
+fn plan(copied: &Copied, top: &Path) -> Result<Plan, Failure> {
+    let mut sources = Vec::new();
+    for path in copied.files.iter().filter(|path| c_source::is_c(path)) {
+        sources.push(Source::read(path)?);
+    }
+    if sources.is_empty() {
+        return Err(Failure::hint("there is no C file (.c) in what was handed in"));
+    }
+    let mut plan = match with_own_kbuild(copied, top)? {
+        Some(plan) => plan,
+        None => with_our_kbuild(&sources, top)?,
+    };
+    complete_sources(&sources, &mut plan, top)?;
+    Ok(plan)
+}
+
+/// The student's Kbuild or Makefile, when it names a module.
+fn with_own_kbuild(copied: &Copied, top: &Path) -> Result<Option<Plan>, Failure> {
+    let mut found: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    for path in &copied.files {
+        let name = path.file_name().unwrap_or_default();
+        if name != "Kbuild" && name != "Makefile" {
+            continue;
+        }
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let Some(variables) = module_variables(&String::from_utf8_lossy(&bytes)) else { continue };
+        let folder = path.parent().unwrap_or(top).to_path_buf();
+        // Kbuild comes first, also for the kernel's make.
+        if found.iter().all(|(other, _)| *other != folder) {
+            found.push((folder, variables));
+        }
+    }
+    if found.len() > 1 {
+        let folders: Vec<String> = found.iter().map(|(folder, _)| shown(folder, top)).collect();
+        return Err(Failure::hint(format!(
+            "several folders have a Makefile with obj-m ({}): name the one with the driver",
+            folders.join(", ")
+        )));
+    }
+    Ok(found.pop().map(|(folder, variables)| {
+        let notes = variables.iter().map(|variable| format!("built with {variable}")).collect();
+        Plan { folder, variables, notes }
+    }))
+}
+
+/// Whether a makefile names a module, and which of the kernel's options it has to be told: a
+/// driver that was made in the kernel's tree has `obj-$(CONFIG_MY_RNG)`.
+fn module_variables(makefile: &str) -> Option<Vec<String>> {
+    let lines = || makefile.lines().map(str::trim_start);
+    if lines().any(|line| line.starts_with("obj-m")) {
+        return Some(Vec::new());
+    }
+    let options: Vec<String> = lines()
+        .filter_map(|line| line.strip_prefix("obj-$(")?.split_once(')'))
+        .map(|(option, _)| format!("{option}=m"))
+        .collect();
+    if options.is_empty() { None } else { Some(options) }
+}
+
+/// A Kbuild for the only C file in which a module begins.
+fn with_our_kbuild(sources: &[Source], top: &Path) -> Result<Plan, Failure> {
+    let modules: Vec<&Source> = sources.iter().filter(|source| source.begins_module()).collect();
+    let [module] = modules[..] else {
+        let names = |sources: &[&Source]| {
+            let names: Vec<String> =
+                sources.iter().map(|source| shown(&source.path, top)).collect();
+            names.join(", ")
+        };
+        return Err(Failure::hint(if modules.is_empty() {
+            let all: Vec<&Source> = sources.iter().collect();
+            format!(
+                "no module begins in {}: a driver needs module_init(), or a macro such as \
+                 module_pci_driver()",
+                names(&all)
+            )
+        } else {
+            format!(
+                "modules begin in several C files ({}), and there is no Kbuild that says which is \
+                 the driver: add one with `obj-m := NAME.o`, or hand in one file",
+                names(&modules)
+            )
+        }));
+    };
+    let folder = module.path.parent().unwrap_or(top).to_path_buf();
+    let stem = module.path.file_stem().unwrap_or_default().to_string_lossy();
+    let mut notes = Vec::new();
+    let plain = plain_name(&stem);
+    if *plain != *stem {
+        let to = folder.join(format!("{plain}.c"));
+        // The first one stays: the compiler's messages are about the copy.
+        fs::copy(&module.path, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        notes.push(format!("{stem}.c was built as {plain}.c: kbuild takes no such names"));
+    }
+    let kbuild = folder.join("Kbuild");
+    fs::write(&kbuild, format!("obj-m := {plain}.o\n"))
+        .with_context(|| format!("cannot write {}", kbuild.display()))?;
+    notes.push(format!("no Kbuild with obj-m: {plain}.c was built as a module"));
+    Ok(Plan { folder, variables: Vec::new(), notes })
+}
+
+/// A file's name that make, kbuild and modprobe can live with.
+fn plain_name(stem: &str) -> String {
+    let plain: String = stem
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '_' })
+        .collect();
+    // The file that kbuild writes for the module is NAME.mod.c, and a name cannot be an option.
+    if plain.starts_with('-') { format!("module{plain}") } else { plain }
+}
+
+/// Adds to the sources what a module needs and a driver inside the kernel does not.
+fn complete_sources(sources: &[Source], plan: &mut Plan, top: &Path) -> Result<(), Failure> {
+    let licensed = sources.iter().any(|source| source.calls("MODULE_LICENSE"));
+    for source in sources.iter().filter(|source| source.begins_module()) {
+        let header = !source.includes("linux/module.h");
+        if licensed && !header {
+            continue;
+        }
+        let name = shown(&source.path, top);
+        let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = source.path.with_file_name(format!("{}.c", plain_name(&stem)));
+        let path = if path.is_file() { path } else { source.path.clone() };
+        let mut text =
+            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if header {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let start = format!("#include <linux/module.h>\n#line 1 \"{file}\"\n");
+            text.splice(0..0, start.into_bytes());
+            plan.notes.push(format!("{name} does not include <linux/module.h>: added"));
+        }
+        if !licensed {
+            text.extend_from_slice(b"\nMODULE_LICENSE(\"GPL\");\n");
+            plan.notes.push(format!("{name} has no MODULE_LICENSE: \"GPL\" added"));
+        }
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Runs kbuild behind the wall, and returns what it said.
+fn make(plan: &Plan, top: &Path, release: &str) -> Result<String, Failure> {
+    let inside = Path::new(INSIDE);
+    let folder = inside.join(shown(&plan.folder, top));
+    let sandbox = Sandbox::with_guest_root(Limits::BUILD)?.writable(top, inside).folder(inside);
+    let mut arguments = vec![
+        "-C".to_owned(),
+        format!("/usr/lib/modules/{release}/build"),
+        format!("M={}", folder.display()),
+    ];
+    arguments.extend(plan.variables.iter().cloned());
+    arguments.push("modules".to_owned());
+    let outcome = sandbox.run("/usr/bin/make", &arguments)?;
+    let said = outcome.text();
+    if outcome.end.success() {
+        return Ok(said);
+    }
+    if plan.folder.to_string_lossy().contains(char::is_whitespace) {
+        return Err(Failure::hint("kbuild cannot build in a folder with a blank in its name"));
+    }
+    let hint = match first_error(&said) {
+        Some(error) => {
+            let known = kernel_hints::find(&said).map(|hint| format!(" ({hint})"));
+            format!("it does not compile; the first error is: {error}{}", known.unwrap_or_default())
+        }
+        None => format!("the build {}", outcome.end.describe()),
+    };
+    Err(Failure::Submission { said: first_errors(&said), hint })
+}
+
+/// The module that a build has made.
+fn only_module(top: &Path) -> Result<PathBuf, Failure> {
+    let mut modules = Vec::new();
+    find_modules(top, &mut modules)?;
+    modules.sort();
+    match &modules[..] {
+        [module] => Ok(module.clone()),
+        [] => Err(Failure::hint(
+            "the build made no module (.ko): does the Makefile's obj-m name the C file?",
+        )),
+        several => {
+            let names: Vec<String> = several.iter().map(|path| shown(path, top)).collect();
+            Err(Failure::hint(format!(
+                "the build made several modules ({}): hand in one",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// Files named `.ko`. A build is a stranger's program: what it made is not followed if a link.
+fn find_modules(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries.flatten() {
+        let kind = entry.file_type().context("cannot read a folder's entry")?;
+        let path = entry.path();
+        if kind.is_dir() {
+            find_modules(&path, modules)?;
+        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "ko") {
+            modules.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a module has a symbol by which the kernel unloads it: `module_exit` and its relatives
+/// all make an alias of this name. Symbols' names end in a zero byte.
+fn has_exit(module: &[u8]) -> bool {
+    let name = b"\0cleanup_module\0";
+    module.windows(name.len()).any(|bytes| bytes == name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Rust behind the wall, and the device kit compiled once for all.
+//!
+//! Cargo and rustc come from this system, without a network: the sources of the kit's dependencies
+//! are those that were downloaded when the checker itself was built. Every submission would compile
+//! the kit and its dependencies anew, for half a minute; so that is done once, with a program that
+//! does nothing, and each submission begins with a copy of what came of it.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, bail};
+use lab::device_crate::{self, DeviceCrate};
+use lab::sandbox::{Limits, Outcome, Sandbox};
+use lab::{lock, paths, process, progress};
+
+/// Where the crate is inside the wall.
+const INSIDE: &str = "/work";
+/// Where cargo's own folder is inside the wall.
+const CARGO_HOME: &str = "/cargo";
+/// The same for all crates, whatever their manifests say: what was compiled before only fits when
+/// nothing of this differs.
+const PROFILE: [(&str, &str); 8] = [
+    ("CARGO_INCREMENTAL", "0"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_PANIC", "unwind"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    // A student's arithmetic that overflows shall be noticed.
+    ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true"),
+    ("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "false"),
+];
+/// The package that only exists to have the kit compiled.
+const NOTHING: &str = "nothing";
+
+/// Runs cargo on the crate in `work/crate`, with `work/target` for what it makes.
+pub fn cargo(work: &Path) -> Result<Outcome> {
+    let sandbox = sandbox(work)?;
+    let mut arguments: Vec<std::ffi::OsString> =
+        ["build", "--release", "--bins", "--offline"].map(Into::into).into();
+    arguments.extend(device_crate::kit_arguments());
+    sandbox.run("cargo", &arguments)
+}
+
+fn sandbox(work: &Path) -> Result<Sandbox> {
+    let sysroot = sysroot()?;
+    let checkout = paths::checkout();
+    let registry = cargo_home()?.join("registry");
+    let mut sandbox = Sandbox::with_host_programs(Limits::BUILD)?
+        .writable(work, Path::new(INSIDE))
+        .folder(&Path::new(INSIDE).join("crate"))
+        .shows(&registry, &Path::new(CARGO_HOME).join("registry"));
+    // The kit, and the manifest of the workspace that it takes its dependencies' versions from.
+    for path in ["server/vfio-user", "Cargo.toml"].map(|path| checkout.join(path)) {
+        sandbox = sandbox.shows(&path, &path);
+    }
+    if !sysroot.starts_with("/usr") {
+        sandbox = sandbox.shows(&sysroot, &sysroot);
+    }
+    let path = format!("{}/bin:/usr/bin:/bin", sysroot.display());
+    sandbox = sandbox
+        .environment("PATH", path)
+        .environment("CARGO_HOME", CARGO_HOME)
+        .environment("CARGO_TARGET_DIR", Path::new(INSIDE).join("target"))
+        .environment("CARGO_TERM_COLOR", "never");
+    Ok(PROFILE.iter().fold(sandbox, |sandbox, (name, value)| sandbox.environment(name, value)))
+}
+
+/// Fills `work/target` with the compiled kit.
+pub fn begin(work: &Path) -> Result<()> {
+    let kit = compiled_kit()?;
+    copy(&kit.join("target"), &work.join("target"))
+}
+
+/// The folder with the compiled kit, which is made when there is none yet or another one.
+fn compiled_kit() -> Result<PathBuf> {
+    // A lab's folder can be shared by several checkouts.
+    let mut hasher = DefaultHasher::new();
+    paths::checkout().hash(&mut hasher);
+    let folder = paths::lab().join(format!("device-kit-{:08x}", hasher.finish() >> 32));
+    let stamp = stamp()?;
+    let current = || fs::read_to_string(folder.join("stamp")).is_ok_and(|text| text == stamp);
+    if current() {
+        return Ok(folder);
+    }
+    // Before the lock, which this may need itself.
+    Sandbox::with_host_programs(Limits::BUILD)?;
+    let _right = lock::preparing()?;
+    if current() {
+        return Ok(folder);
+    }
+    let wait = progress::Wait::new("compiling the device kit for the devices to come");
+    fetch()?;
+    lock::remove(&folder)?;
+    write_nothing(&folder)?;
+    let outcome = cargo(&folder)?;
+    if !outcome.end.success() {
+        bail!("the device kit {}:\n{}", outcome.end.describe(), outcome.text());
+    }
+    for part in ["", "deps", ".fingerprint"] {
+        remove_nothing(&folder.join("target/release").join(part))?;
+    }
+    fs::write(folder.join("stamp"), stamp)
+        .with_context(|| format!("cannot write to {}", folder.display()))?;
+    wait.done("compiled the device kit");
+    Ok(folder)
+}
+
+/// Makes sure that the sources of all dependencies are on this system.
+fn fetch() -> Result<()> {
+    let mut command = process::tied(sysroot()?.join("bin/cargo"));
+    command.args(["fetch", "--locked", "--quiet"]).current_dir(paths::checkout());
+    process::output("cargo fetch", &mut command)?;
+    Ok(())
+}
+
+/// A crate whose program does nothing, and which needs the kit.
+fn write_nothing(folder: &Path) -> Result<()> {
+    let krate = folder.join("crate");
+    let file = format!("{NOTHING}.rs");
+    DeviceCrate::open_in(Path::new(&file), &krate)?;
+    fs::write(krate.join(&file), "use vfio_user_kit as _;\nfn main() {}\n")
+        .with_context(|| format!("cannot write to {}", krate.display()))?;
+    fs::create_dir_all(folder.join("target"))
+        .with_context(|| format!("cannot create {}", folder.display()))
+}
+
+/// Removes what is the program's own and no part of the kit.
+fn remove_nothing(folder: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let rest = name.strip_prefix(NOTHING);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])) {
+            lock::remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What the compiled kit was made of.
+fn stamp() -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    rustc(&["-vV"])?.hash(&mut hasher);
+    PROFILE.hash(&mut hasher);
+    let checkout = paths::checkout();
+    let mut files = vec![checkout.join("Cargo.lock"), checkout.join("Cargo.toml")];
+    files.push(checkout.join("server/vfio-user/Cargo.toml"));
+    add_files(&checkout.join("server/vfio-user/src"), &mut files)?;
+    files.sort();
+    for path in files {
+        fs::read(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .hash(&mut hasher);
+        // Cargo goes by the time, too.
+        let modified = path.metadata().and_then(|metadata| metadata.modified());
+        modified.with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
+    }
+    Ok(format!("{:016x}\n", hasher.finish()))
+}
+
+fn add_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() { add_files(&path, files)? } else { files.push(path) }
+    }
+    Ok(())
+}
+
+/// Copies a folder with all in it. The times stay: by them cargo sees what is up to date.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    for entry in entries.flatten() {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to)?;
+            continue;
+        }
+        let copied = fs::copy(&from, &to)
+            .and_then(|_| from.metadata()?.modified())
+            .and_then(|time| fs::File::options().append(true).open(&to)?.set_modified(time));
+        copied.with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// The programs that cargo has made.
+pub fn programs(work: &Path) -> Result<Vec<PathBuf>> {
+    let folder = work.join("target/release");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut programs = Vec::new();
+    for entry in entries.flatten() {
+        // What a stranger's build has made is not followed if it is a link.
+        let metadata = entry.metadata().context("cannot read a folder's entry")?;
+        let library = entry.path().extension().is_some();
+        if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !library {
+            programs.push(entry.path());
+        }
+    }
+    programs.sort();
+    Ok(programs)
+}
+
+/// The folder of the Rust compiler in use.
+fn sysroot() -> Result<PathBuf> {
+    static SYSROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    SYSROOT
+        .get_or_init(|| {
+            rustc(&["--print", "sysroot"])
+                .map(|said| said.trim().into())
+                .map_err(|error| format!("{error:#}"))
+        })
+        .clone()
+        .map_err(|error| anyhow!("{error}"))
+}
+
+/// What rustc answers, in the checkout, which may ask for a version of its own.
+fn rustc(arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new("rustc");
+    command.args(arguments).current_dir(paths::checkout());
+    Ok(String::from_utf8_lossy(&process::output("rustc", &mut command)?).into_owned())
+}
+
+/// Cargo's folder with the sources of dependencies.
+fn cargo_home() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("CARGO_HOME").filter(|path| !path.is_empty()) {
+        return Ok(named.into());
+    }
+    let home = std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
+    Ok(Path::new(&home).join(".cargo"))
+}
