@@ -109,6 +109,22 @@ pub enum RegisterAccess {
         /// What.
         value: u64,
     },
+    /// Reads 4 bytes at each multiple of 4.
+    ReadRange {
+        /// First offset in the BAR.
+        from: usize,
+        /// The first offset behind.
+        to: usize,
+    },
+    /// Writes the same 4 bytes at each multiple of 4.
+    WriteRange {
+        /// First offset in the BAR.
+        from: usize,
+        /// The first offset behind.
+        to: usize,
+        /// What.
+        value: u32,
+    },
 }
 
 /// What came of a request: one outcome for each process.
@@ -159,6 +175,8 @@ pub enum Step {
         /// The error's number, when it is one.
         errno: Option<i32>,
     },
+    /// The node was opened.
+    Opened,
     /// An ioctl came back.
     Called {
         /// What it returned; below 0, an error's number.
@@ -168,6 +186,8 @@ pub enum Step {
     },
     /// A register was read.
     Read(u64),
-    /// A register was written.
+    /// A range was read: the first offset that is not 0, with its value.
+    RangeRead(Option<(usize, u32)>),
+    /// A register or a range was written.
     Written,
 }

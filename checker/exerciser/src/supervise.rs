@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use exerciser::{Answer, End, Job, MOST_OUTPUT, Outcome, Request, Step};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -24,14 +24,24 @@ pub fn answer(request: &Request) -> Result<Answer> {
     let deadline = Instant::now() + Duration::from_secs(request.seconds);
     if matches!(request.job, Job::Program { confined: true, .. }) {
         confine::prepare()?;
-        enter_process_namespace()?;
     }
     let started: Result<Vec<Running>> =
         (0..request.processes).map(|_| Running::start(&request.job)).collect();
     Ok(Answer(started?.into_iter().map(|running| running.outcome(deadline)).collect()))
 }
 
-/// The next process that is started is the first of a process namespace, and all in it end with it.
+/// Starts a process as the first of a process namespace: all in it end with it.
+fn spawn_apart(command: &mut Command) -> Result<Child> {
+    // In a thread of its own: one that has children in another namespace can start no threads.
+    let apart = || -> Result<Child> {
+        enter_process_namespace()?;
+        command.spawn().with_context(|| format!("cannot start {command:?}"))
+    };
+    let spawned = std::thread::scope(|scope| scope.spawn(apart).join());
+    spawned.unwrap_or_else(|_| bail!("the thread that starts it panicked"))
+}
+
+/// The next process that this thread starts is the first of a process namespace.
 #[expect(unsafe_code, reason = "rustix marks it so for what other flags do")]
 fn enter_process_namespace() -> Result<()> {
     // SAFETY: a process namespace for future children shares no memory or descriptors.
@@ -49,16 +59,18 @@ pub fn end(status: ExitStatus) -> End {
 /// A process at work, and a thread that reads what it prints.
 struct Running {
     child: Child,
-    output: Receiver<Printed>,
+    printed: Arc<Mutex<Printed>>,
     /// What a process that runs a stranger's program reports.
     status: Option<std::process::ChildStderr>,
     program: bool,
 }
 
-/// What was read of a pipe.
+/// What was read of a pipe so far.
+#[derive(Default)]
 struct Printed {
     bytes: Vec<u8>,
     too_much: bool,
+    ended: bool,
 }
 
 impl Running {
@@ -68,43 +80,37 @@ impl Running {
         let program = matches!(job, Job::Program { .. });
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(if confined { Stdio::piped() } else { Stdio::inherit() });
-        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let mut child = if matches!(job, Job::Program { confined: true, .. }) {
+            spawn_apart(&mut command)?
+        } else {
+            command.spawn().with_context(|| format!("cannot start {command:?}"))?
+        };
         if let Some(mut pipe) = child.stdin.take() {
             // One that does not read it has a reason of its own.
             let _ = pipe.write_all(input.as_bytes());
         }
         let pipe = child.stdout.take().context("its standard output is a pipe")?;
         let most = if program { MOST_OUTPUT } else { MOST_RESULTS };
-        let (sender, output) = mpsc::channel();
-        std::thread::spawn(move || {
-            // The receiver may have given up.
-            let _ = sender.send(read_at_most(pipe, most));
-        });
+        let printed = Arc::new(Mutex::new(Printed::default()));
+        let theirs = Arc::clone(&printed);
+        std::thread::spawn(move || read_at_most(pipe, most, &theirs));
         let status = child.stderr.take();
-        Ok(Self { child, output, status, program })
+        Ok(Self { child, printed, status, program })
     }
 
     fn outcome(mut self, deadline: Instant) -> Outcome {
-        let mut read = None;
         let mut end = None;
         while end.is_none() && Instant::now() < deadline {
-            if let Ok(done) = self.output.try_recv() {
-                if done.too_much {
-                    end = Some(self.kill(End::TooMuchOutput));
-                }
-                read = Some(done);
-            }
-            if end.is_none() {
-                end = self.ended();
-            }
+            end = if lock(&self.printed).too_much {
+                Some(self.kill(End::TooMuchOutput))
+            } else {
+                self.ended()
+            };
             std::thread::sleep(POLL);
         }
         let end = end.unwrap_or_else(|| self.kill(End::TimedOut));
         let end = self.reported().unwrap_or(end);
-        // The pipe ends with the processes that have it, unless the kernel keeps one.
-        let read = read.or_else(|| self.output.recv_timeout(MERCY).ok());
-        let text = read.map(|read| String::from_utf8_lossy(&read.bytes).into_owned());
-        let text = text.unwrap_or_default();
+        let text = self.text();
         if self.program {
             return Outcome { end, steps: Vec::new(), said: text };
         }
@@ -113,14 +119,24 @@ impl Running {
         Outcome { end, steps, said: String::new() }
     }
 
+    /// What it printed. The pipe ends with the processes that have it, unless the kernel keeps one.
+    fn text(&self) -> String {
+        let begun = Instant::now();
+        while !lock(&self.printed).ended && begun.elapsed() < MERCY {
+            std::thread::sleep(POLL);
+        }
+        String::from_utf8_lossy(&lock(&self.printed).bytes).into_owned()
+    }
+
     fn ended(&mut self) -> Option<End> {
         self.child.try_wait().ok().flatten().map(end)
     }
 
     /// What a process that ran a stranger's program says about its end.
     fn reported(&mut self) -> Option<End> {
-        let read = read_at_most(self.status.take()?, MOST_OUTPUT);
-        serde_json::from_slice(&read.bytes).ok()
+        let printed = Mutex::new(Printed::default());
+        read_at_most(self.status.take()?, MOST_OUTPUT, &printed);
+        serde_json::from_slice(&lock(&printed).bytes).ok()
     }
 
     /// Kills it and says how it ended.
@@ -162,14 +178,24 @@ fn command(job: &Job) -> Result<(Command, String)> {
     })
 }
 
-fn read_at_most(pipe: impl Read, most: usize) -> Printed {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+/// Reads a pipe to its end, or until it is too much.
+fn read_at_most(mut pipe: impl Read, most: usize, printed: &Mutex<Printed>) {
+    let mut buffer = [0; 4096];
     // What came before an error is still worth having.
-    let _ = pipe.take(limit).read_to_end(&mut bytes);
-    let too_much = bytes.len() > most;
-    bytes.truncate(most);
-    Printed { bytes, too_much }
+    while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+        let mut printed = lock(printed);
+        printed.bytes.extend(&buffer[..count]);
+        if printed.bytes.len() > most {
+            printed.bytes.truncate(most);
+            printed.too_much = true;
+            break;
+        }
+    }
+    lock(printed).ended = true;
+}
+
+fn lock(printed: &Mutex<Printed>) -> MutexGuard<'_, Printed> {
+    printed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A process's state, the letter behind its name in /proc.
@@ -201,6 +227,12 @@ mod tests {
         let outcome = program("read word; echo $word; echo more >&2; exit 3", 20);
         assert_eq!((outcome.said.as_str(), outcome.end), ("given\nmore\n", End::Exited(3)));
         assert_eq!(program("kill -11 $$", 20).end, End::Killed(11));
+    }
+
+    #[test]
+    fn what_it_printed_counts_while_others_keep_its_output_open() {
+        let outcome = program("echo early; sleep 20 & exit 0", 20);
+        assert_eq!((outcome.said.as_str(), outcome.end), ("early\n", End::Exited(0)));
     }
 
     #[test]

@@ -37,6 +37,7 @@ fn make_calls(node: &str, calls: &[Call]) -> Result<()> {
             return report(&Step::NotOpened { reason: format!("cannot open {node}"), errno });
         }
     };
+    report(&Step::Opened)?;
     for call in calls {
         for _ in 0..call.times {
             let memory = Memory::new(call.argument).context("no memory for an argument")?;
@@ -61,6 +62,16 @@ fn access_registers(id: (u16, u16), size: usize, accesses: &[RegisterAccess]) ->
             RegisterAccess::Read { offset, width } => Step::Read(read(&granted.bar, offset, width)),
             RegisterAccess::Write { offset, width, value } => {
                 write(&granted.bar, offset, width, value);
+                Step::Written
+            }
+            RegisterAccess::ReadRange { from, to } => {
+                // All of them, whatever the first ones are: a read may have an effect.
+                let read = |offset| (offset, granted.bar.read::<u32>(offset));
+                let values: Vec<_> = (from..to).step_by(4).map(read).collect();
+                Step::RangeRead(values.into_iter().find(|(_, value)| *value != 0))
+            }
+            RegisterAccess::WriteRange { from, to, value } => {
+                (from..to).step_by(4).for_each(|offset| granted.bar.write(offset, value));
                 Step::Written
             }
         })?;
