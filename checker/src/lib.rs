@@ -1,5 +1,23 @@
 //! The coursework checker: builds what a student hands in, a kernel module, an application or a
 //! device, tries it in a guest of its own, and says which of the exercise's promises it keeps.
+//!
+//! * What is expected: [`profile`]. What was handed in: [`submission`]. [`build`] compiles it.
+//! * The [`checks`] try it in a [`guest`], through the exerciser (package `exerciser`), and look at
+//!   what reached the device ([`access_log`]) and at what the kernel said ([`kernel_log`]).
+//! * [`check`] does all of that for a submission, [`batch`] for a folder of them, and [`report`]
+//!   writes down what came out.
 #![deny(missing_docs)]
 
+pub mod access_log;
+pub mod batch;
 pub mod build;
+pub mod check;
+pub mod checks;
+pub mod device_program;
+pub mod errno;
+pub mod guest;
+pub mod kernel_log;
+pub mod profile;
+pub mod report;
+pub mod submission;
+pub mod watchdog;

@@ -1,0 +1,58 @@
+//! Checks one submission, all its parts.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use lab::{Choice, RunDir, cargo_build, device_crate::DeviceCrate, module_build, world};
+
+use crate::checks::{Tools, app, device, driver};
+use crate::profile::Profile;
+use crate::report::Report;
+use crate::submission::Submission;
+
+/// Makes everything that is the same for all submissions.
+pub fn prepare(profile: Profile, kernel: Choice) -> Result<Tools> {
+    let world = world::get()?;
+    let release = world.kernel(kernel)?.release.clone();
+    cargo_build::server()?;
+    let device = match &profile.device.source {
+        Some(source) => Some(DeviceCrate::open(source)?.build()?),
+        None => None,
+    };
+    let root = &world.guest_root;
+    let driver = match &profile.app.driver {
+        Some(source) => module_build::build_folder(source, root, &release)?.module,
+        None => module_build::build(root, &release)?.module,
+    };
+    Ok(Tools { profile, kernel, release, exerciser: cargo_build::exerciser()?, device, driver })
+}
+
+/// Builds and checks the parts of a submission. What is wrong with those is in the report; an error
+/// is the lab's.
+pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
+    let begun = Instant::now();
+    let run = |part: &str| RunDir::create(&format!("check-{part}"));
+    // What is built is removed by the next run of this name.
+    let built = run("build")?;
+    let work = built.path();
+    let mut notes = Vec::new();
+    let mut entries = Vec::new();
+    if let Some(source) = &submission.driver {
+        let run = run("driver")?;
+        entries.extend(driver::check_driver(source, tools, &run, work, &mut notes)?);
+    }
+    if let Some(source) = &submission.app {
+        entries.extend(app::check_app(source, tools, &run("app")?, work)?);
+    }
+    if let Some(source) = &submission.device {
+        entries.extend(device::check_device(source, tools, &run("device")?, work)?);
+    }
+    Ok(Report {
+        submission: submission.name.clone(),
+        profile: tools.profile.name.clone(),
+        kernel: tools.release.clone(),
+        notes,
+        entries,
+        took: begun.elapsed(),
+    })
+}

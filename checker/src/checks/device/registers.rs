@@ -1,0 +1,223 @@
+//! What the registers do when they are read and written whole.
+
+use exerciser::{RegisterAccess, Step};
+
+use super::session::{Session, get, set};
+use crate::checks::stop::{Checked, Stop, ensure};
+use crate::profile::{Profile, Register, RegisterKind};
+
+/// How many numbers are drawn.
+const NUMBERS: usize = 8;
+/// Seeds.
+pub const SEED: u64 = 0x1234_56ab;
+const OTHER_SEED: u64 = 0x0bad_cafe;
+
+/// Every read of a random register is another number.
+pub fn random(session: &mut Session<'_>) -> Checked {
+    for register in of_kind(session.profile(), RegisterKind::Random) {
+        let values = session.values(vec![get(register); NUMBERS])?;
+        let mut distinct = values.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        // Two equal ones are possible, in a narrow register more.
+        ensure(distinct.len() > NUMBERS / 2, || {
+            format!(
+                "{NUMBERS} reads of {register} give {} different numbers ({}): each read has to \
+                 take the next number",
+                distinct.len(),
+                hex(&values)
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn of_kind(profile: &Profile, kind: RegisterKind) -> Vec<&Register> {
+    profile.registers.iter().filter(|register| register.kind == kind).collect()
+}
+
+/// Values for a person.
+pub fn hex(values: &[u64]) -> String {
+    values.iter().map(|value| format!("{value:#x}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The numbers after a seed, of all random registers in turn.
+pub fn seeded(session: &mut Session<'_>, seed: u64, rounds: usize) -> Result<Vec<u64>, Stop> {
+    let profile = session.profile();
+    let mut accesses = vec![set(profile.seed_register()?, seed)];
+    for _ in 0..rounds {
+        accesses.extend(of_kind(profile, RegisterKind::Random).into_iter().map(get));
+    }
+    session.values(accesses)
+}
+
+/// What a seed does, and what does not disturb it.
+pub fn seed(session: &mut Session<'_>) -> Checked {
+    let register = session.profile().seed_register()?;
+    let name = &register.name;
+    let first = seeded(session, SEED, NUMBERS)?;
+    let again = seeded(session, SEED, NUMBERS)?;
+    ensure(first == again, || {
+        format!(
+            "{SEED:#x} written to {register} twice, and then come {} and {}: the same seed has to \
+             give the same numbers",
+            hex(&first[..2]),
+            hex(&again[..2])
+        )
+    })?;
+    let mut distinct = first.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    ensure(distinct.len() > NUMBERS / 2, || {
+        format!(
+            "after a seed the same numbers come again and again ({}): a read has to take the next \
+             number, and not to seed again",
+            hex(&first[..4])
+        )
+    })?;
+    let other = seeded(session, OTHER_SEED, NUMBERS)?;
+    ensure(first != other, || {
+        format!(
+            "{SEED:#x} and {OTHER_SEED:#x} written to {name} give the same numbers: the seed is \
+                 not used"
+        )
+    })?;
+    let random = session.profile().random_register()?;
+    let random_before = of_kind(session.profile(), RegisterKind::Random).len() == 1;
+    let undisturbed = [
+        (get(register), format!("a read of {name}")),
+        (set(random, OTHER_SEED), format!("a write to {}", random.name)),
+    ];
+    for (access, what) in undisturbed {
+        let values = session.values(vec![set(register, SEED), get(random), access, get(random)])?;
+        let read_back = matches!(access, RegisterAccess::Read { .. }).then(|| values[1]);
+        ensure(read_back.is_none_or(|value| value == 0), || {
+            format!("{register} reads as {:#x} instead of 0", read_back.unwrap_or_default())
+        })?;
+        let (one, two) = (values.first(), values.last());
+        let right = !random_before || (one == first.first() && two == first.get(1));
+        ensure(right, || {
+            format!(
+                "{what} disturbs the numbers: after the seed come {} instead of {}",
+                hex(&[values[0], *two.unwrap_or(&0)]),
+                hex(&first[..2])
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// What is not a register reads as 0 and ignores writes.
+pub fn rest(session: &mut Session<'_>) -> Checked {
+    let profile = session.profile();
+    let ranges = empty(profile);
+    let random = profile.random_register()?;
+    let expected = seeded(session, SEED, 1)?;
+    for write in [false, true] {
+        let mut accesses = vec![set(profile.seed_register()?, SEED)];
+        for &(from, to) in &ranges {
+            if write {
+                accesses.push(RegisterAccess::WriteRange { from, to, value: u32::MAX });
+            }
+            accesses.push(RegisterAccess::ReadRange { from, to });
+        }
+        accesses.push(get(random));
+        let steps = session.accesses(accesses)?;
+        let after = if write { "after a write of 0xffffffff" } else { "at first" };
+        for step in &steps {
+            if let Step::RangeRead(Some((offset, value))) = step {
+                return Err(Stop::failed(format!(
+                    "offset {offset:#x}, where there is no register, reads as {value:#x} {after} \
+                     instead of 0"
+                )));
+            }
+        }
+        ensure(steps.last() == expected.first().map(|first| Step::Read(*first)).as_ref(), || {
+            let what = if write { "written" } else { "read" };
+            format!(
+                "the numbers after a seed are others when the rest of the page is {what}: an offset \
+                 that is no register does something; are the offsets compared whole?"
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// The ranges between the registers, in multiples of 4.
+fn empty(profile: &Profile) -> Vec<(usize, usize)> {
+    let taken = |offset: usize| {
+        let word = offset..offset + 4;
+        profile
+            .registers
+            .iter()
+            .any(|register| register.offset < word.end && word.start < register.range().end)
+    };
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for offset in (0..profile.device.bar_size).step_by(4).filter(|offset| !taken(*offset)) {
+        match ranges.last_mut() {
+            Some(last) if last.1 == offset => last.1 = offset + 4,
+            _ => ranges.push((offset, offset + 4)),
+        }
+    }
+    ranges
+}
+
+/// A register that keeps a value.
+pub fn keeps(session: &mut Session<'_>, name: &str) -> Checked {
+    let register = session.profile().register(name)?;
+    let first = session.values(vec![get(register)])?;
+    ensure(first == [register.reset], || {
+        format!("{register} is {} at first instead of {:#x}", hex(&first), register.reset)
+    })?;
+    for value in [register.bits(), 0x5555_5555 & register.bits(), 0] {
+        let read = session.values(vec![set(register, value), get(register)])?;
+        let kept = value & register.kept();
+        ensure(read == [kept], || {
+            format!(
+                "{register} reads as {} after a write of {value:#x}; the bits that it keeps are \
+                 {:#x}, so that is {kept:#x}",
+                hex(&read),
+                register.kept()
+            )
+        })?;
+    }
+    session.values(vec![set(register, register.reset)])?;
+    Ok(())
+}
+
+/// After a reset it works, and what keeps a value has its first one.
+pub fn reset(session: &mut Session<'_>) -> Checked {
+    let before = seeded(session, SEED, 2)?;
+    let values = of_kind(session.profile(), RegisterKind::Value);
+    session.values(values.iter().map(|register| set(register, register.kept())).collect())?;
+    session.bench()?.reset()?;
+    for register in values {
+        let read = session.values(vec![get(register)])?;
+        ensure(read == [register.reset], || {
+            format!(
+                "{register} is {} after a reset instead of {:#x}: Device::reset has to set it",
+                hex(&read),
+                register.reset
+            )
+        })?;
+    }
+    let after = seeded(session, SEED, 2)?;
+    ensure(before == after, || {
+        format!(
+            "after a reset, the seed {SEED:#x} gives {} instead of {}",
+            hex(&after),
+            hex(&before)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_the_page_is_what_is_behind_the_registers() {
+        let profile = Profile::published().expect("it is a profile");
+        assert_eq!(empty(&profile), [(8, 4096)]);
+    }
+}

@@ -1,0 +1,130 @@
+//! A device with its guest, and accesses to its registers.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use exerciser::{End, Job, RegisterAccess, Step};
+use lab::RunDir;
+
+use crate::checks::Tools;
+use crate::checks::stop::{Checked, Stop, nonsense};
+use crate::device_program::DeviceProgram;
+use crate::guest::{Attached, Bench, Setup};
+use crate::profile::{Profile, Register};
+
+/// A device with its guest.
+pub struct Session<'run> {
+    tools: &'run Tools,
+    run: &'run RunDir,
+    program: PathBuf,
+    bench: Option<Bench<'run>>,
+    /// How often the program was started.
+    starts: u32,
+}
+
+/// How often a program is started.
+const MOST_STARTS: u32 = 4;
+
+impl<'run> Session<'run> {
+    /// A device that is not started yet.
+    pub fn new(tools: &'run Tools, run: &'run RunDir, program: PathBuf) -> Self {
+        Self { tools, run, program, bench: None, starts: 0 }
+    }
+
+    /// The exercise.
+    pub fn profile(&self) -> &'run Profile {
+        &self.tools.profile
+    }
+
+    /// Starts device and guest unless they are there.
+    pub fn restore(&mut self) -> Checked {
+        if self.bench.as_ref().is_some_and(Bench::is_live) {
+            return Ok(());
+        }
+        self.bench = None;
+        if self.starts == MOST_STARTS {
+            return Err(Stop::Verdict(crate::report::Verdict::NotRun(format!(
+                "the device was lost {MOST_STARTS} times"
+            ))));
+        }
+        self.starts += 1;
+        let program = DeviceProgram::start(self.run, self.starts, &self.program)?;
+        let setup = Setup {
+            run: self.run,
+            profile: &self.tools.profile,
+            kernel: self.tools.kernel,
+            files: vec![("usr/bin/exerciser".to_owned(), self.tools.exerciser.clone())],
+            resets: true,
+        };
+        let mut bench = Bench::new(setup, Attached::Program(program));
+        bench.number_from(self.starts - 1);
+        bench.boot()?;
+        self.bench = Some(bench);
+        Ok(())
+    }
+
+    /// The guest.
+    pub fn bench(&mut self) -> Result<&mut Bench<'run>, Stop> {
+        Ok(self.bench.as_mut().context("there is a guest")?)
+    }
+
+    /// Accesses registers, and returns what came of each.
+    pub fn accesses(&mut self, accesses: Vec<RegisterAccess>) -> Result<Vec<Step>, Stop> {
+        let device = &self.tools.profile.device;
+        let count = accesses.len();
+        let job = Job::Registers {
+            vendor: device.vendor,
+            device: device.device,
+            size: device.bar_size,
+            accesses,
+        };
+        let seconds = self.tools.profile.seconds.call;
+        let answer = self.bench()?.exercise(job, 1, seconds)?;
+        let [outcome] = &answer.0[..] else { return Err(nonsense("not one outcome")) };
+        match (&outcome.end, outcome.steps.first()) {
+            (_, Some(Step::NotOpened { reason, .. })) => {
+                Err(Stop::failed(format!("its BAR 0 cannot be mapped: {reason}")))
+            }
+            (End::Exited(0), _) if outcome.steps.len() == count => Ok(outcome.steps.clone()),
+            (End::TimedOut | End::Stuck { .. }, _) => {
+                let tail = self.bench()?.device_tail();
+                self.bench()?.discard();
+                Err(crate::report::Failure::new(format!(
+                    "access {} of {count} is not answered in time: a verb of a device never waits, \
+                     and a loop in it has to end",
+                    outcome.steps.len() + 1
+                ))
+                .with(tail)
+                .into())
+            }
+            _ => Err(nonsense(&format!("{outcome:?}"))),
+        }
+    }
+
+    /// Accesses registers, and returns the values that were read.
+    pub fn values(&mut self, accesses: Vec<RegisterAccess>) -> Result<Vec<u64>, Stop> {
+        let steps = self.accesses(accesses)?;
+        let value = |step: &Step| if let Step::Read(value) = step { Some(*value) } else { None };
+        Ok(steps.iter().filter_map(value).collect())
+    }
+}
+
+/// A read.
+pub fn read(offset: usize, width: usize) -> RegisterAccess {
+    RegisterAccess::Read { offset, width }
+}
+
+/// A write.
+pub fn write(offset: usize, width: usize, value: u64) -> RegisterAccess {
+    RegisterAccess::Write { offset, width, value }
+}
+
+/// A read of all of a register.
+pub fn get(register: &Register) -> RegisterAccess {
+    read(register.offset, register.width)
+}
+
+/// A write of all of a register.
+pub fn set(register: &Register, value: u64) -> RegisterAccess {
+    write(register.offset, register.width, value & register.bits())
+}

@@ -1,0 +1,129 @@
+//! What a driver has to refuse.
+
+use exerciser::{Argument, Call};
+
+use super::calls::refused;
+use super::session::Session;
+use crate::access_log::writes;
+use crate::checks::stop::{Checked, Stop, ensure};
+use crate::errno;
+use crate::profile::Ioctl;
+
+/// The error for a bad address.
+const EFAULT: i32 = -14;
+
+/// Ioctls that nobody has, each with what is wrong with it. The published letter is `q`.
+const UNKNOWN: [(u32, &str); 3] = [
+    (0x0000_7177, "with a number that the driver has no ioctl for, _IO('q', 0x77)"),
+    (0x8004_7177, "with a number that the driver has no ioctl for, _IOR('q', 0x77, unsigned int)"),
+    (0x8004_7a77, "of another driver's, _IOR('z', 0x77, unsigned int)"),
+];
+
+/// Unknown ioctls are refused, and do nothing.
+pub fn unknown_ioctls(session: &mut Session<'_>) -> Checked {
+    let accepted = session.profile.driver.wrong_ioctl_errors.clone();
+    let calls: Vec<Call> = UNKNOWN
+        .iter()
+        .map(|(number, _)| Call { number: *number, argument: Argument::Empty, times: 1 })
+        .collect();
+    let done = session.calls(calls)?;
+    for ((number, what), returned) in UNKNOWN.iter().zip(&done.returned) {
+        let result = returned.result;
+        let good = errno::is_error(result) && accepted.contains(&-result);
+        ensure(good, || {
+            format!(
+                "an ioctl {what} ({number:#x}) returned {}: the default of the switch has to \
+                 return {}",
+                errno::returned(result),
+                errors(&accepted)
+            )
+        })?;
+    }
+    ensure(writes(&done.accesses).is_empty(), || {
+        "an unknown ioctl was refused, but wrote to the device before".to_owned()
+    })
+}
+
+fn errors(accepted: &[i32]) -> String {
+    let names: Vec<String> =
+        accepted.iter().map(|number| format!("-{}", errno::name(*number))).collect();
+    names.join(" or ")
+}
+
+/// Bad addresses are refused with EFAULT, and good ones that were never used are not.
+pub fn bad_pointers(session: &mut Session<'_>) -> Checked {
+    let hung = session.hung.clone();
+    let result = all_bad_pointers(session);
+    // A call that does not come back after a bad address may do so without one.
+    session.hung = hung;
+    result
+}
+
+fn all_bad_pointers(session: &mut Session<'_>) -> Checked {
+    let profile = session.profile;
+    let bad = [
+        (Argument::Null, "NULL"),
+        (Argument::Unmapped, "an address with no memory behind it"),
+        (Argument::ReadOnly, "memory that the program may not write"),
+        (Argument::Kernel, "an address of the kernel's"),
+    ];
+    for ioctl in &profile.ioctls {
+        untouched(session, ioctl)?;
+        for (argument, what) in bad {
+            // What is only read may be read-only.
+            if argument != Argument::ReadOnly || ioctl.kind.fills() {
+                bad_pointer(session, ioctl, argument, what)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A call with good memory that the kernel has to wait for.
+fn untouched(session: &mut Session<'_>, ioctl: &Ioctl) -> Checked {
+    let call = Call { number: ioctl.number, argument: Argument::Untouched, times: 1 };
+    let done = session.calls(vec![call])?;
+    match done.returned.first().map_or(0, |returned| returned.result) {
+        EFAULT => Err(Stop::failed(format!(
+            "{} returned -EFAULT for good memory that the program had not used before: copy_to_user \
+             and copy_from_user may have to wait for memory, which they cannot under a spinlock; \
+             copy to a local variable, unlock, then copy to the program",
+            ioctl.name
+        ))),
+        result if errno::is_error(result) => Err(Stop::failed(refused(ioctl, result))),
+        _ => Ok(()),
+    }
+}
+
+fn bad_pointer(
+    session: &mut Session<'_>,
+    ioctl: &Ioctl,
+    argument: Argument,
+    what: &str,
+) -> Checked {
+    let call = Call { number: ioctl.number, argument, times: 1 };
+    let done = session.calls(vec![call])?;
+    let result = done.returned.first().map_or(0, |returned| returned.result);
+    let name = &ioctl.name;
+    let function = if ioctl.kind.fills() { "copy_to_user" } else { "copy_from_user" };
+    if let Some(write) = writes(&done.accesses).first() {
+        return Err(Stop::failed(format!(
+            "{name} with {what} wrote {:#x} to the device: check the result of {function} before \
+             the value is used, and return -EFAULT",
+            write.value
+        )));
+    }
+    ensure(result == EFAULT, || {
+        let returned = errno::returned(result);
+        match result {
+            0 => format!(
+                "{name} with {what} returned 0 instead of -EFAULT: check the result of {function}"
+            ),
+            1.. => format!(
+                "{name} with {what} returned {returned} instead of -EFAULT: {function} returns how \
+                 many bytes it has not copied, and no error"
+            ),
+            _ => format!("{name} with {what} returned {returned} instead of -EFAULT"),
+        }
+    })
+}

@@ -1,0 +1,83 @@
+//! Unloading, and loading again.
+
+use exerciser::{End, Job, Step};
+
+use super::calls::{draws, stored};
+use super::session::{Session, not_run};
+use crate::checks::state::State;
+use crate::checks::stop::{Checked, Stop, ensure};
+use crate::profile::IoctlKind;
+use crate::report::Verdict;
+
+/// Why a driver that cannot be unloaded is not told to.
+const NO_EXIT: &str = "the module has no module_exit, so it cannot be unloaded";
+
+/// The driver unloads, and its node leads nowhere then.
+pub fn unload(session: &mut Session<'_>) -> Checked {
+    unloadable(session)?;
+    session.rmmod()?;
+    let now = State::take(&mut session.bench, session.profile)?;
+    ensure(!now.modules.contains(&session.module.name), || {
+        format!("rmmod said nothing, and {} is still loaded", session.module.name)
+    })?;
+    for node in now.nodes_beyond(&session.before) {
+        let job = Job::Calls { node: node.to_owned(), calls: Vec::new() };
+        let answer = session.bench.exercise(job, 1, session.profile.seconds.call)?;
+        let [outcome] = &answer.0[..] else { continue };
+        let refused = matches!(outcome.steps.first(), Some(Step::NotOpened { .. }));
+        if !refused || outcome.end != End::Exited(0) {
+            return Err(Stop::failed(format!(
+                "after rmmod, {node} can still be opened, and leads to code that is gone: \
+                 cdev_del, unregister_chrdev or misc_deregister is missing in the exit function"
+            )));
+        }
+    }
+    session.remove_made_node()
+}
+
+/// Ends a check of a driver that cannot be unloaded.
+pub fn unloadable(session: &Session<'_>) -> Checked {
+    if session.module.unloadable {
+        return Ok(());
+    }
+    Err(Stop::Verdict(Verdict::Skipped(NO_EXIT.to_owned())))
+}
+
+/// Unloads the driver if it is loaded, for a check of something else.
+pub fn be_unloaded(session: &mut Session<'_>) -> Checked {
+    unloadable(session)?;
+    if session.loaded {
+        match session.rmmod() {
+            Err(Stop::Verdict(_)) => return not_run("the driver does not unload"),
+            other => other?,
+        }
+    }
+    session.remove_made_node()
+}
+
+/// The driver loads again after it was unloaded, and gives numbers.
+pub fn reload(session: &mut Session<'_>) -> Checked {
+    be_unloaded(session)?;
+    // In a new guest, the first load goes before.
+    if !session.was_loaded {
+        session.insmod()?;
+        session.rmmod()?;
+    }
+    session.insmod()?;
+    if session.has_no_node() {
+        return Ok(());
+    }
+    let told = session.notes.len();
+    let opened = session.open_node();
+    session.notes.truncate(told);
+    if session.node.is_none() {
+        return opened;
+    }
+    let random = session.profile.ioctl(IoctlKind::Random)?;
+    let done = session.calls(vec![draws(random, 1)])?;
+    for returned in done.returned {
+        stored(random, returned)
+            .map_err(|hint| Stop::failed(format!("loaded the second time: {hint}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The checks of a driver: it is built, loaded in a guest, used as programs use it, misused, and
+//! unloaded. What reached the device meanwhile says the device's own log.
+
+mod calls;
+mod errors;
+mod leaks;
+mod load;
+mod numbers;
+mod seed;
+mod session;
+mod values;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use lab::RunDir;
+
+use super::stop::{Checked, Stop};
+use super::{Recorder, Tools, verdict};
+use crate::build;
+use crate::guest::{Bench, Setup};
+use crate::kernel_log::{self, Trouble};
+use crate::report::{Entry, Failure, Verdict};
+use session::Session;
+
+/// What has to be there for a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// A guest, and a module that can be unloaded.
+    Unload,
+    /// The module, loaded.
+    Module,
+    /// A device node that can be opened.
+    Node,
+}
+
+/// A check in a guest.
+struct Check {
+    id: &'static str,
+    title: &'static str,
+    needs: Needs,
+    run: fn(&mut Session<'_>) -> Checked,
+}
+
+const BUILD: (&str, &str) = ("driver-build", "it compiles for the guest's kernel");
+const LOAD: (&str, &str) = ("driver-load", "it loads");
+const NODE: (&str, &str) = ("driver-node", "its device node can be opened");
+const LOG: (&str, &str) = ("driver-kernel-log", "the kernel has nothing to complain about");
+
+const UNLOAD: &str = "driver-unload";
+
+/// The checks between the node and the kernel's log.
+const CHECKS: [Check; 9] = [
+    check("driver-random", "each number is a new one of the device", Needs::Node, numbers::random),
+    check(
+        "driver-seed-repeats",
+        "the same seed gives the same numbers",
+        Needs::Node,
+        seed::seed_repeats,
+    ),
+    check(
+        "driver-seed-register",
+        "the seed reaches its register and nothing else",
+        Needs::Node,
+        seed::seed_register,
+    ),
+    check("driver-errors", "unknown ioctls are refused", Needs::Node, errors::unknown_ioctls),
+    check("driver-bad-pointers", "bad addresses are refused", Needs::Node, errors::bad_pointers),
+    check(
+        "driver-two-processes",
+        "two processes can use it at once",
+        Needs::Node,
+        numbers::two_processes,
+    ),
+    check(UNLOAD, "it unloads", Needs::Module, load::unload),
+    check("driver-reload", "it loads and works again", Needs::Unload, load::reload),
+    check("driver-leaks", "100 loads leave nothing behind", Needs::Unload, leaks::leaks),
+];
+
+const fn check(
+    id: &'static str,
+    title: &'static str,
+    needs: Needs,
+    run: fn(&mut Session<'_>) -> Checked,
+) -> Check {
+    Check { id, title, needs, run }
+}
+
+/// Builds and checks a driver.
+pub fn check_driver(
+    source: &Path,
+    tools: &Tools,
+    run: &RunDir,
+    work: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Entry>> {
+    let mut recorder = Recorder::new(&tools.profile);
+    let built = recorder.check(BUILD.0, BUILD.1, || {
+        build::driver(source, work, &tools.release).map_err(Stop::from)
+    })?;
+    let Some(module) = built else {
+        not_run_after(&mut recorder, tools, BUILD.0, |_| true);
+        return Ok(recorder.finish());
+    };
+    notes.extend(module.notes.iter().cloned());
+    let in_guest = format!("root/{}.ko", module.name);
+    let setup = Setup {
+        run,
+        profile: &tools.profile,
+        kernel: tools.kernel,
+        files: vec![
+            (in_guest, module.file.clone()),
+            ("usr/bin/exerciser".to_owned(), tools.exerciser.clone()),
+        ],
+        resets: false,
+    };
+    let bench = Bench::new(setup, tools.attach(run)?);
+    let mut session = Session::new(bench, &tools.profile, &module);
+    in_guest_checks(&mut session, &mut recorder, tools)?;
+    notes.append(&mut session.notes);
+    Ok(recorder.finish())
+}
+
+fn in_guest_checks(
+    session: &mut Session<'_>,
+    recorder: &mut Recorder<'_>,
+    tools: &Tools,
+) -> Result<()> {
+    session.bench.boot().map_err(lab_failure)?;
+    if !attempt(session, recorder, LOAD, |session| session.load())? {
+        not_run_after(recorder, tools, LOAD.0, |id| id != NODE.0 && id != LOG.0);
+        kernel_log(session, recorder);
+        return Ok(());
+    }
+    attempt(session, recorder, NODE, |session| session.open_node())?;
+    for Check { id, title, needs, run } in CHECKS {
+        let begun = Instant::now();
+        match session.restore(needs) {
+            Ok(()) => {
+                let fine = attempt(session, recorder, (id, title), run)?;
+                // One that is unloaded, or in a guest that lives, can go on.
+                session.no_unload |= id == UNLOAD && !fine && session.loaded_or_gone();
+            }
+            Err(Stop::Lab(error)) => return Err(error),
+            Err(Stop::Verdict(reason)) => {
+                // What the attempt to come that far left.
+                watch(session, id, Ok(())).or_else(|stop| stop.verdict().map(drop))?;
+                recorder.add(id, title, Verdict::NotRun(because(reason)), begun);
+            }
+        }
+    }
+    for (id, title, register) in values::ids(&tools.profile) {
+        let run = |session: &mut Session<'_>| values::keeps(session, &register);
+        match session.restore(Needs::Node) {
+            Ok(()) => drop(attempt(session, recorder, (&id, &title), run)?),
+            Err(Stop::Lab(error)) => return Err(error),
+            Err(Stop::Verdict(reason)) => recorder.not_run(&id, &title, &because(reason)),
+        }
+    }
+    kernel_log(session, recorder);
+    Ok(())
+}
+
+/// Does a check and takes down how it ended; whether that is well.
+fn attempt(
+    session: &mut Session<'_>,
+    recorder: &mut Recorder<'_>,
+    (id, title): (&str, &str),
+    run: impl FnOnce(&mut Session<'_>) -> Checked,
+) -> Result<bool> {
+    let begun = Instant::now();
+    let result = run(session);
+    let verdict = verdict(watch(session, id, result))?;
+    let fine = verdict.is_fine();
+    recorder.add(id, title, verdict, begun);
+    Ok(fine)
+}
+
+/// Looks at what the kernel said during a check: an oops is what the check came to, whatever else
+/// it found. Whether the guest is still of use.
+fn watch(session: &mut Session<'_>, id: &str, result: Checked) -> Checked {
+    let lost = !session.bench.is_live();
+    let (news, result) = match (session.bench.news(), result) {
+        (Ok(news), result) => (news, result),
+        (Err(stop), Ok(())) => (session.bench.news().unwrap_or_default(), Err(stop)),
+        (Err(_), result) => (session.bench.news().unwrap_or_default(), result),
+    };
+    session.heard(id, &news);
+    let result = match kernel_log::worst(&news) {
+        Some(found) if found.trouble > Trouble::Warning => {
+            session.bench.discard();
+            if lost {
+                result
+            } else {
+                let hint = format!("{} ({})", found.meaning, found.line.trim());
+                Err(Failure::new(hint).with(kernel_log::excerpt(&news)).into())
+            }
+        }
+        _ => result.map_err(|stop| with_kernel_words(stop, &news)),
+    };
+    if !session.bench.is_live() {
+        session.forget();
+    }
+    result
+}
+
+/// What the kernel said, where a failure has no words of its own.
+fn with_kernel_words(stop: Stop, news: &str) -> Stop {
+    match stop {
+        Stop::Verdict(Verdict::Failed(failure)) if failure.details.is_empty() => {
+            failure.with(news.trim_end()).into()
+        }
+        other => other,
+    }
+}
+
+/// The verdict about the kernel's log of all guests.
+fn kernel_log(session: &Session<'_>, recorder: &mut Recorder<'_>) {
+    let begun = Instant::now();
+    let verdict = match session.worst() {
+        None => Verdict::Passed,
+        Some((id, complaint, excerpt)) => {
+            let hint = format!("during {id}: {} ({})", complaint.meaning, complaint.line.trim());
+            Verdict::Failed(Failure::new(hint).with(excerpt.as_str()))
+        }
+    };
+    recorder.add(LOG.0, LOG.1, verdict, begun);
+}
+
+fn because(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::NotRun(because) => because,
+        other => format!("the driver could not be made ready again: {}", other.message()),
+    }
+}
+
+fn lab_failure(stop: Stop) -> anyhow::Error {
+    match stop {
+        Stop::Lab(error) => error,
+        Stop::Verdict(verdict) => anyhow::anyhow!("{}", verdict.message()),
+    }
+}
+
+/// Takes down the rest of the checks, as far as wanted.
+fn not_run_after(
+    recorder: &mut Recorder<'_>,
+    tools: &Tools,
+    failed: &str,
+    wanted: impl Fn(&str) -> bool,
+) {
+    let because = format!("{failed} failed");
+    let fixed = [LOAD, NODE].into_iter().chain(CHECKS.map(|check| (check.id, check.title)));
+    let mut all: Vec<(String, String)> =
+        fixed.map(|(id, title)| (id.to_owned(), title.to_owned())).collect();
+    all.extend(values::ids(&tools.profile).into_iter().map(|(id, title, _)| (id, title)));
+    all.push((LOG.0.to_owned(), LOG.1.to_owned()));
+    let reached = all.iter().position(|(id, _)| id == failed).map_or(0, |at| at + 1);
+    for (id, title) in all.iter().skip(reached) {
+        if wanted(id) || id == NODE.0 {
+            recorder.not_run(id, title, &because);
+        }
+    }
+}

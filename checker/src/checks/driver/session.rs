@@ -1,0 +1,314 @@
+//! A driver in its guest: whether it is loaded, where its node is, and what the kernel said.
+
+use std::collections::BTreeSet;
+
+use exerciser::{End, Job, Outcome};
+
+use super::Needs;
+use crate::build::Module;
+use crate::checks::state::State;
+use crate::checks::stop::{Checked, Stop, nonsense};
+use crate::errno;
+use crate::guest::Bench;
+use crate::kernel_log::{self, Complaint};
+use crate::profile::Profile;
+use crate::report::{Failure, Verdict};
+
+/// A driver in its guest.
+pub struct Session<'run> {
+    /// Its guest.
+    pub bench: Bench<'run>,
+    /// The exercise.
+    pub profile: &'run Profile,
+    /// The driver.
+    pub module: &'run Module,
+    /// What is worth telling, beside the verdicts.
+    pub notes: Vec<String>,
+    /// The guest's state before the module was loaded.
+    pub before: State,
+    /// Whether it is loaded.
+    pub loaded: bool,
+    /// Whether it was loaded in this guest before.
+    pub was_loaded: bool,
+    /// Its node, when there is one that can be opened.
+    pub node: Option<String>,
+    /// The node that was made for it, which is not its own to remove.
+    made_node: Option<String>,
+    /// Whether there will never be one.
+    no_node: bool,
+    /// Whether unloading it does no good.
+    pub no_unload: bool,
+    /// The ioctls that did not come back. They would not another time, and each costs a guest.
+    pub hung: BTreeSet<u32>,
+    /// The worst that the kernel said in each check, with the lines around it.
+    complaints: Vec<(String, Complaint, String)>,
+}
+
+impl<'run> Session<'run> {
+    /// A driver that is not loaded yet.
+    pub fn new(bench: Bench<'run>, profile: &'run Profile, module: &'run Module) -> Self {
+        Self {
+            bench,
+            profile,
+            module,
+            notes: Vec::new(),
+            before: State::default(),
+            loaded: false,
+            was_loaded: false,
+            node: None,
+            made_node: None,
+            no_node: false,
+            no_unload: false,
+            hung: BTreeSet::new(),
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Loads the module.
+    pub fn load(&mut self) -> Checked {
+        self.before = State::take(&mut self.bench, self.profile)?;
+        self.insmod()
+    }
+
+    /// Loads the module, without looking at the guest before.
+    pub fn insmod(&mut self) -> Checked {
+        let name = &self.module.name;
+        let outcome = self.program(&["insmod", &format!("/root/{name}.ko")])?;
+        self.came_back(&outcome, "insmod")?;
+        if outcome.end != End::Exited(0) {
+            return Err(Failure::new(insmod_hint(&outcome.said)).into());
+        }
+        self.loaded = true;
+        self.was_loaded = true;
+        Ok(())
+    }
+
+    /// Unloads the module.
+    pub fn rmmod(&mut self) -> Checked {
+        let outcome = self.program(&["rmmod", &self.module.name])?;
+        self.came_back(&outcome, "rmmod")?;
+        if outcome.end != End::Exited(0) {
+            return Err(Failure::new(format!(
+                "rmmod refuses: {}. Somebody still counts as its user: is .owner = THIS_MODULE \
+                 set, and is each try_module_get or open given back?",
+                outcome.said.trim()
+            ))
+            .into());
+        }
+        self.loaded = false;
+        self.node = None;
+        Ok(())
+    }
+
+    /// Finds the node of the loaded driver, or makes it, and opens it.
+    pub fn open_node(&mut self) -> Checked {
+        let found = self.find_node();
+        self.no_node = !matches!(found, Ok(_) | Err(Stop::Lab(_)));
+        let (path, wrong_name) = found?;
+        self.node = Some(path.clone());
+        if let Err(stop) = self.calls(Vec::new()) {
+            self.node = None;
+            self.no_node = true;
+            return Err(stop);
+        }
+        self.bench.shell(&format!("chmod 666 '{path}'"))?;
+        wrong_name.map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    /// The node's path, and what is wrong with that.
+    fn find_node(&mut self) -> Result<(String, Option<Failure>), Stop> {
+        let wanted = self.profile.driver.node.clone();
+        let now = State::take(&mut self.bench, self.profile)?;
+        if now.nodes.contains_key(&wanted) {
+            return Ok((wanted, None));
+        }
+        if let Some(other) = now.nodes_beyond(&self.before).first() {
+            let hint = format!("the driver made {other}; programs open {wanted}");
+            return Ok(((*other).to_owned(), Some(Failure::new(hint))));
+        }
+        let majors = now.majors_beyond(&self.before);
+        let Some((major, name)) = majors.first() else {
+            return Err(Stop::failed(format!(
+                "there is no {wanted}, and the driver has no major number in /proc/devices: \
+                 register a character device (alloc_chrdev_region and cdev_add, register_chrdev, \
+                 or misc_register)"
+            )));
+        };
+        let usual = self.profile.driver.major;
+        self.notes.push(if *major == usual {
+            format!("the driver makes no node: made {wanted} for its major {major} ({name})")
+        } else {
+            format!(
+                "the driver makes no node: made {wanted} for its major {major} ({name}); the \
+                 published one is {usual}"
+            )
+        });
+        self.bench.shell(&format!("mknod '{wanted}' c {major} 0"))?;
+        self.made_node = Some(wanted.clone());
+        Ok((wanted, None))
+    }
+
+    /// Whether it is still loaded, or was when the guest went.
+    pub fn loaded_or_gone(&self) -> bool {
+        self.loaded || !self.bench.is_live()
+    }
+
+    /// Removes a node that was made for the driver.
+    pub fn remove_made_node(&mut self) -> Checked {
+        if let Some(node) = self.made_node.take() {
+            self.bench.shell(&format!("rm -f '{node}'"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there will never be a node.
+    pub fn has_no_node(&self) -> bool {
+        self.no_node
+    }
+
+    /// Sees to what a check needs, in a new guest if the last one is gone.
+    pub fn restore(&mut self, needs: Needs) -> Checked {
+        if needs == Needs::Node && self.no_node {
+            return not_run("driver-node failed");
+        }
+        if needs == Needs::Unload && self.no_unload {
+            return not_run("driver-unload failed");
+        }
+        if !self.bench.is_live() {
+            self.bench.boot()?;
+            self.before = State::take(&mut self.bench, self.profile)?;
+        }
+        if needs != Needs::Unload && !self.loaded {
+            self.insmod()?;
+        }
+        if needs == Needs::Node && self.node.is_none() {
+            // What is wrong with its name was said when it was found first.
+            let told = self.notes.len();
+            let opened = self.open_node();
+            self.notes.truncate(told);
+            if self.node.is_none() {
+                opened?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest is gone, and all that was in it.
+    pub fn forget(&mut self) {
+        self.loaded = false;
+        self.was_loaded = false;
+        self.made_node = None;
+        self.node = None;
+    }
+
+    /// Runs a program of the guest's.
+    pub fn program(&mut self, command: &[&str]) -> Result<Outcome, Stop> {
+        self.program_for(command, self.profile.seconds.load)
+    }
+
+    /// Runs a program of the guest's that may take so many of the profile's seconds.
+    pub fn program_for(&mut self, command: &[&str], usual: u64) -> Result<Outcome, Stop> {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        let job = Job::Program { command, input: String::new(), confined: false };
+        let answer = self.bench.exercise(job, 1, usual)?;
+        answer.0.into_iter().next().ok_or_else(|| nonsense("no outcome"))
+    }
+
+    /// Checks that something came back from the kernel.
+    pub fn came_back(&mut self, outcome: &Outcome, what: &str) -> Checked {
+        let hint = match &outcome.end {
+            End::Exited(_) => return Ok(()),
+            End::Killed(signal) => format!(
+                "{what} was killed by signal {signal}: the kernel does that to who makes it fail, \
+                 and the driver may have overwritten the program's memory"
+            ),
+            End::TooMuchOutput => format!("{what} printed without end"),
+            End::TimedOut => format!(
+                "{what} does not come back; it could be killed. Does the driver wait for \
+                 something that never comes?"
+            ),
+            End::Stuck { state: 'R', .. } => {
+                format!("{what} does not come back: a loop in the driver does not end")
+            }
+            End::Stuck { stack, .. } => {
+                self.bench.discard();
+                let hint = format!(
+                    "{what} does not come back and cannot be killed: it waits for a lock that \
+                     nobody gives back (locked twice, or not unlocked on an error), or sleeps \
+                     uninterruptibly"
+                );
+                return Err(Failure::new(hint).with(format!("it waits in\n{stack}")).into());
+            }
+        };
+        if matches!(outcome.end, End::Stuck { .. }) {
+            self.bench.discard();
+        }
+        Err(Failure::new(hint).with(outcome.said.as_str()).into())
+    }
+
+    /// Takes down what the kernel said during a check.
+    pub fn heard(&mut self, id: &str, log: &str) {
+        if let Some(worst) = kernel_log::worst(log) {
+            self.complaints.push((id.to_owned(), worst, kernel_log::excerpt(log)));
+        }
+    }
+
+    /// The worst that the kernel said in any check; of equally bad ones the first.
+    pub fn worst(&self) -> Option<&(String, Complaint, String)> {
+        let most = self.complaints.iter().map(|(_, complaint, _)| complaint.trouble).max()?;
+        self.complaints.iter().find(|(_, complaint, _)| complaint.trouble == most)
+    }
+}
+
+/// A check that there is no point in.
+pub fn not_run(because: &str) -> Checked {
+    Err(Stop::Verdict(Verdict::NotRun(because.to_owned())))
+}
+
+/// What to do about what insmod said.
+fn insmod_hint(said: &str) -> String {
+    let said = said.trim();
+    let hint = if said.contains("unknown symbol") || said.contains("Unknown symbol") {
+        "the driver uses a function that the kernel does not give to modules; the kernel's line \
+         names it"
+    } else if said.contains("invalid module format") || said.contains("Exec format error") {
+        "the module is for another kernel"
+    } else if said.contains("File exists") || said.contains("busy") {
+        "something that it asks for is taken: a major number or name that is in use, or the \
+         device's addresses, which it claims twice"
+    } else if said.contains("No such device") {
+        "it did not find its device: pci_get_device and pci_device_id take the vendor id first"
+    } else {
+        "its init function returned an error: look for the call that fails in it"
+    };
+    format!("{said}: {hint}")
+}
+
+/// What to do when the node cannot be opened.
+pub fn open_hint(node: &str, number: Option<i32>, reason: &str) -> String {
+    let Some(number) = number else { return reason.to_owned() };
+    let hint = match errno::name(number).as_str() {
+        "ENXIO" | "ENODEV" => {
+            "there is a number but no driver behind it: was cdev_add called with that number, and \
+             are the file operations set?"
+        }
+        "EBUSY" => "the driver lets one process open it at a time, or takes it for open already",
+        _ => "look at the driver's open function",
+    };
+    format!("open({node}) fails with {}: {hint}", errno::name(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_fit_what_insmod_and_open_say() {
+        let hint = insmod_hint("insmod: can't insert 'x.ko': unknown symbol in module\n");
+        assert!(hint.contains("does not give to modules"), "{hint}");
+        let hint = insmod_hint("insmod: can't insert 'x.ko': Operation not permitted");
+        assert!(hint.contains("init function returned an error"), "{hint}");
+        let hint = open_hint("/dev/x", Some(6), "");
+        assert!(hint.starts_with("open(/dev/x) fails with ENXIO: there is a number"), "{hint}");
+    }
+}

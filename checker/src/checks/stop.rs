@@ -1,0 +1,76 @@
+//! Why a check stops before it has passed.
+
+use anyhow::anyhow;
+
+use crate::build;
+use crate::device_program::NotStarted;
+use crate::report::{Failure, Verdict};
+
+/// What a check comes to.
+pub type Checked = Result<(), Stop>;
+
+/// Why a check stops before it has passed.
+#[derive(Debug)]
+pub enum Stop {
+    /// It ends with this verdict.
+    Verdict(Verdict),
+    /// The lab cannot go on.
+    Lab(anyhow::Error),
+}
+
+impl Stop {
+    /// A failure that this hint says all about.
+    #[must_use]
+    pub fn failed(hint: impl Into<String>) -> Self {
+        Failure::new(hint).into()
+    }
+
+    /// The verdict; the lab's own failure is none.
+    pub fn verdict(self) -> anyhow::Result<Verdict> {
+        match self {
+            Self::Verdict(verdict) => Ok(verdict),
+            Self::Lab(error) => Err(error),
+        }
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Verdict(Verdict::Failed(failure))
+    }
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Lab(error)
+    }
+}
+
+impl From<build::Failure> for Stop {
+    fn from(failure: build::Failure) -> Self {
+        match failure {
+            build::Failure::Submission { said, hint } => Failure::new(hint).with(said).into(),
+            build::Failure::Lab(error) => Self::Lab(error),
+        }
+    }
+}
+
+impl From<NotStarted> for Stop {
+    fn from(reason: NotStarted) -> Self {
+        match reason {
+            NotStarted::Submission(failure) => failure.into(),
+            NotStarted::Lab(error) => Self::Lab(error),
+        }
+    }
+}
+
+/// Ends a check unless something is so, with a hint.
+pub fn ensure(so: bool, hint: impl FnOnce() -> String) -> Checked {
+    if so { Ok(()) } else { Err(Stop::failed(hint())) }
+}
+
+/// An answer that cannot be, which is the lab's failure.
+#[must_use]
+pub fn nonsense(what: &str) -> Stop {
+    Stop::Lab(anyhow!("the exerciser's answer makes no sense: {what}"))
+}

@@ -1,0 +1,347 @@
+//! A throw-away guest with something of a stranger's in it.
+//!
+//! Whatever that does, each question to the guest ends in bounded time: with an answer, or with a
+//! failure that says what the guest's kernel said last. A guest that did not answer is thrown away,
+//! and the next question gets a fresh one.
+//!
+//! The guest has QEMU's default devices, so that the device is where the published one is, and a
+//! network card with no network behind it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use exerciser::{Answer, Job, Request};
+use lab::{Choice, Guest, RunDir, Server};
+use serde_json::Value;
+
+use crate::access_log::{self, Access};
+use crate::checks::stop::{Stop, nonsense};
+use crate::device_program::DeviceProgram;
+use crate::kernel_log;
+use crate::profile::Profile;
+use crate::report::{Failure, Verdict};
+use crate::watchdog::{self, MOST_LOG, Watchdog};
+
+/// How many guests a part of a submission may use up.
+const MOST_GUESTS: u32 = 5;
+/// How long an answer may take beyond the work, in seconds, before the guest counts as hung.
+const SLACK: u64 = 15;
+/// How long the kernel's last words may take to the console.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// More for the kernel's command line. With `preempt=full` a loop in a driver leaves the processor
+/// to others, and races show. Without the parts of the kernel that are named, which a guest here has
+/// no use for, the major number 250 is free, as it was in the kernels that drivers were written for.
+const KERNEL_ARGUMENTS: &str = "preempt=full printk.devkmsg=on \
+    initcall_blacklist=nvme_core_init,pps_init,ptp_init,dax_core_init,cxl_core_init";
+/// More arguments for QEMU: a network card with nothing behind it, and as few system calls as it
+/// needs.
+const QEMU_ARGUMENTS: [&str; 4] = ["-net", "nic", "-sandbox", SECCOMP];
+const SECCOMP: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// The device that a guest has.
+#[derive(Debug)]
+pub enum Attached<'run> {
+    /// One of ours.
+    Server(Server<'run>),
+    /// A student's.
+    Program(DeviceProgram<'run>),
+}
+
+impl Attached<'_> {
+    fn device(&self) -> Value {
+        match self {
+            Self::Server(server) => server.device(),
+            Self::Program(program) => program.device(),
+        }
+    }
+
+    fn log(&self) -> String {
+        match self {
+            Self::Server(server) => server.log(),
+            Self::Program(program) => program.log(),
+        }
+    }
+}
+
+/// What a guest is to be like.
+#[derive(Debug)]
+pub struct Setup<'run> {
+    /// Its run.
+    pub run: &'run RunDir,
+    /// The exercise.
+    pub profile: &'run Profile,
+    /// Its kernel.
+    pub kernel: Choice,
+    /// Files that it gets.
+    pub files: Vec<(String, PathBuf)>,
+    /// Whether it boots again when it resets; otherwise that is its end.
+    pub resets: bool,
+}
+
+/// A place for guests, one after the other.
+#[derive(Debug)]
+pub struct Bench<'run> {
+    setup: Setup<'run>,
+    attached: Attached<'run>,
+    live: Option<Live<'run>>,
+    /// How many guests there were.
+    booted: u32,
+    /// How much slower than the profile's machine this one is; 1 at least.
+    pace: f64,
+    /// What the kernel of a guest that was lost said last.
+    last_words: String,
+}
+
+/// A guest that lives.
+#[derive(Debug)]
+struct Live<'run> {
+    guest: Guest<'run>,
+    watchdog: Watchdog,
+    /// Where its console goes.
+    console: String,
+    /// How much of that was looked at.
+    seen: usize,
+    /// How many marks the console has.
+    marks: u32,
+}
+
+impl<'run> Bench<'run> {
+    /// A place without a guest yet.
+    #[must_use]
+    pub fn new(setup: Setup<'run>, attached: Attached<'run>) -> Self {
+        Self { setup, attached, live: None, booted: 0, pace: 1.0, last_words: String::new() }
+    }
+
+    /// Numbers its guests from here on: there were some in this run before.
+    pub fn number_from(&mut self, booted: u32) {
+        self.booted = booted;
+    }
+
+    /// The end of a student's device's log.
+    #[must_use]
+    pub fn device_tail(&self) -> String {
+        match &self.attached {
+            Attached::Server(_) => String::new(),
+            Attached::Program(program) => program.tail(),
+        }
+    }
+
+    /// Whether there is a guest.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Boots a guest.
+    pub fn boot(&mut self) -> Result<(), Stop> {
+        self.live = None;
+        if self.booted == MOST_GUESTS {
+            let because = format!("{MOST_GUESTS} guests did not survive this submission");
+            return Err(Stop::Verdict(Verdict::NotRun(because)));
+        }
+        self.booted += 1;
+        watchdog::make_room(self.setup.run.path())?;
+        let name = format!("guest-{}", self.booted);
+        let device = self.attached.device().to_string();
+        let mut builder = Guest::builder(self.setup.run)
+            .name(&name)
+            .kernel(self.setup.kernel)
+            .default_devices()
+            .processors(2)
+            .without_driver()
+            .without_tools()
+            .append(KERNEL_ARGUMENTS)
+            .arguments(&QEMU_ARGUMENTS)
+            .arguments(&["-device", &device]);
+        if !self.setup.resets {
+            builder = builder.arguments(&["-no-reboot"]);
+        }
+        for (in_guest, on_host) in &self.setup.files {
+            builder = builder.file(in_guest, on_host);
+        }
+        let mut guest = builder.start().map_err(|error| self.not_booted(error))?;
+        // Without the wait for other runs' guests.
+        let begun = Instant::now();
+        let watchdog = Watchdog::start(self.setup.run.path(), guest.pid())?;
+        guest.wait_until_ready().map_err(|error| self.not_booted(error))?;
+        guest.run("dmesg -n 8").context("the kernel's log goes to the console")?;
+        let usual = self.setup.profile.seconds.boot.max(1) as f64;
+        self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
+        let console = format!("{name}-console.log");
+        self.live = Some(Live { guest, watchdog, console, seen: 0, marks: 0 });
+        // What it said while it booted is not the stranger's.
+        self.news()?;
+        Ok(())
+    }
+
+    /// Whose fault it is that a guest does not boot: a stranger's device's, if there is one.
+    fn not_booted(&mut self, error: anyhow::Error) -> Stop {
+        let Attached::Program(program) = &mut self.attached else { return Stop::Lab(error) };
+        let ended = match program.ended() {
+            Ok(Some(end)) => format!(": the device program ended with {end}"),
+            Ok(None) => String::new(),
+            Err(error) => return Stop::Lab(error),
+        };
+        let tail = self.device_tail();
+        Failure::new(format!("a guest with the device does not boot{ended}"))
+            .with(format!("{error:#}\n{tail}"))
+            .into()
+    }
+
+    /// So many of the profile's seconds, on this machine.
+    #[must_use]
+    pub fn seconds(&self, usual: u64) -> u64 {
+        let seconds = Duration::from_secs(usual).mul_f64(self.pace).as_secs_f64().ceil();
+        Duration::from_secs_f64(seconds).as_secs()
+    }
+
+    /// Has a job done, by so many processes at once, in so many of the profile's seconds.
+    pub fn exercise(&mut self, job: Job, processes: u32, usual: u64) -> Result<Answer, Stop> {
+        let seconds = self.seconds(usual);
+        let request = Request { job, processes, seconds };
+        let request = serde_json::to_string(&request).context("a request is plain data")?;
+        let command = format!("exerciser '{}'", request.replace('\'', r"'\''"));
+        let text = self.shell_for(&command, Duration::from_secs(seconds))?;
+        let last = text.lines().next_back().unwrap_or_default();
+        serde_json::from_str(last).map_err(|_| nonsense(&text))
+    }
+
+    /// Runs a shell command of ours and returns what it printed.
+    pub fn shell(&mut self, command: &str) -> Result<String, Stop> {
+        let time = Duration::from_secs(self.seconds(self.setup.profile.seconds.call));
+        self.shell_for(command, time)
+    }
+
+    fn shell_for(&mut self, command: &str, time: Duration) -> Result<String, Stop> {
+        let limit = time + Duration::from_secs(self.seconds(SLACK));
+        let live = self.live.as_mut().context("there is a guest")?;
+        match live.guest.try_run_for(command, limit) {
+            Ok(output) => Ok(output.text),
+            Err(_) => Err(self.lost(limit)),
+        }
+    }
+
+    /// The guest did not answer: finds out why, and throws it away.
+    fn lost(&mut self, waited: Duration) -> Stop {
+        let Some(mut live) = self.live.take() else { return nonsense("there was no guest") };
+        let log = live.rest(self.setup.run);
+        let said = if log.trim().is_empty() { String::new() } else { kernel_log::excerpt(&log) };
+        let device_end = match &mut self.attached {
+            Attached::Server(_) => Ok(None),
+            Attached::Program(program) => program.ended(),
+        };
+        let worst = kernel_log::worst(&log);
+        self.last_words = log;
+        let hint = match (device_end, live.watchdog.too_long(), live.guest.running()) {
+            (Err(error), _, _) | (_, _, Err(error)) => return Stop::Lab(error),
+            (Ok(Some(end)), _, _) => {
+                let hint = format!("the device program ended with {end} while the guest used it");
+                return Failure::new(hint).with(self.device_tail()).into();
+            }
+            (_, Some(log), _) => {
+                let most = MOST_LOG >> 20;
+                if log.ends_with(&live.console) {
+                    format!(
+                        "endless output: the kernel printed more than {most} MiB; is there a printk \
+                         in a loop that does not end?"
+                    )
+                } else {
+                    format!(
+                        "endless output: more than {most} MiB of accesses to the device were \
+                         logged; is there a loop that does not end?"
+                    )
+                }
+            }
+            (_, _, Ok(false)) => match &worst {
+                Some(found) => {
+                    format!("the guest's kernel gave up: {} ({})", found.meaning, found.line)
+                }
+                None => "the guest ended".to_owned(),
+            },
+            (_, _, Ok(true)) => {
+                let what =
+                    format!("the guest does not answer any more after {} s", waited.as_secs());
+                match &worst {
+                    Some(found) => format!("{what}: {} ({})", found.meaning, found.line),
+                    None => format!(
+                        "{what}: a loop that does not end, or a lock that is not given back, with \
+                         interrupts off or a spinlock held"
+                    ),
+                }
+            }
+        };
+        Failure::new(hint).with(said).into()
+    }
+
+    /// Throws the guest away.
+    pub fn discard(&mut self) {
+        self.live = None;
+    }
+
+    /// Presses the reset button and waits until the guest has booted again.
+    pub fn reset(&mut self) -> Result<(), Stop> {
+        let live = self.live.as_mut().context("there is a guest")?;
+        if live.guest.reset().is_err() {
+            return Err(self.lost(Duration::ZERO));
+        }
+        Ok(())
+    }
+
+    /// What the guest's kernel said since this was asked last.
+    pub fn news(&mut self) -> Result<String, Stop> {
+        let Some(live) = self.live.as_mut() else {
+            return Ok(std::mem::take(&mut self.last_words));
+        };
+        live.marks += 1;
+        let mark = format!("checker: mark {}", live.marks);
+        self.shell(&format!("echo '{mark}' >/dev/kmsg"))?;
+        let Some(live) = self.live.as_mut() else { return Ok(String::new()) };
+        let begun = Instant::now();
+        loop {
+            let log = self.setup.run.read(&live.console);
+            let new = log.get(live.seen..).unwrap_or_default();
+            if new.contains(&mark) || begun.elapsed() > LAST_WORDS {
+                let news = new.lines().filter(|line| !line.contains("checker: mark "));
+                let news = news.map(|line| format!("{line}\n")).collect();
+                live.seen = log.len();
+                return Ok(news);
+            }
+            std::thread::sleep(lab::process::POLL);
+        }
+    }
+
+    /// Waits until the device has answered all that the guest asked of it. A write is not waited
+    /// for by who makes it, but by the next read, be it of the configuration space.
+    pub fn catch_up(&mut self) -> Result<(), Stop> {
+        self.shell("cat /sys/bus/pci/devices/*/config >/dev/null").map(drop)
+    }
+
+    /// How long the device's log is now, for [`Self::accesses_since`].
+    #[must_use]
+    pub fn log_length(&self) -> usize {
+        self.attached.log().len()
+    }
+
+    /// The accesses that reached the device since its log had that length. Those that the guest
+    /// waited for are all in it.
+    #[must_use]
+    pub fn accesses_since(&self, length: usize) -> Vec<Access> {
+        let log = self.attached.log();
+        access_log::parse(log.get(length..).unwrap_or_default(), self.setup.profile)
+    }
+
+    /// Where the run's files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.setup.run.path()
+    }
+}
+
+impl Live<'_> {
+    /// What its console said since the last look, for a guest that is being given up.
+    fn rest(&self, run: &RunDir) -> String {
+        let log = run.read(&self.console);
+        log.get(self.seen..).unwrap_or_default().to_owned()
+    }
+}
