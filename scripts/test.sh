@@ -67,7 +67,7 @@ fi
 section 'Unit, protocol and property tests'
 # One of the tests counts system calls with it.
 have strace strace || echo 'system calls are not counted'
-cargo test --workspace --exclude lab
+cargo test --workspace --exclude lab --exclude checker
 
 section 'What the release build costs: system calls, memory, time'
 cargo test --release --package my-rng-server --test daemon cost
@@ -87,6 +87,8 @@ cargo test --package lab
 section 'Guests: the tests of the device, with the one inside QEMU'
 MY_RNG=qemu cargo test --package lab --test guest -- device:: module:: several:: hotplug:: \
 	a_paused_machine --skip virtio::
+section 'The checker, with submissions of its own'
+cargo test --package checker
 
 section "Fuzz targets, ${FUZZ_SECONDS:=20} s each"
 if have g++ g++; then
