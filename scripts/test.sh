@@ -87,6 +87,7 @@ cargo test --package lab
 section 'Guests: the tests of the device, with the one inside QEMU'
 MY_RNG=qemu cargo test --package lab --test guest -- device:: module:: several:: hotplug:: \
 	a_paused_machine --skip virtio::
+
 section 'The checker, with submissions of its own'
 cargo test --package checker
 
