@@ -16,6 +16,8 @@ use crate::{CONFINE, WORK, confine};
 const POLL: Duration = Duration::from_millis(5);
 /// How long the kernel may take to end a process that was killed.
 const MERCY: Duration = Duration::from_secs(2);
+/// How long it may take to read what a process printed that has ended.
+const READING: Duration = Duration::from_secs(8);
 /// How many bytes of results are read.
 const MOST_RESULTS: usize = 1 << 20;
 
@@ -110,7 +112,8 @@ impl Running {
         }
         let end = end.unwrap_or_else(|| self.kill(End::TimedOut));
         let end = self.reported().unwrap_or(end);
-        let text = self.text();
+        let stuck = matches!(end, End::Stuck { .. });
+        let text = self.text(if stuck { Duration::ZERO } else { READING });
         if self.program {
             return Outcome { end, steps: Vec::new(), said: text };
         }
@@ -119,10 +122,10 @@ impl Running {
         Outcome { end, steps, said: String::new() }
     }
 
-    /// What it printed. The pipe ends with the processes that have it, unless the kernel keeps one.
-    fn text(&self) -> String {
+    /// What it printed. The pipe ends with the processes that have it; that is not waited for longer.
+    fn text(&self, longest: Duration) -> String {
         let begun = Instant::now();
-        while !lock(&self.printed).ended && begun.elapsed() < MERCY {
+        while !lock(&self.printed).ended && begun.elapsed() < longest {
             std::thread::sleep(POLL);
         }
         String::from_utf8_lossy(&lock(&self.printed).bytes).into_owned()
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_it_printed_counts_while_others_keep_its_output_open() {
-        let outcome = program("echo early; sleep 20 & exit 0", 20);
+        let outcome = program("echo early; sleep 2 & exit 0", 20);
         assert_eq!((outcome.said.as_str(), outcome.end), ("early\n", End::Exited(0)));
     }
 
