@@ -59,9 +59,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For a compiler.
+    /// For a compiler, with time for a machine that does much else.
     pub const BUILD: Self = Self {
-        time: Duration::from_secs(180),
+        time: Duration::from_secs(300),
         memory: 3 << 30,
         processes: 256,
         disk: 1 << 30,

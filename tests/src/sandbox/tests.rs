@@ -1,5 +1,7 @@
 //! Attempts to get through the wall, and over it.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 /// A small program's limits, so that reaching them is quick.
@@ -100,6 +102,19 @@ fn nothing_outside_can_be_written_to() {
         assert!(!succeeds(attempt), "{attempt} succeeded");
     }
     assert!(succeeds("echo x > /work/new && echo x > /tmp/new"));
+}
+
+#[test]
+fn what_is_only_shown_cannot_be_written_to_by_its_owner_either() {
+    let shown = tempfile::tempdir().expect("a folder can be made");
+    fs::set_permissions(shown.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let sandbox = Sandbox::with_guest_root(LIMITS)
+        .expect("the root is there")
+        .shows(shown.path(), Path::new("/deep/below/shown"));
+    let arguments = ["-c", "cd /deep/below/shown && echo begun && echo x > new"];
+    let outcome = sandbox.run("/usr/bin/sh", &arguments).expect("bubblewrap runs");
+    assert_eq!(text(&outcome), "begun\n");
+    assert!(!outcome.end.success() && !shown.path().join("new").exists());
 }
 
 #[test]
