@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use lab::device_crate::{self, DeviceCrate};
@@ -37,20 +38,27 @@ const PROFILE: [(&str, &str); 8] = [
 /// The package that only exists to have the kit compiled.
 const NOTHING: &str = "nothing";
 
+/// How long the kit may take, on a machine that does much else.
+const KIT_TIME: Duration = Duration::from_secs(1800);
+
 /// Runs cargo on the crate in `work/crate`, with `work/target` for what it makes.
 pub fn cargo(work: &Path) -> Result<Outcome> {
-    let sandbox = sandbox(work)?;
+    cargo_within(work, Limits::BUILD)
+}
+
+fn cargo_within(work: &Path, limits: Limits) -> Result<Outcome> {
+    let sandbox = sandbox(work, limits)?;
     let mut arguments: Vec<std::ffi::OsString> =
         ["build", "--release", "--bins", "--offline"].map(Into::into).into();
     arguments.extend(device_crate::kit_arguments());
     sandbox.run("cargo", &arguments)
 }
 
-fn sandbox(work: &Path) -> Result<Sandbox> {
+fn sandbox(work: &Path, limits: Limits) -> Result<Sandbox> {
     let sysroot = sysroot()?;
     let checkout = paths::checkout();
     let registry = cargo_home()?.join("registry");
-    let mut sandbox = Sandbox::with_host_programs(Limits::BUILD)?
+    let mut sandbox = Sandbox::with_host_programs(limits)?
         .writable(work, Path::new(INSIDE))
         .folder(&Path::new(INSIDE).join("crate"))
         .shows(&registry, &Path::new(CARGO_HOME).join("registry"));
@@ -97,7 +105,7 @@ fn compiled_kit() -> Result<PathBuf> {
     fetch()?;
     lock::remove(&folder)?;
     write_nothing(&folder)?;
-    let outcome = cargo(&folder)?;
+    let outcome = cargo_within(&folder, Limits { time: KIT_TIME, ..Limits::BUILD })?;
     if !outcome.end.success() {
         bail!("the device kit {}:\n{}", outcome.end.describe(), outcome.text());
     }
