@@ -96,6 +96,9 @@ pub struct Register {
 pub enum RegisterKind {
     /// Every read gives a new number.
     Random,
+    /// The upper half of the number whose lower half was read last, from the random register
+    /// before it.
+    HighHalf,
     /// A write restarts the numbers; it reads as 0.
     Seed,
     /// Reads as 0 and ignores writes.
@@ -234,6 +237,9 @@ impl Profile {
         }
         self.random_register()?;
         self.seed_register()?;
+        for high in self.registers.iter().filter(|one| one.kind == RegisterKind::HighHalf) {
+            self.low_half_of(high)?;
+        }
         for ioctl in &self.ioctls {
             let Ioctl { name, number, size, registers, .. } = ioctl;
             for register in registers {
@@ -270,6 +276,19 @@ impl Profile {
     /// The register that takes the seed.
     pub fn seed_register(&self) -> Result<&Register> {
         self.first(RegisterKind::Seed)
+    }
+
+    /// The register with the lower half of the number that this one has the upper half of.
+    pub fn low_half_of(&self, high: &Register) -> Result<&Register> {
+        let found = self.registers.iter().find(|register| {
+            register.kind == RegisterKind::Random && register.range().end == high.offset
+        });
+        found.with_context(|| {
+            format!(
+                "register {}: its lower half, of kind random, has to end where it begins",
+                high.name
+            )
+        })
     }
 
     fn first(&self, kind: RegisterKind) -> Result<&Register> {
@@ -364,6 +383,8 @@ mod tests {
         assert!(error(&text).contains("overlaps another one"));
         let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x1000\n");
         assert!(error(&text).contains("register SEED at 0x1000 is beyond the BAR's end"));
+        let half = "[[register]]\nname = \"HALF\"\noffset = 0x8\nwidth = 4\nkind = \"high-half\"\n";
+        assert!(error(&format!("{PUBLISHED}{half}")).contains("register HALF: its lower half"));
     }
 
     #[test]

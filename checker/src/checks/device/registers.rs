@@ -16,20 +16,46 @@ const OTHER_SEED: u64 = 0x0bad_cafe;
 pub fn random(session: &mut Session<'_>) -> Checked {
     for register in of_kind(session.profile(), RegisterKind::Random) {
         let values = session.values(vec![get(register); NUMBERS])?;
-        let mut distinct = values.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
         // Two equal ones are possible, in a narrow register more.
-        ensure(distinct.len() > NUMBERS / 2, || {
+        ensure(distinct(&values) > NUMBERS / 2, || {
             format!(
                 "{NUMBERS} reads of {register} give {} different numbers ({}): each read has to \
                  take the next number",
-                distinct.len(),
+                distinct(&values),
                 hex(&values)
             )
         })?;
     }
+    for register in of_kind(session.profile(), RegisterKind::HighHalf) {
+        high_half(session, register)?;
+    }
     Ok(())
+}
+
+/// A read of the lower half takes the next number; reads of the upper half only show it.
+fn high_half(session: &mut Session<'_>, high: &Register) -> Checked {
+    let low = session.profile().low_half_of(high)?;
+    let values = session.values([get(low), get(high), get(high)].repeat(NUMBERS))?;
+    let twice: Vec<&[u64]> = values.chunks(3).map(|chunk| &chunk[1..]).collect();
+    if let Some([one, two]) = twice.iter().find(|pair| pair[0] != pair[1]) {
+        return Err(Stop::failed(format!(
+            "{high} reads as {one:#x} and then as {two:#x}, without a read of {low} in between: \
+             that one takes a number, and this one shows the upper half of it"
+        )));
+    }
+    let halves: Vec<u64> = twice.iter().map(|pair| pair[0]).collect();
+    ensure(distinct(&halves) > NUMBERS / 2, || {
+        format!(
+            "{high} gives {} after {NUMBERS} reads of {low}: each of those has to take the next \
+             number, and keep its upper half",
+            hex(&halves)
+        )
+    })
+}
+
+/// How many different values there are.
+fn distinct(values: &[u64]) -> usize {
+    values.iter().collect::<std::collections::BTreeSet<_>>().len()
 }
 
 fn of_kind(profile: &Profile, kind: RegisterKind) -> Vec<&Register> {
@@ -65,10 +91,7 @@ pub fn seed(session: &mut Session<'_>) -> Checked {
             hex(&again[..2])
         )
     })?;
-    let mut distinct = first.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    ensure(distinct.len() > NUMBERS / 2, || {
+    ensure(distinct(&first) > NUMBERS / 2, || {
         format!(
             "after a seed the same numbers come again and again ({}): a read has to take the next \
              number, and not to seed again",
