@@ -131,6 +131,10 @@ fn ended_well(outcome: &Outcome) -> Checked {
         End::Killed(11) => "it crashed (signal 11, segmentation fault): a pointer that is wrong, \
                             or no memory"
             .to_owned(),
+        End::Killed(25) => {
+            "it wrote a file that is too large (signal 25): what is written again and again?"
+                .to_owned()
+        }
         End::Killed(signal) => format!("it was ended by signal {signal}"),
         End::TimedOut => "it does not come to an end: does it wait for input, or for numbers to \
                           become equal? Are the results of open and ioctl looked at?"
