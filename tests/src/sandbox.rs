@@ -48,7 +48,8 @@ const MEMORY_FILES: &str = "268435456";
 pub struct Limits {
     /// Until it is killed.
     pub time: Duration,
-    /// Bytes of memory of its own, all processes together.
+    /// Bytes of memory of its own, all processes together. Files in memory without a name
+    /// (`memfd_create`), while no process maps them, are not counted.
     pub memory: u64,
     /// Processes and threads.
     pub processes: u32,

@@ -1,0 +1,185 @@
+//! The checker against a zoo of submissions: correct ones in different styles, which have to pass,
+//! and one for each typical mistake, which has to fail where it is to fail, with the right hint.
+//!
+//! A submission of the zoo is a folder of `tests/zoo/{drivers,apps,devices}` with an
+//! `expected.toml`; `ZOO=WORD,WORD cargo test -p checker --test zoo` runs those with one of the
+//! words in their path. What a student would see is in `target/lab/zoo`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use checker::check;
+use checker::checks::Tools;
+use checker::profile::Profile;
+use checker::report::{Report, Verdict, text};
+use checker::submission::Submission;
+use lab::{Choice, paths, progress};
+use serde::Deserialize;
+
+/// How many submissions are checked at once.
+const JOBS: usize = 2;
+/// The environment variable with words of the paths to run, all if it is not set.
+const VARIABLE: &str = "ZOO";
+
+/// What has to come out of a submission.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    /// What is right or wrong with it.
+    about: String,
+    /// The profile it is for, in `checker/profiles`; the published device's if not said.
+    profile: Option<String>,
+    /// The checks that have to fail, and a part of the hint.
+    #[serde(default)]
+    fails: BTreeMap<String, String>,
+    /// Checks that may fail in consequence.
+    #[serde(default)]
+    follows: Vec<String>,
+    /// Checks that have to be skipped.
+    #[serde(default)]
+    skips: Vec<String>,
+}
+
+#[test]
+fn every_submission_of_the_zoo_gets_the_verdicts_that_it_deserves() {
+    let animals = animals();
+    let published = prepare(None);
+    let extended = animals.iter().any(|animal| animal.expected.profile.is_some());
+    let extended = extended.then(|| prepare(Some("random64")));
+    let queue = Mutex::new(animals.into_iter());
+    let faults = Mutex::new(String::new());
+    std::thread::scope(|scope| {
+        for _ in 0..JOBS {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(animal) = next else { return };
+                    let tools = match &animal.expected.profile {
+                        Some(_) => extended.as_ref().expect("it was prepared"),
+                        None => &published,
+                    };
+                    let found = animal.check(tools);
+                    let (short, long) = (&found.0, found.1.trim_end());
+                    progress::say(&format!("{}: {short} {long}", animal.name));
+                    faults.lock().unwrap_or_else(PoisonError::into_inner).push_str(&found.1);
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(faults.is_empty(), "\n{faults}");
+}
+
+fn prepare(profile: Option<&str>) -> Tools {
+    let profile = match profile {
+        None => Profile::published(),
+        Some(name) => Profile::read(&profiles().join(format!("{name}.toml"))),
+    };
+    let profile = profile.expect("it is a profile");
+    check::prepare(profile, Choice::default()).expect("the lab works")
+}
+
+fn profiles() -> PathBuf {
+    paths::checkout().join("checker/profiles")
+}
+
+/// A submission and what has to come out.
+struct Animal {
+    name: String,
+    submission: Submission,
+    expected: Expected,
+}
+
+/// All of them that were asked for.
+fn animals() -> Vec<Animal> {
+    let zoo = paths::checkout().join("tests/zoo");
+    let words = std::env::var(VARIABLE).unwrap_or_default();
+    let mut animals = Vec::new();
+    for kind in ["drivers", "apps", "devices"] {
+        let entries = fs::read_dir(zoo.join(kind)).expect("the zoo is there");
+        let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        folders.sort();
+        animals.extend(folders.iter().map(|folder| Animal::read(kind, folder)));
+    }
+    animals.retain(|animal| words.split(',').any(|word| animal.name.contains(word)));
+    assert!(!animals.is_empty(), "{VARIABLE}={words}: no path has that in it");
+    animals
+}
+
+impl Animal {
+    fn read(kind: &str, folder: &Path) -> Self {
+        let text = fs::read_to_string(folder.join("expected.toml"))
+            .unwrap_or_else(|error| panic!("{}/expected.toml: {error}", folder.display()));
+        let expected =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let part = |of: &str| (kind == of).then(|| folder.to_path_buf());
+        let submission = Submission::named(part("drivers"), part("apps"), part("devices"));
+        Self {
+            name: format!("{kind}/{name}"),
+            submission: submission.expect("it is there"),
+            expected,
+        }
+    }
+
+    /// Checks it; what came out in short, and what is wrong with that.
+    fn check(&self, tools: &Tools) -> (String, String) {
+        let report = match check::check(&self.submission, tools) {
+            Ok(report) => report,
+            Err(error) => return ("error".to_owned(), format!("{}: {error:#}\n", self.name)),
+        };
+        self.keep(&report);
+        let faults = self.faults(&report);
+        let seconds = report.took.as_secs();
+        let word = if faults.is_empty() { "as expected" } else { "NOT as expected" };
+        let mut said = String::new();
+        if !faults.is_empty() {
+            let _ = writeln!(said, "{} ({}):", self.name, self.expected.about);
+            for fault in faults {
+                let _ = writeln!(said, "    {fault}");
+            }
+        }
+        (format!("{word}, {seconds} s"), said)
+    }
+
+    /// Writes down what a student would see, for who reads hints.
+    fn keep(&self, report: &Report) {
+        let folder = paths::lab().join("zoo");
+        fs::create_dir_all(&folder).expect("the lab's folder is writable");
+        let file = folder.join(format!("{}.txt", self.name.replace('/', "-")));
+        fs::write(file, text::write(report)).expect("the lab's folder is writable");
+    }
+
+    /// What differs from what is expected.
+    fn faults(&self, report: &Report) -> Vec<String> {
+        let expected = &self.expected;
+        let mut faults = Vec::new();
+        for entry in &report.entries {
+            let id = &entry.id;
+            let message = entry.verdict.message();
+            let right = match (&entry.verdict, expected.fails.get(id)) {
+                (Verdict::Failed(_), Some(hint)) => message.contains(hint),
+                (_, Some(_)) => false,
+                (Verdict::Passed, None) => !expected.skips.contains(id),
+                (Verdict::Failed(_), None) => expected.follows.contains(id),
+                (Verdict::Skipped(_), None) => expected.skips.contains(id),
+                // It says itself because of which failure.
+                (Verdict::NotRun(_), None) => !expected.fails.is_empty(),
+            };
+            if !right {
+                let wanted = match expected.fails.get(id) {
+                    Some(hint) => format!(", and not failed with {hint:?}"),
+                    None => String::new(),
+                };
+                faults.push(format!("{id} {}{wanted}: {message}", entry.verdict.word()));
+            }
+        }
+        let known = |id: &&String| !report.entries.iter().any(|entry| entry.id == **id);
+        let named = expected.fails.keys().chain(&expected.skips).chain(&expected.follows);
+        faults.extend(named.filter(known).map(|id| format!("there is no check {id}")));
+        faults
+    }
+}
