@@ -20,6 +20,14 @@ pub fn unload(session: &mut Session<'_>) -> Checked {
     ensure(!now.modules.contains(&session.module.name), || {
         format!("rmmod said nothing, and {} is still loaded", session.module.name)
     })?;
+    // Not opened, to see whether it leads anywhere: the kernel would fail.
+    if let Some((major, name)) = now.majors_beyond(&session.before).first() {
+        return Err(Stop::failed(format!(
+            "after rmmod, the major number {major} ({name}) is still registered, and opening its \
+             node would run code that is gone: unregister_chrdev (or unregister_chrdev_region) is \
+             missing in the exit function"
+        )));
+    }
     for node in now.nodes_beyond(&session.before) {
         let job = Job::Calls { node: node.to_owned(), calls: Vec::new() };
         let answer = session.bench.exercise(job, 1, session.profile.seconds.call)?;

@@ -109,6 +109,14 @@ fn why_not(
                  {given:#x}: the number itself has to be copied, not a pointer to it"
             );
         }
+        for bits in [8, 16] {
+            if first == given & ((1 << bits) - 1) {
+                return format!(
+                    "{name} gives {first:#x} where the device gave {given:#x}: all but {bits} bits \
+                     are lost; is a variable between readl and copy_to_user too short?"
+                );
+            }
+        }
         return format!(
             "{name} gives {first:#x} where the device gave {given:#x}: the number that was read is \
              not the one that is copied to the program"
