@@ -127,6 +127,22 @@ impl<'run> Bench<'run> {
         }
     }
 
+    /// Checks that a student's device still answers. The kit goes on after a panic, without the
+    /// client, whose reads are all ones then; such a guest is thrown away.
+    pub fn device_lives(&mut self) -> Result<(), Stop> {
+        let Attached::Program(program) = &mut self.attached else { return Ok(()) };
+        let end = match program.ended()? {
+            Some(end) => format!("the device program ended with {end}"),
+            None => match panic_in(&program.log()) {
+                Some(panic) => format!("the device panicked at {panic}"),
+                None => return Ok(()),
+            },
+        };
+        self.discard();
+        let hint = format!("{end}: nothing that a guest does may make a device panic");
+        Err(Failure::new(hint).with(self.device_tail()).into())
+    }
+
     /// Whether there is a guest.
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -336,6 +352,13 @@ impl<'run> Bench<'run> {
     pub fn folder(&self) -> &Path {
         self.setup.run.path()
     }
+}
+
+/// Where a program panicked and what it said, as its log has it.
+fn panic_in(log: &str) -> Option<String> {
+    let mut lines = log.lines();
+    let place = lines.find_map(|line| line.split_once(" panicked at ").map(|(_, place)| place))?;
+    Some(format!("{place} {}", lines.next().unwrap_or_default()))
 }
 
 impl Live<'_> {

@@ -80,6 +80,7 @@ impl<'run> Session<'run> {
         };
         let seconds = self.tools.profile.seconds.call;
         let answer = self.bench()?.exercise(job, 1, seconds)?;
+        self.bench()?.device_lives()?;
         let [outcome] = &answer.0[..] else { return Err(nonsense("not one outcome")) };
         match (&outcome.end, outcome.steps.first()) {
             (_, Some(Step::NotOpened { reason, .. })) => {
