@@ -278,9 +278,14 @@ impl<'run> Bench<'run> {
             (_, _, Ok(true)) => {
                 let what =
                     format!("the guest does not answer any more after {} s", waited.as_secs());
-                match &worst {
-                    Some(found) => format!("{what}: {} ({})", found.meaning, found.line),
-                    None => format!(
+                match (&worst, &self.attached) {
+                    (Some(found), _) => format!("{what}: {} ({})", found.meaning, found.line),
+                    // Nothing but the device is the student's then.
+                    (None, Attached::Program(_)) => format!(
+                        "{what}: its processor waits for the device; a verb of a device never \
+                         waits, and a loop in it has to end"
+                    ),
+                    (None, Attached::Server(_)) => format!(
                         "{what}: a loop that does not end, or a lock that is not given back, with \
                          interrupts off or a spinlock held"
                     ),

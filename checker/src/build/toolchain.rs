@@ -47,7 +47,13 @@ pub fn cargo(work: &Path) -> Result<Outcome> {
 }
 
 fn cargo_within(work: &Path, limits: Limits) -> Result<Outcome> {
-    let sandbox = sandbox(work, limits)?;
+    let mut sandbox = sandbox(work, limits)?;
+    if let Some(sources) = replaced_sources()? {
+        let config = work.join("cargo-config.toml");
+        fs::write(&config, sources)
+            .with_context(|| format!("cannot write {}", config.display()))?;
+        sandbox = sandbox.shows(&config, &Path::new(CARGO_HOME).join("config.toml"));
+    }
     let mut arguments: Vec<std::ffi::OsString> =
         ["build", "--release", "--bins", "--offline"].map(Into::into).into();
     arguments.extend(device_crate::kit_arguments());
@@ -240,10 +246,43 @@ fn rustc(arguments: &[&str]) -> Result<String> {
 }
 
 /// Cargo's folder with the sources of dependencies.
+/// The user's replacements of crates.io, by whose names the downloaded sources are found. The rest
+/// of the user's configuration is nobody's business.
+fn replaced_sources() -> Result<Option<String>> {
+    let home = cargo_home()?;
+    let text = ["config.toml", "config"].map(|name| fs::read_to_string(home.join(name)));
+    let Some(text) = text.into_iter().find_map(Result::ok) else {
+        return Ok(None);
+    };
+    let config: toml::Table = toml::from_str(&text)
+        .with_context(|| format!("cargo's configuration in {} is not TOML", home.display()))?;
+    Ok(only_sources(config))
+}
+
+fn only_sources(mut config: toml::Table) -> Option<String> {
+    let sources = config.remove("source")?;
+    Some(toml::Table::from_iter([("source".to_owned(), sources)]).to_string())
+}
+
 fn cargo_home() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("CARGO_HOME").filter(|path| !path.is_empty()) {
         return Ok(named.into());
     }
     let home = std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
     Ok(Path::new(&home).join(".cargo"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_cargos_configuration_only_replaced_sources_are_shown() {
+        let text = "[registry]\ntoken = 'secret'\n[source.crates-io]\nreplace-with = 'near'\n\
+                    [source.near]\nregistry = 'sparse+file:///mirror/'\n";
+        let shown = only_sources(toml::from_str(text).unwrap()).unwrap();
+        assert!(shown.contains("replace-with = \"near\"") && shown.contains("mirror"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+        assert_eq!(only_sources(toml::from_str("[registry]\ntoken = 'secret'\n").unwrap()), None);
+    }
 }

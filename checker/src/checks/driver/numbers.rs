@@ -147,7 +147,7 @@ fn looks_like_addresses(numbers: &[u64]) -> bool {
     let whole = |number: &u64| *number >= 0xff00_0000_0000_0000 && *number < u64::MAX - 0xffff;
     let near = numbers.windows(2).all(|pair| pair[0] >> 24 == pair[1] >> 24);
     let aligned = numbers.iter().all(|number| number % 4 == 0);
-    let large = numbers.iter().all(|number| *number > 0xff_ffff);
+    let large = numbers.iter().all(|number| *number > 0xffff);
     numbers.iter().any(whole) || (near && aligned && large && !numbers.is_empty())
 }
 
@@ -213,6 +213,8 @@ mod tests {
         assert!(
             hint(&[0x804f_3eb0, 0x8051_be00], &[(0, 4, 5)]).contains("looks like a kernel address")
         );
+        // A stack's address without its upper half.
+        assert!(hint(&[0x51_3b60; 3], &[(0, 4, 5)]).contains("looks like a kernel address"));
         assert!(hint(&[5], &[(0, 1, 5)]).contains("reads 1 bytes at 0x0"));
     }
 }
