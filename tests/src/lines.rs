@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -51,8 +51,10 @@ impl Lines {
 
     fn read_more(&mut self, deadline: Instant) -> Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
-        // A timeout of zero would mean none.
-        let left = left.max(Duration::from_millis(1));
+        // Looked at here, too: a peer that never stops talking never lets a read time out.
+        if left.is_zero() {
+            bail!("{} did not answer in time", self.peer);
+        }
         self.stream.set_read_timeout(Some(left)).context("cannot set a socket's timeout")?;
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {
@@ -74,6 +76,8 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -90,5 +94,20 @@ mod tests {
         drop(far);
         let error = lines.line(soon).expect_err("nobody there");
         assert_eq!(error.to_string(), "the test hung up");
+    }
+
+    #[test]
+    fn a_peer_that_never_stops_talking_does_not_go_on_for_ever() {
+        let (near, mut far) = UnixStream::pair().expect("sockets");
+        let limit = Instant::now() + Duration::from_secs(2);
+        std::thread::spawn(
+            move || {
+                while Instant::now() < limit && far.write_all(b"and so on ").is_ok() {}
+            },
+        );
+        let mut lines = Lines::new("the test", near);
+        let soon = Instant::now() + Duration::from_millis(100);
+        let error = lines.line(soon).expect_err("no line ends");
+        assert_eq!(error.to_string(), "the test did not answer in time");
     }
 }
