@@ -55,7 +55,11 @@ impl Submission {
             .canonicalize()
             .with_context(|| format!("there is no folder {}", folder.display()))?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let inside = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        // A link could lead to another submission, and a pipe would be waited for.
+        let is_plain = |path: &PathBuf| {
+            path.symlink_metadata().is_ok_and(|data| data.is_dir() || data.is_file())
+        };
+        let inside = |name: &str| Some(folder.join(name)).filter(is_plain);
         let sources = sources(&folder)?;
         let is_driver = sources.iter().any(|(_, text)| is_module(text));
         let programs: Vec<&PathBuf> = sources
@@ -113,7 +117,7 @@ fn sources(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
     paths.sort();
     let is_source = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "c")
-            && path.metadata().is_ok_and(|data| data.is_file() && data.len() <= MOST_SOURCE)
+            && path.symlink_metadata().is_ok_and(|data| data.is_file() && data.len() <= MOST_SOURCE)
     };
     let paths = paths.into_iter().filter(is_source);
     let text = |path: &PathBuf| {
@@ -184,6 +188,18 @@ mod tests {
         assert_eq!(find(&crate_folder).device, crate_folder.path().canonicalize().ok());
         let empty = folder(&[("notes.txt", "I have been ill")]);
         let error = Submission::find(empty.path()).expect_err("nothing");
+        assert!(error.to_string().starts_with("nothing to check in "), "{error}");
+    }
+
+    #[test]
+    fn links_to_somebody_elses_parts_are_not_followed() {
+        let theirs = folder(&[("driver/a.c", DRIVER), ("app.c", APP), ("device.rs", "")]);
+        let links = folder(&[]);
+        for name in ["driver", "app.c", "device.rs"] {
+            let target = theirs.path().join(name);
+            std::os::unix::fs::symlink(target, links.path().join(name)).expect("writable");
+        }
+        let error = Submission::find(links.path()).expect_err("nothing of its own");
         assert!(error.to_string().starts_with("nothing to check in "), "{error}");
     }
 
