@@ -45,7 +45,7 @@ have() {
 section 'Shell scripts: shellcheck'
 mapfile -t scripts < <(git grep -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- . ':!*.rs')
 if have shellcheck shellcheck; then
-	shellcheck "${scripts[@]}"
+	shellcheck --external-sources "${scripts[@]}"
 fi
 
 section 'Kernel modules: line width and blanks'
