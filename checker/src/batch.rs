@@ -1,16 +1,17 @@
 //! A folder of submissions, several at once.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::check::check;
 use crate::checks::Tools;
-use crate::report::{Report, junit, points, tap, text};
+use crate::report::{Report, junit, plain_line, points, tap, text};
 use crate::submission::Submission;
 
 /// What came of a submission.
@@ -66,8 +67,12 @@ fn take<'a>(next: &AtomicUsize, folders: &'a [PathBuf]) -> Option<(usize, &'a Pa
 }
 
 fn check_one(folder: &Path, tools: &Tools, reports: Option<&Path>) -> Checked {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let report = Submission::find(folder).and_then(|found| check(&found, tools));
+    let name = plain_line(&folder.file_name().unwrap_or_default().to_string_lossy());
+    // Whatever a submission does, the others are checked.
+    let report = catch_unwind(AssertUnwindSafe(|| {
+        Submission::find(folder).and_then(|found| check(&found, tools))
+    }));
+    let report = report.unwrap_or_else(|_| Err(anyhow!("the checker panicked, see above")));
     let written = match (&report, reports) {
         (Ok(report), Some(reports)) => write_all(report, reports, &name),
         _ => Ok(()),
@@ -135,7 +140,7 @@ mod tests {
         assert_eq!(
             summary(&all),
             "submission    points  failed checks\n\
-             ann             8/20  driver-seed-register driver-leaks\n\
+             ann             5/17  driver-seed-register driver-leaks\n\
              bartholomew        -  not checked: no disk\n"
         );
     }

@@ -7,6 +7,7 @@
 //! The guest has QEMU's default devices, so that the device is where the published one is, and a
 //! network card with no network behind it.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,12 +28,13 @@ use crate::watchdog::{self, MOST_LOG, Watchdog};
 const MOST_GUESTS: u32 = 5;
 /// How long an answer may take beyond the work, in seconds, before the guest counts as hung.
 const SLACK: u64 = 15;
-/// How long the kernel's last words may take to the console.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How many of the profile's seconds the kernel's last words may take to the console.
+const LAST_WORDS: u64 = 5;
 /// More for the kernel's command line. With `preempt=full` a loop in a driver leaves the processor
 /// to others, and races show. Without the parts of the kernel that are named, which a guest here has
 /// no use for, the major number 250 is free, as it was in the kernels that drivers were written for.
-const KERNEL_ARGUMENTS: &str = "preempt=full printk.devkmsg=on \
+/// `ignore_loglevel` keeps a driver from turning the kernel's voice down.
+const KERNEL_ARGUMENTS: &str = "preempt=full ignore_loglevel printk.devkmsg=on \
     initcall_blacklist=nvme_core_init,pps_init,ptp_init,dax_core_init,cxl_core_init";
 /// More arguments for QEMU: a network card with nothing behind it, and as few system calls as it
 /// needs.
@@ -62,6 +64,12 @@ impl Attached<'_> {
             Self::Program(program) => program.log(),
         }
     }
+}
+
+/// A word for the guest's shell, whatever is in it.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// What a guest is to be like.
@@ -104,6 +112,8 @@ struct Live<'run> {
     seen: usize,
     /// How many marks the console has.
     marks: u32,
+    /// What makes them this guest's alone: a stranger's driver cannot print one.
+    secret: u64,
 }
 
 impl<'run> Bench<'run> {
@@ -185,7 +195,8 @@ impl<'run> Bench<'run> {
         let usual = self.setup.profile.seconds.boot.max(1) as f64;
         self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
         let console = format!("{name}-console.log");
-        self.live = Some(Live { guest, watchdog, console, seen: 0, marks: 0 });
+        let secret = RandomState::new().build_hasher().finish();
+        self.live = Some(Live { guest, watchdog, console, seen: 0, marks: 0, secret });
         // What it said while it booted is not the stranger's.
         self.news()?;
         Ok(())
@@ -217,10 +228,18 @@ impl<'run> Bench<'run> {
         let seconds = self.seconds(usual);
         let request = Request { job, processes, seconds };
         let request = serde_json::to_string(&request).context("a request is plain data")?;
-        let command = format!("exerciser '{}'", request.replace('\'', r"'\''"));
+        let command = format!("exerciser {}", quoted(&request));
         let text = self.shell_for(&command, Duration::from_secs(seconds))?;
         let last = text.lines().next_back().unwrap_or_default();
-        serde_json::from_str(last).map_err(|_| nonsense(&text))
+        let answer: Result<Answer, _> = serde_json::from_str(last);
+        match answer {
+            Ok(answer) if answer.0.len() == processes as usize => Ok(answer),
+            _ => {
+                // Nobody knows what else was changed in there.
+                self.discard();
+                Err(nonsense(&text))
+            }
+        }
     }
 
     /// Runs a shell command of ours and returns what it printed.
@@ -311,22 +330,31 @@ impl<'run> Bench<'run> {
 
     /// What the guest's kernel said since this was asked last.
     pub fn news(&mut self) -> Result<String, Stop> {
+        let patience = self.seconds(LAST_WORDS);
         let Some(live) = self.live.as_mut() else {
             return Ok(std::mem::take(&mut self.last_words));
         };
         live.marks += 1;
-        let mark = format!("checker: mark {}", live.marks);
+        let patience = Duration::from_secs(patience);
+        let mark = format!("checker: mark {:016x} {}", live.secret, live.marks);
         self.shell(&format!("echo '{mark}' >/dev/kmsg"))?;
         let Some(live) = self.live.as_mut() else { return Ok(String::new()) };
         let begun = Instant::now();
         loop {
             let log = self.setup.run.read(&live.console);
             let new = log.get(live.seen..).unwrap_or_default();
-            if new.contains(&mark) || begun.elapsed() > LAST_WORDS {
-                let news = new.lines().filter(|line| !line.contains("checker: mark "));
+            if new.contains(&mark) {
+                let news = new.lines().filter(|line| !line.contains(&mark));
                 let news = news.map(|line| format!("{line}\n")).collect();
                 live.seen = log.len();
                 return Ok(news);
+            }
+            if begun.elapsed() > patience {
+                self.discard();
+                return Err(Stop::failed(
+                    "the kernel's messages do not reach the console any more: a driver does not \
+                     touch how the kernel prints",
+                ));
             }
             std::thread::sleep(lab::process::POLL);
         }

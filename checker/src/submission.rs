@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::report::plain_line;
+
 /// The parts of a submission.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Submission {
@@ -45,7 +47,7 @@ impl Submission {
         let parts = (absolute(driver)?, absolute(app)?, absolute(device)?);
         let first = parts.0.as_ref().or(parts.1.as_ref()).or(parts.2.as_ref());
         let name = first.and_then(|path| path.file_stem()).unwrap_or_default();
-        let name = name.to_string_lossy().into_owned();
+        let name = plain_line(&name.to_string_lossy());
         Ok(Self { name, driver: parts.0, app: parts.1, device: parts.2 })
     }
 
@@ -54,7 +56,7 @@ impl Submission {
         let folder = folder
             .canonicalize()
             .with_context(|| format!("there is no folder {}", folder.display()))?;
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = plain_line(&folder.file_name().unwrap_or_default().to_string_lossy());
         // A link could lead to another submission, and a pipe would be waited for.
         let is_plain = |path: &PathBuf| {
             path.symlink_metadata().is_ok_and(|data| data.is_dir() || data.is_file())

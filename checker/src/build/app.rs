@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::{self, Source};
-use super::{Failure, copy, first_error, first_errors, shown};
+use super::{Failure, copy, first_error, first_errors, fits, shown};
 
 /// Where the submission is inside the wall.
 const INSIDE: &str = "/work";
@@ -43,6 +43,7 @@ pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
     compile(&sources, &top)?;
     let program = top.join(PROGRAM);
     if program.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+        fits(&program)?;
         return Ok(program);
     }
     Err(Failure::hint("the compiler made no program"))
@@ -104,6 +105,8 @@ mod tests {
         assert!(hint.contains("a.c:1:25: error:"), "{hint}");
         let hint = build(&[("a.c", "int x;\n")]).expect_err("no main");
         assert!(hint.contains("no C file with a main"), "{hint}");
+        let big = "char big[40 << 20] = {1};\nint main(void) { return big[1]; }\n";
+        assert!(build(&[("a.c", big)]).expect_err("too large").contains("32 are the most"));
         let two = [("a.c", "int main(void) {}\n"), ("b.c", "int main(void) {}\n")];
         assert!(build(&two).expect_err("two mains").contains("(a.c, b.c)"));
     }

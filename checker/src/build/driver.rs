@@ -12,7 +12,7 @@ use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::{self, Source};
 use super::copy::{self, Copied};
-use super::{Failure, Module, first_error, first_errors, kernel_hints, shown, warnings};
+use super::{Failure, Module, first_error, first_errors, fits, kernel_hints, shown, warnings};
 
 /// Where the submission is inside the wall.
 const INSIDE: &str = "/work";
@@ -29,6 +29,7 @@ pub fn driver(source: &Path, work: &Path, kernel_release: &str) -> Result<Module
     let file = only_module(&top)?;
     notes.extend(warnings(&said));
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    fits(&file)?;
     Ok(Module { name: stem.replace('-', "_"), unloadable: has_exit(&file)?, file, notes })
 }
 

@@ -7,6 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 mod app;
 mod c_source;
 mod copy;
@@ -21,6 +23,9 @@ pub use driver::driver;
 
 /// How much of a compiler's words a report shows.
 const SHOWN_LINES: usize = 12;
+
+/// The most bytes of a module or a program.
+const MOST_BUILT: u64 = 32 << 20;
 
 /// A kernel module that was built.
 #[derive(Debug, Clone)]
@@ -60,6 +65,16 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Lab(error)
     }
+}
+
+/// Checks that what was built is small enough for a guest, which holds it in memory.
+fn fits(file: &Path) -> Result<(), Failure> {
+    let size = file.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
+    if size <= MOST_BUILT {
+        return Ok(());
+    }
+    let (size, most) = (size >> 20, MOST_BUILT >> 20);
+    Err(Failure::hint(format!("it compiles to {size} MiB; {most} are the most that a guest gets")))
 }
 
 /// The lines of a compiler's output with the first errors, or its end when none is marked.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use exerciser::{End, Job, MOST_OUTPUT, Outcome};
 use lab::RunDir;
 
@@ -87,7 +87,7 @@ fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
     let ready =
         bench.shell(&format!("insmod /root/driver.ko && chmod 666 {node} && echo ready"))?;
     if !ready.ends_with("ready\n") {
-        return Err(nonsense(&format!("the driver for applications does not load: {ready}")));
+        return Err(Stop::Lab(anyhow!("the driver for applications does not load: {ready}")));
     }
     let mark = bench.log_length();
     let mut command = vec!["/usr/bin/app".to_owned()];
@@ -196,10 +196,15 @@ fn printed(rounds: &[Round], output: &str, least: usize) -> Checked {
 
 /// The words of an output that may be numbers, in small letters.
 fn words(output: &str) -> Vec<String> {
-    let separates = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-';
-    output
-        .split(separates)
-        .map(str::to_ascii_lowercase)
+    let words = output.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+    // A minus belongs to what comes after it, if that is where the word begins: 1-2 are two numbers.
+    let parts = words.flat_map(|word| {
+        let (sign, rest) = word.strip_prefix('-').map_or(("", word), |rest| ("-", rest));
+        let parts = rest.split('-').enumerate();
+        parts.map(move |(number, part)| format!("{}{part}", if number == 0 { sign } else { "" }))
+    });
+    parts
+        .map(|word| word.to_ascii_lowercase())
         .filter(|word| word.chars().any(|letter| letter.is_ascii_hexdigit()))
         .collect()
 }
@@ -309,6 +314,8 @@ mod tests {
         let rounds = [round(Some(1), &numbers)];
         let output = "1: -2\n2: 0x0000000c\n3: 0xBEEF, number 4: 7\n";
         assert_eq!(hint(printed(&rounds, output, 2)), "");
+        let dashes = [round(Some(1), &[12, 0xffff_fffe, 7])];
+        assert_eq!(hint(printed(&dashes, "1-12-\n2-4294967294-3-7-\n", 2)), "");
         let missing = hint(printed(&rounds, "-2 12 7", 2));
         assert!(missing.contains("0xbeef (48879) as number 3"), "{missing}");
         let swapped = hint(printed(&[round(Some(1), &[0x1234_5678, 1])], "78563412 1", 2));

@@ -1,7 +1,5 @@
 //! Why a check stops before it has passed.
 
-use anyhow::anyhow;
-
 use crate::build;
 use crate::device_program::NotStarted;
 use crate::report::{Failure, Verdict};
@@ -69,8 +67,13 @@ pub fn ensure(so: bool, hint: impl FnOnce() -> String) -> Checked {
     if so { Ok(()) } else { Err(Stop::failed(hint())) }
 }
 
-/// An answer that cannot be, which is the lab's failure.
+/// An answer that cannot be: what is being tried has disturbed who tries it.
 #[must_use]
 pub fn nonsense(what: &str) -> Stop {
-    Stop::Lab(anyhow!("the exerciser's answer makes no sense: {what}"))
+    Failure::new(
+        "the checker's own program in the guest was disturbed: its answer makes no sense. Does the \
+         submission end other processes, or write where it has nothing to write?",
+    )
+    .with(what)
+    .into()
 }

@@ -14,7 +14,7 @@ pub enum Verdict {
     Passed,
     /// Something is wrong.
     Failed(Failure),
-    /// There is nothing to check, for this reason; it costs no points.
+    /// There is nothing to check, for this reason; it neither brings nor costs points.
     Skipped(String),
     /// It could not be checked, because of an earlier failure.
     NotRun(String),
@@ -108,7 +108,13 @@ impl Entry {
     /// The points that it brings.
     #[must_use]
     pub fn points(&self) -> u32 {
-        if self.verdict.is_fine() { self.worth } else { 0 }
+        if self.verdict == Verdict::Passed { self.worth } else { 0 }
+    }
+
+    /// The most points that it could bring.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        if matches!(self.verdict, Verdict::Skipped(_)) { 0 } else { self.worth }
     }
 }
 
@@ -145,7 +151,7 @@ impl Report {
     /// The most points there are.
     #[must_use]
     pub fn max(&self) -> u32 {
-        self.entries.iter().map(|entry| entry.worth).sum()
+        self.entries.iter().map(Entry::max).sum()
     }
 
     /// How many checks are not fine.
@@ -155,11 +161,20 @@ impl Report {
     }
 }
 
+/// A name in one line without the like.
+#[must_use]
+pub fn plain_line(name: &str) -> String {
+    plain(name).replace(['\n', '\t'], " ")
+}
+
 /// Text without what a terminal or an XML parser would take for a command: escape sequences and
 /// control characters.
 #[must_use]
 pub fn plain(text: &str) -> String {
-    let kept = |letter: &char| matches!(letter, '\n' | '\t') || !letter.is_control();
+    // The last ones turn the direction of writing round.
+    let turns = |letter: &char| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let kept =
+        |letter: &char| matches!(letter, '\n' | '\t') || !letter.is_control() && !turns(letter);
     text.chars().filter(kept).collect()
 }
 
@@ -199,14 +214,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passed_or_had_nothing_to_check_has_its_points() {
+    fn what_had_nothing_to_check_counts_neither_way() {
         let report = examples::report();
-        assert_eq!((report.total(), report.max(), report.failed()), (8, 20, 2));
+        assert_eq!((report.total(), report.max(), report.failed()), (5, 17, 2));
         assert!(!report.is_fine());
     }
 
     #[test]
     fn plain_text_has_lines_and_no_commands() {
-        assert_eq!(plain("a\tb\n\x1b[1mc\x07\r"), "a\tb\n[1mc");
+        assert_eq!(plain("a\tb\n\x1b[1mc\x07\r\u{202e}d"), "a\tb\n[1mcd");
+        assert_eq!(plain_line("ann\nok 2 - forged\x1b"), "ann ok 2 - forged");
     }
 }

@@ -19,7 +19,7 @@ pub fn write(report: &Report) -> String {
     );
     for entry in &report.entries {
         let seconds = entry.took.as_secs_f64();
-        let (points, worth) = (entry.points(), entry.worth);
+        let (points, worth) = (entry.points(), entry.max());
         let word = entry.verdict.word();
         let _ = writeln!(
             text,
@@ -69,11 +69,11 @@ mod tests {
              > SEED got 0x1: write \"4\" bytes & <no> more\n           \
              | a line[31m\n           \
              | another: ]]> line\n  \
-             skipped  driver-unload              3/3     1.5 s  the title of driver-unload\n           \
+             skipped  driver-unload              0/0     1.5 s  the title of driver-unload\n           \
              > no module_exit\n  \
              not run  driver-leaks               0/2     1.5 s  the title of driver-leaks\n           \
              > not run, because driver-load failed\n\n\
-             Noticed:\n  no MODULE_LICENSE: GPL added\n\n8 of 20 points, 6.0 s\n"
+             Noticed:\n  no MODULE_LICENSE: GPL added\n\n5 of 17 points, 6.0 s\n"
         );
     }
 }

@@ -18,10 +18,11 @@ pub fn random(session: &mut Session<'_>) -> Checked {
         let done = session.calls(vec![draws(ioctl, NUMBERS)])?;
         let numbers = numbers(ioctl, &done)?;
         match_log(profile, ioctl, &numbers, &done.accesses, session.before.bar)?;
-        if numbers.iter().all(|number| *number == numbers[0]) {
+        let first = numbers.first().copied().unwrap_or_default();
+        if numbers.iter().all(|number| *number == first) {
             return Err(Stop::failed(format!(
-                "{} gives the same number each time: {:#x}",
-                ioctl.name, numbers[0]
+                "{} gives the same number each time: {first:#x}",
+                ioctl.name
             )));
         }
     }

@@ -9,7 +9,7 @@ use crate::build::Module;
 use crate::checks::state::State;
 use crate::checks::stop::{Checked, Stop, nonsense};
 use crate::errno;
-use crate::guest::Bench;
+use crate::guest::{Bench, quoted};
 use crate::kernel_log::{self, Complaint};
 use crate::profile::Profile;
 use crate::report::{Failure, Verdict};
@@ -111,7 +111,7 @@ impl<'run> Session<'run> {
             self.no_node = true;
             return Err(stop);
         }
-        self.bench.shell(&format!("chmod 666 '{path}'"))?;
+        self.bench.shell(&format!("chmod 666 {}", quoted(&path)))?;
         wrong_name.map_or(Ok(()), |failure| Err(failure.into()))
     }
 
@@ -143,7 +143,7 @@ impl<'run> Session<'run> {
                  published one is {usual}"
             )
         });
-        self.bench.shell(&format!("mknod '{wanted}' c {major} 0"))?;
+        self.bench.shell(&format!("mknod {} c {major} 0", quoted(&wanted)))?;
         self.made_node = Some(wanted.clone());
         Ok((wanted, None))
     }
@@ -156,7 +156,7 @@ impl<'run> Session<'run> {
     /// Removes a node that was made for the driver.
     pub fn remove_made_node(&mut self) -> Checked {
         if let Some(node) = self.made_node.take() {
-            self.bench.shell(&format!("rm -f '{node}'"))?;
+            self.bench.shell(&format!("rm -f {}", quoted(&node)))?;
         }
         Ok(())
     }
@@ -186,7 +186,7 @@ impl<'run> Session<'run> {
             let told = self.notes.len();
             let opened = self.open_node();
             self.notes.truncate(told);
-            if self.node.is_none() {
+            if self.node.is_none() || !self.bench.is_live() {
                 opened?;
             }
         }
