@@ -31,6 +31,9 @@ use crate::process::{self, Child};
 use crate::{lock, world};
 
 mod watch;
+mod watched;
+
+pub use watched::Watched;
 
 /// The users that programs run as: those that systemd gives to services without a user of their
 /// own, and that nobody owns files by.
@@ -243,8 +246,8 @@ impl Sandbox {
     }
 
     /// The command that runs a program behind the wall; add the program's arguments. Everything in
-    /// there dies with the process, which dies with the calling thread. Nobody watches the time,
-    /// nor the sums of memory and disk: [`Self::run`] does.
+    /// there dies with the process, which dies with the calling thread. Nobody watches the sums of
+    /// memory and disk of what is started from it otherwise than with [`Self::start`].
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         for folder in &self.writable {
             self.hand_over(folder)?;
@@ -338,11 +341,8 @@ impl Sandbox {
             if begun.elapsed() >= self.limits.time {
                 return Ok(End::OutOfTime);
             }
-            if watch.memory() > self.limits.memory {
-                return Ok(End::TooMuchMemory);
-            }
-            if watch.disk() > self.limits.disk {
-                return Ok(End::TooMuchDisk);
+            if let Some(end) = watch.over(&self.limits) {
+                return Ok(end);
             }
             std::thread::sleep(process::POLL);
         }

@@ -212,6 +212,32 @@ fn many_processes_with_memory_end_it() {
 }
 
 #[test]
+fn what_goes_on_is_watched_too() {
+    let fill = "i=0; while :; do head -c 4M /dev/zero > $i; i=$((i+1)); done";
+    let hog = "perl -e '$x = \"x\" x 200_000_000; sleep 1000' & \
+        perl -e '$x = \"x\" x 200_000_000; sleep 1000'";
+    for (script, end) in [(fill, End::TooMuchDisk), (hog, End::TooMuchMemory)] {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let sandbox = Sandbox::with_guest_root(LIMITS)
+            .expect("the root is there")
+            .writable(folder.path(), Path::new("/work"))
+            .folder(Path::new("/work"));
+        let mut command = sandbox.command("/usr/bin/sh").expect("the folder is ours");
+        command.args(["-c", script]).stdin(Stdio::null());
+        let mut program = sandbox.start(&mut command).expect("bubblewrap runs");
+        let begun = Instant::now();
+        let found = loop {
+            if let Some(found) = program.ended().expect("it can be waited for") {
+                break found;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "{script} goes on");
+            std::thread::sleep(process::POLL);
+        };
+        assert_eq!(found, end, "{script}");
+    }
+}
+
+#[test]
 fn what_user_namespaces_know_is_understood() {
     assert!(maps("         0          0 4294967295\n", &STRANGERS));
     assert!(maps("0 1000 1\n1 100000 65536\n", &STRANGERS));

@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::{End, Limits};
+
 /// How often the memory is added up.
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
 /// How often the files are.
@@ -31,8 +33,16 @@ impl Watch {
         Self { process, folders: folders.to_vec(), memory_seen: now, disk_seen: now }
     }
 
+    /// The end that the process deserves when it is over its limits.
+    pub fn over(&mut self, limits: &Limits) -> Option<End> {
+        if self.memory() > limits.memory {
+            return Some(End::TooMuchMemory);
+        }
+        (self.disk() > limits.disk).then_some(End::TooMuchDisk)
+    }
+
     /// Bytes of memory that belong to the process or its descendants alone; 0 between two looks.
-    pub fn memory(&mut self) -> u64 {
+    fn memory(&mut self) -> u64 {
         if self.memory_seen.elapsed() < MEMORY_EVERY {
             return 0;
         }
@@ -43,7 +53,7 @@ impl Watch {
     }
 
     /// Bytes on disk in the folders; 0 between two looks.
-    pub fn disk(&mut self) -> u64 {
+    fn disk(&mut self) -> u64 {
         if self.disk_seen.elapsed() < DISK_EVERY {
             return 0;
         }
