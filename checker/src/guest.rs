@@ -142,7 +142,12 @@ impl<'run> Bench<'run> {
     pub fn device_lives(&mut self) -> Result<(), Stop> {
         let Attached::Program(program) = &mut self.attached else { return Ok(()) };
         let end = match program.ended()? {
-            Some(end) => format!("the device program ended with {end}"),
+            Some(end) if program.over_limits()? => {
+                let hint = format!("the device program {end}");
+                self.discard();
+                return Err(Failure::new(hint).with(self.device_tail()).into());
+            }
+            Some(end) => format!("the device program {end}"),
             None => match panic_in(&program.log()) {
                 Some(panic) => format!("the device panicked at {panic}"),
                 None => return Ok(()),
@@ -199,14 +204,14 @@ impl<'run> Bench<'run> {
         self.live = Some(Live { guest, watchdog, console, seen: 0, marks: 0, secret });
         // What it said while it booted is not the stranger's.
         self.news()?;
-        Ok(())
+        self.device_lives()
     }
 
     /// Whose fault it is that a guest does not boot: a stranger's device's, if there is one.
     fn not_booted(&mut self, error: anyhow::Error) -> Stop {
         let Attached::Program(program) = &mut self.attached else { return Stop::Lab(error) };
         let ended = match program.ended() {
-            Ok(Some(end)) => format!(": the device program ended with {end}"),
+            Ok(Some(end)) => format!(": the device program {end}"),
             Ok(None) => String::new(),
             Err(error) => return Stop::Lab(error),
         };
@@ -271,7 +276,7 @@ impl<'run> Bench<'run> {
         let hint = match (device_end, live.watchdog.too_long(), live.guest.running()) {
             (Err(error), _, _) | (_, _, Err(error)) => return Stop::Lab(error),
             (Ok(Some(end)), _, _) => {
-                let hint = format!("the device program ended with {end} while the guest used it");
+                let hint = format!("the device program {end} while the guest used it");
                 return Failure::new(hint).with(self.device_tail()).into();
             }
             (_, Some(log), _) => {
