@@ -195,7 +195,15 @@ impl<'run> Bench<'run> {
         // Without the wait for other runs' guests.
         let begun = Instant::now();
         let watchdog = Watchdog::start(self.setup.run.path(), guest.pid())?;
-        guest.wait_until_ready().map_err(|error| self.not_booted(error))?;
+        if let Err(error) = guest.wait_until_ready() {
+            return Err(match (watchdog.too_long(), &self.attached) {
+                (Some(log), Attached::Program(_)) => {
+                    let hint = endless(&log, &format!("{name}-console.log"));
+                    Failure::new(hint).with(self.device_tail()).into()
+                }
+                _ => self.not_booted(error),
+            });
+        }
         guest.run("dmesg -n 8").context("the kernel's log goes to the console")?;
         let usual = self.setup.profile.seconds.boot.max(1) as f64;
         self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
@@ -211,6 +219,12 @@ impl<'run> Bench<'run> {
     fn not_booted(&mut self, error: anyhow::Error) -> Stop {
         let Attached::Program(program) = &mut self.attached else { return Stop::Lab(error) };
         let ended = match program.ended() {
+            // What QEMU says to that would only hide it.
+            Ok(Some(end)) if program.over_limits().unwrap_or(false) => {
+                return Failure::new(format!("the device program {end}"))
+                    .with(self.device_tail())
+                    .into();
+            }
             Ok(Some(end)) => format!(": the device program {end}"),
             Ok(None) => String::new(),
             Err(error) => return Stop::Lab(error),
@@ -279,20 +293,7 @@ impl<'run> Bench<'run> {
                 let hint = format!("the device program {end} while the guest used it");
                 return Failure::new(hint).with(self.device_tail()).into();
             }
-            (_, Some(log), _) => {
-                let most = MOST_LOG >> 20;
-                if log.ends_with(&live.console) {
-                    format!(
-                        "endless output: the kernel printed more than {most} MiB; is there a printk \
-                         in a loop that does not end?"
-                    )
-                } else {
-                    format!(
-                        "endless output: more than {most} MiB of accesses to the device were \
-                         logged; is there a loop that does not end?"
-                    )
-                }
-            }
+            (_, Some(log), _) => endless(&log, &live.console),
             (_, _, Ok(false)) => match &worst {
                 Some(found) => {
                     format!("the guest's kernel gave up: {} ({})", found.meaning, found.line)
@@ -389,6 +390,22 @@ impl<'run> Bench<'run> {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.setup.run.path()
+    }
+}
+
+/// What a log that grew too long means, which is the guest's console or a device's.
+fn endless(log: &Path, console: &str) -> String {
+    let most = MOST_LOG >> 20;
+    if log.ends_with(console) {
+        format!(
+            "endless output: the kernel printed more than {most} MiB; is there a printk in a loop \
+             that does not end?"
+        )
+    } else {
+        format!(
+            "endless output: more than {most} MiB of accesses to the device were logged; is there \
+             a loop that does not end?"
+        )
     }
 }
 
