@@ -155,28 +155,38 @@ impl Changes {
         Ok(Self { events, _watcher: watcher, device, driver: own.driver.clone() })
     }
 
-    /// Waits for the next change, until nothing has changed for a moment.
+    /// Waits for the next change, until none has followed for a moment.
     fn next(&self) -> Result<Change> {
         let mut change: Option<Change> = None;
+        let mut last = Instant::now();
         loop {
-            // Without a change so far there is nothing that could settle.
-            let patience = if change.is_some() { SETTLED } else { Duration::MAX };
+            if let Some(settled) = change.take_if(|_| last.elapsed() >= SETTLED) {
+                return Ok(settled);
+            }
+            let patience = match change {
+                // Without a change so far there is nothing that could settle.
+                None => Duration::MAX,
+                Some(_) => SETTLED.saturating_sub(last.elapsed()),
+            };
             let event = match (self.events.recv_timeout(patience), change.take()) {
                 (Ok(event), before) => {
                     change = before;
                     event.context("cannot watch files any longer")?
                 }
-                (Err(RecvTimeoutError::Timeout), Some(settled)) => return Ok(settled),
-                (Err(RecvTimeoutError::Timeout), None) => continue,
+                (Err(RecvTimeoutError::Timeout), before) => {
+                    change = before;
+                    continue;
+                }
                 (Err(error), _) => return Err(error).context("cannot watch files any longer"),
             };
             let (device, driver) = (
                 touches(&event, self.device.as_deref(), is_rust),
                 touches(&event, self.driver.as_deref(), module_build::is_source),
             );
+            // Others may be read or written beside them all the time.
             if device || driver {
-                let first = Change { device: false, driver: false, begun: Instant::now() };
-                let change = change.get_or_insert(first);
+                last = Instant::now();
+                let change = change.get_or_insert(Change { device, driver, begun: last });
                 change.device |= device;
                 change.driver |= driver;
             }
