@@ -3,7 +3,9 @@
 //!
 //! A submission of the zoo is a folder of `tests/zoo/{drivers,apps,devices}` with an
 //! `expected.toml`; `ZOO=WORD,WORD cargo test -p checker --test zoo` runs those with one of the
-//! words in their path. What a student would see is in `target/lab/zoo`.
+//! words in their path. What a student would see is in `target/lab/zoo`. A verdict that is not as
+//! expected gets a second try, and the test says so: a hint can depend on where a guest was when a
+//! busy host held it up.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,7 +63,12 @@ fn every_submission_of_the_zoo_gets_the_verdicts_that_it_deserves() {
                         Some(_) => extended.as_ref().expect("it was prepared"),
                         None => &published,
                     };
-                    let found = animal.check(tools);
+                    let mut found = animal.check(tools);
+                    if !found.1.is_empty() {
+                        // The machine may have held a guest up in the middle of something.
+                        progress::say(&format!("once more, because of {}", found.1.trim_end()));
+                        found = animal.check(tools);
+                    }
                     let (short, long) = (&found.0, found.1.trim_end());
                     progress::say(&format!("{}: {short} {long}", animal.name));
                     faults.lock().unwrap_or_else(PoisonError::into_inner).push_str(&found.1);
