@@ -40,7 +40,6 @@ debug = "line-tables-only"
 pub struct DeviceCrate {
     source: PathBuf,
     manifest: PathBuf,
-    name: String,
 }
 
 impl DeviceCrate {
@@ -55,18 +54,17 @@ impl DeviceCrate {
 
     /// As [`DeviceCrate::open`], with another place for the crate around a file.
     pub fn open_in(source: &Path, folder: &Path) -> Result<Self> {
-        let name = program_name(source);
         let manifest = if source.is_dir() {
             source.join("Cargo.toml")
         } else if source.extension().is_some_and(|extension| extension == "rs") {
-            write_crate(source, folder, &name)?
+            write_crate(source, folder, &program_name(source))?
         } else {
             bail!("{} is neither a Rust file (.rs) nor a crate's folder", source.display());
         };
         if !manifest.is_file() {
             bail!("{} has no Cargo.toml, so it is no crate's folder", source.display());
         }
-        Ok(Self { source: source.to_path_buf(), manifest, name })
+        Ok(Self { source: source.to_path_buf(), manifest })
     }
 
     /// What the author edits: the file, or the crate's folder.
@@ -75,15 +73,8 @@ impl DeviceCrate {
         &self.source
     }
 
-    /// The file's or folder's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Cargo's arguments to build it with the checkout's device kit.
-    #[must_use]
-    pub fn cargo_arguments(&self) -> Vec<OsString> {
+    fn cargo_arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = ["build", "--release", "--bins"].map(Into::into).into();
         arguments.extend(["--manifest-path".into(), self.manifest.clone().into_os_string()]);
         arguments.extend(kit_arguments());

@@ -168,16 +168,10 @@ impl Changes {
                 None => Duration::MAX,
                 Some(_) => SETTLED.saturating_sub(last.elapsed()),
             };
-            let event = match (self.events.recv_timeout(patience), change.take()) {
-                (Ok(event), before) => {
-                    change = before;
-                    event.context("cannot watch files any longer")?
-                }
-                (Err(RecvTimeoutError::Timeout), before) => {
-                    change = before;
-                    continue;
-                }
-                (Err(error), _) => return Err(error).context("cannot watch files any longer"),
+            let event = match self.events.recv_timeout(patience) {
+                Ok(event) => event.context("cannot watch files any longer")?,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(error) => return Err(error).context("cannot watch files any longer"),
             };
             let (device, driver) = (
                 touches(&event, self.device.as_deref(), is_rust),
