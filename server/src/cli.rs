@@ -226,24 +226,28 @@ impl Arguments {
     /// What a device is made with.
     ///
     /// # Errors
-    /// --file-loop with a source that is no file.
+    /// An impossible limit.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        let mut source = match &self.filename {
-            Some(path) => Specification::File { path: path.clone(), repeat: false },
-            None => self.source.clone(),
-        };
-        if self.file_loop {
-            source = source.repeating()?;
-        }
         Ok(Settings {
             generator: self.generator,
             seed: self.seed,
             interface: self.virtio,
             packed: self.packed,
             msix: self.vectors != "0",
-            source,
             limit: self.max_bytes.map(|bytes| Limit::new(bytes, self.period)).transpose()?,
         })
+    }
+
+    /// Where the bytes come from.
+    ///
+    /// # Errors
+    /// --file-loop with a source that is no file.
+    pub fn source(&self) -> anyhow::Result<Specification> {
+        let source = match &self.filename {
+            Some(path) => Specification::File { path: path.clone(), repeat: false },
+            None => self.source.clone(),
+        };
+        Ok(if self.file_loop { source.repeating()? } else { source })
     }
 }
 

@@ -3,11 +3,13 @@
 //! It knows no device and no protocol. A device asks for bytes; if there are none it is told what
 //! to wait for, and asks again then.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vfio_user_kit::Waker;
 
 use crate::limiter::{Allowance, Limit, Limiter};
+use crate::meter::Meter;
 use crate::source::{Drawn, Source};
 
 /// The most bytes of one answer, whatever a driver asks for: descriptors that overlap can ask for
@@ -30,6 +32,7 @@ pub struct Entropy {
     source: Box<dyn Source>,
     waker: Waker,
     limiter: Option<Limiter>,
+    meter: Arc<Meter>,
     /// Memory for the next bytes: new memory would have to be cleared first.
     spare: Vec<u8>,
 }
@@ -37,7 +40,18 @@ pub struct Entropy {
 impl Entropy {
     /// A service that takes bytes from a source, which uses this waker.
     pub fn new(source: Box<dyn Source>, waker: Waker, limit: Option<Limit>) -> Self {
-        Entropy { source, waker, limiter: limit.map(Limiter::new), spare: Vec::new() }
+        Entropy {
+            source,
+            waker,
+            limiter: limit.map(Limiter::new),
+            meter: Arc::default(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Counts with this meter what is given out.
+    pub fn counted_by(self, meter: Arc<Meter>) -> Self {
+        Entropy { meter, ..self }
     }
 
     /// What is used when there is news after [`Supply::WhenWoken`].
@@ -48,7 +62,15 @@ impl Entropy {
     /// Up to `wanted` bytes, at least 1 and at most [`MOST_BYTES`]. `clock` says what time it is; it
     /// is only looked at if there is a limit.
     pub fn take(&mut self, clock: impl FnOnce() -> Instant, wanted: u64) -> Supply {
-        let wanted = wanted.clamp(1, MOST_BYTES as u64);
+        let supply = self.draw(clock, wanted.clamp(1, MOST_BYTES as u64));
+        match &supply {
+            Supply::Bytes(bytes) => self.meter.delivered(bytes.len() as u64),
+            Supply::WhenWoken | Supply::After(_) => self.meter.set_waiting(true),
+        }
+        supply
+    }
+
+    fn draw(&mut self, clock: impl FnOnce() -> Instant, wanted: u64) -> Supply {
         let mut limiter = self.limiter.as_mut().map(|limiter| (limiter, clock()));
         let allowed = match &mut limiter {
             None => wanted,
@@ -73,6 +95,11 @@ impl Entropy {
                 Supply::Bytes(bytes)
             }
         }
+    }
+
+    /// The request that waits is gone, and nobody will take the bytes for it.
+    pub fn forget_request(&self) {
+        self.meter.set_waiting(false);
     }
 
     /// Takes memory back that bytes were in.

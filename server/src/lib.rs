@@ -5,10 +5,13 @@
 #![deny(missing_docs)]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
+pub mod bandwidth;
+pub mod config;
 pub mod devices;
 pub mod entropy;
 pub mod generator;
 pub mod latency;
 pub mod limiter;
+pub mod meter;
 pub mod source;
 pub mod virtio;

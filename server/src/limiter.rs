@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// One more than the most bytes a limit can have.
 const MAX_BYTES_END: u64 = 1 << 63;
 
+/// Length of a period of which nothing is said, as in QEMU and vhost-device-rng.
+pub const DEFAULT_PERIOD: Duration = Duration::from_millis(65536);
+
 /// Into how many parts a period is divided: what is taken within one part is remembered as one, so
 /// that memory is bounded. Bytes count for up to one part longer than the period by that.
 const PARTS: u32 = 256;

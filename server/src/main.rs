@@ -6,9 +6,10 @@ mod cli;
 mod probe;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use my_rng_server::devices;
+use my_rng_server::devices::{self, Surroundings};
 use vfio_user_kit::Device;
 use vfio_user_kit::program::Program;
 
@@ -36,5 +37,7 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
 /// The device that the command line asks for.
 fn device(arguments: &Arguments) -> anyhow::Result<Box<dyn Device>> {
     let kind = devices::find(&arguments.device).context("no such device")?;
-    Ok((kind.make)(&arguments.settings()?)?)
+    let source = Arc::new(arguments.source()?);
+    let surroundings = Surroundings { source, meter: Arc::default() };
+    Ok((kind.make)(&arguments.settings()?, &surroundings)?)
 }

@@ -2,11 +2,14 @@
 //!
 //! Each is one file that exports a [`Kind`]. To add one, write the file and name it here.
 
+use std::sync::Arc;
+
 use vfio_user_kit::Device;
 
 use crate::generator;
 use crate::limiter::Limit;
-use crate::source::{SourceError, Specification};
+use crate::meter::Meter;
+use crate::source::{SourceError, Supplier};
 use crate::virtio::Interface;
 
 pub mod my_rng;
@@ -24,11 +27,14 @@ pub struct Kind {
     /// The options of the command line that it has a use for, by their fields' names.
     pub options: &'static [&'static str],
     /// Makes one.
-    pub make: fn(&Settings) -> Result<Box<dyn Device>, MakeError>,
+    pub make: Make,
 }
 
-/// What the command line has for a device.
-#[derive(Debug)]
+/// Makes a device of what was asked for and what is there.
+pub type Make = fn(&Settings, &Surroundings) -> Result<Box<dyn Device>, MakeError>;
+
+/// What the command line or the configuration file has for a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Which generator makes the numbers.
     pub generator: generator::Kind,
@@ -40,10 +46,30 @@ pub struct Settings {
     pub packed: bool,
     /// Whether a virtio device has MSI-X.
     pub msix: bool,
-    /// Where random bytes come from.
-    pub source: Specification,
-    /// How fast the guest may take them.
+    /// How fast the guest may take random bytes.
     pub limit: Option<Limit>,
+}
+
+impl Default for Settings {
+    /// What a device has when nothing is said.
+    fn default() -> Self {
+        Settings {
+            generator: generator::Kind::Chacha20,
+            seed: None,
+            interface: Interface::Modern,
+            packed: false,
+            msix: true,
+            limit: None,
+        }
+    }
+}
+
+/// What the daemon has for a device.
+pub struct Surroundings {
+    /// Where random bytes come from.
+    pub source: Arc<dyn Supplier>,
+    /// Who counts what the guest is given.
+    pub meter: Arc<Meter>,
 }
 
 /// Why a device cannot be made.

@@ -8,19 +8,22 @@
 //! Everything else in its 4 KiB reads as 0 and ignores writes. A read of one or two bytes of
 //! RANDOM returns the low bytes of a new number; an access of eight bytes is two of four.
 
+use std::sync::Arc;
+
 use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
 
 use super::{Kind, MakeError};
 use crate::generator::Generator;
+use crate::meter::Meter;
 
 /// How it is asked for.
 pub const KIND: Kind = Kind {
     name: "my-rng",
     about: "the teaching device of virtualisation courses: two registers, RANDOM and SEED",
     options: &["generator", "seed"],
-    make: |settings| {
+    make: |settings, surroundings| {
         let generator = settings.generator.start(settings.seed).map_err(MakeError::Generator)?;
-        Ok(Box::new(MyRng::new(generator)))
+        Ok(Box::new(MyRng::new(generator).counted_by(Arc::clone(&surroundings.meter))))
     },
 };
 
@@ -40,12 +43,18 @@ pub const SEED: u64 = 0x4;
 /// The device, with a generator of its own.
 pub struct MyRng {
     generator: Box<dyn Generator>,
+    meter: Arc<Meter>,
 }
 
 impl MyRng {
     /// A device that answers with the numbers of this generator.
     pub fn new(generator: Box<dyn Generator>) -> Self {
-        MyRng { generator }
+        MyRng { generator, meter: Arc::default() }
+    }
+
+    /// Counts with this meter what is given out.
+    pub fn counted_by(self, meter: Arc<Meter>) -> Self {
+        MyRng { meter, ..self }
     }
 }
 
@@ -58,7 +67,10 @@ impl Device for MyRng {
 
     fn read(&mut self, _bus: &mut Bus, access: Access) -> u64 {
         match access.offset {
-            RANDOM => self.generator.next_u32().into(),
+            RANDOM => {
+                self.meter.delivered(access.width.bytes() as u64);
+                self.generator.next_u32().into()
+            }
             _ => 0,
         }
     }

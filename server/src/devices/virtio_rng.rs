@@ -4,6 +4,7 @@
 //! has no configuration and no features of its own. What makes the bytes, and how many there are
 //! in which time, is the [entropy service's](crate::entropy) affair.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use vfio_user_kit::{Access, Bus, Description, Device, DmaDone, Waker};
@@ -26,10 +27,11 @@ pub const KIND: Kind = Kind {
         "max_bytes",
         "period",
     ],
-    make: |settings| {
+    make: |settings, surroundings| {
         let waker = Waker::new().map_err(MakeError::Waker)?;
-        let source = settings.source.open(waker.clone())?;
-        let entropy = Entropy::new(source, waker, settings.limit);
+        let source = surroundings.source.open(waker.clone())?;
+        let entropy =
+            Entropy::new(source, waker, settings.limit).counted_by(Arc::clone(&surroundings.meter));
         let mut device = VirtioRng::new(entropy, settings.interface);
         if settings.packed {
             device.offer_packed_queue();
@@ -85,6 +87,7 @@ impl VirtioRng {
         if self.transport.request().is_none() {
             bus.cancel_timer();
             bus.stop_waiting();
+            self.entropy.forget_request();
         }
     }
 }
@@ -120,6 +123,7 @@ impl Device for VirtioRng {
 
     fn reset(&mut self, bus: &mut Bus) {
         self.transport.reset(bus);
+        self.entropy.forget_request();
     }
 
     fn disconnected(&mut self, bus: &mut Bus) {

@@ -38,6 +38,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vfio_user_kit::Waker;
+
 /// What a source has for a request at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {
@@ -54,6 +56,21 @@ pub trait Source: Send {
     /// Takes up to `buffer.len()` bytes, which is 1 or more. Without bytes at hand this is the
     /// request for them, and takes the place of an earlier one that has not been answered.
     fn draw(&mut self, buffer: &mut [u8]) -> Drawn;
+}
+
+/// Whoever has a source for a device.
+pub trait Supplier: Send + Sync {
+    /// Opens the source. When it has said [`Drawn::WhenWoken`], that waker is used.
+    ///
+    /// # Errors
+    /// See [`SourceError`].
+    fn open(&self, waker: Waker) -> Result<Box<dyn Source>, SourceError>;
+}
+
+impl Supplier for Specification {
+    fn open(&self, waker: Waker) -> Result<Box<dyn Source>, SourceError> {
+        Specification::open(self, waker)
+    }
 }
 
 /// Why a source cannot be had.

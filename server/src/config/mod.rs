@@ -1,0 +1,203 @@
+//! The configuration file: which guests there are, and how they share what is scarce.
+//!
+//! ```toml
+//! control-socket = "/run/my-rng-server/control.sock"
+//! status-file = "/var/lib/my-rng-server/classes.json"
+//!
+//! [[source]]                  # shared by those who name it
+//! name = "hwrng"
+//! source = "file:/dev/hwrng"
+//! bandwidth = { average = 64 }
+//!
+//! [[group]]
+//! name = "tenants"
+//! parent = "hwrng"
+//! bandwidth = { average = 32, peak = 64, floor = 24 }
+//!
+//! [[guest]]
+//! name = "web1"
+//! socket = "/run/my-rng-server/web1.sock"
+//! device = "virtio-rng"
+//! source = "tenants"
+//! bandwidth = { average = 8, peak = 64, floor = 8 }
+//! ```
+//!
+//! The keys of a guest are the long options of the command line. A bare number of a `bandwidth` is
+//! in KiB, or KiB in a second, as it is in libvirt's `<bandwidth>`.
+//!
+//! [`Configuration::load`] reads a file and says everything that is wrong with it, each with its
+//! line. What it returns is possible; whether sockets can be bound and sources opened is another
+//! matter.
+
+mod amount;
+mod check;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::bandwidth::Bandwidth;
+use crate::devices::Settings;
+use crate::source::Specification;
+
+/// Who can attach to a guest's socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// `-device vfio-user-pci` of QEMU 10.1 or newer.
+    #[default]
+    VfioUser,
+    /// `-device vhost-user-rng-pci` of any QEMU, and other virtual machine monitors.
+    VhostUser,
+}
+
+/// A source that guests share, the root of a tree of classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedSource {
+    /// By what groups and guests ask for it.
+    pub name: String,
+    /// Where the bytes come from.
+    pub source: Specification,
+    /// `average` is how much the source can give.
+    pub bandwidth: Bandwidth,
+}
+
+/// A class between a source and guests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// By what other groups and guests ask for it.
+    pub name: String,
+    /// A shared source, or another group.
+    pub parent: String,
+    /// What it shares among its children.
+    pub bandwidth: Bandwidth,
+}
+
+/// Where a guest's bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GuestSource {
+    /// A source of its own.
+    Own(Specification),
+    /// A part of a shared one.
+    Shared {
+        /// The shared source, or a group.
+        parent: String,
+        /// The guest's part.
+        bandwidth: Bandwidth,
+    },
+}
+
+/// A guest: a socket and the device that is behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guest {
+    /// What it is called in the log and by `status`.
+    pub name: String,
+    /// Where to listen.
+    pub socket: PathBuf,
+    /// Permissions of the socket file.
+    pub socket_mode: u32,
+    /// Who can attach.
+    pub transport: Transport,
+    /// The kind of device, by its name; see [`crate::devices::find`].
+    pub device: &'static str,
+    /// What the device is made with.
+    pub settings: Settings,
+    /// Where its bytes come from.
+    pub source: GuestSource,
+}
+
+/// What the daemon is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// Where `status` asks.
+    pub control_socket: Option<PathBuf>,
+    /// Where class identifiers are kept over a restart.
+    pub status_file: Option<PathBuf>,
+    /// Shared sources; their names and those of the groups differ.
+    pub sources: Vec<SharedSource>,
+    /// Groups, each behind its parent if that is a group too.
+    pub groups: Vec<Group>,
+    /// Guests; their names and sockets differ.
+    pub guests: Vec<Guest>,
+}
+
+/// Something that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// In which line of the file, counted from 1.
+    pub line: usize,
+    /// What it is, and what would be right.
+    pub reason: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum ConfigurationError {
+    /// The file cannot be read.
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is wrong.
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong, in the order of the lines.
+        problems: Vec<Problem>,
+    },
+}
+
+impl fmt::Display for ConfigurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigurationError::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            ConfigurationError::Wrong { path, problems } => {
+                for (index, Problem { line, reason }) in problems.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { "\n" };
+                    write!(f, "{separator}{}:{line}: {reason}", path.display())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigurationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ConfigurationError::Read { source, .. } => Some(source),
+            ConfigurationError::Wrong { .. } => None,
+        }
+    }
+}
+
+impl Configuration {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or it is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigurationError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigurationError::Read { path: path.into(), source })?;
+        Self::parse(&text)
+            .map_err(|problems| ConfigurationError::Wrong { path: path.into(), problems })
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at least one thing. After a syntax error nothing else is looked
+    /// at.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let line_of = |offset: usize| 1 + text[..offset.min(text.len())].matches('\n').count();
+        let file = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(span.start));
+            vec![Problem { line, reason: error.message().to_owned() }]
+        })?;
+        check::configuration(file, line_of)
+    }
+}

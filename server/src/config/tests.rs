@@ -1,0 +1,233 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::generator;
+use crate::limiter::Limit;
+use crate::virtio::Interface;
+
+/// The only problem of a text: line and reason.
+fn problem(text: &str) -> (usize, String) {
+    let mut problems = Configuration::parse(text).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let Problem { line, reason } = problems.remove(0);
+    (line, reason)
+}
+
+fn guest(keys: &str) -> String {
+    format!("[[guest]]\nname = \"a\"\nsocket = \"/run/a\"\n{keys}")
+}
+
+const SHARED: &str = "\
+[[source]]
+name = \"hw\"
+source = \"file:/dev/hwrng\"
+bandwidth = { average = 64 }
+";
+
+#[test]
+fn every_key_is_understood() {
+    let text = r#"
+control-socket = "/run/control"
+status-file = "/var/lib/classes"
+
+[[guest]]
+name = "web"
+socket = "/run/web"
+socket-mode = "0660"
+device = "virtio-rng"
+virtio = "transitional"
+packed = true
+vectors = 0
+source = "small"
+max-bytes = 123
+period = 1234
+bandwidth = { average = 8, peak = "64 KiB", burst = "512 B", floor = 4 }
+
+[[guest]]
+name = "class"
+socket = "/run/class"
+generator = "glibc"
+seed = 7
+
+[[guest]]
+name = "old"
+socket = "/run/old"
+transport = "vhost-user"
+source = "file:/dev/random"
+file-loop = true
+
+[[group]]
+name = "small"
+parent = "large"
+bandwidth = { floor = 5 }
+
+[[group]]
+name = "large"
+parent = "hw"
+
+[[source]]
+name = "hw"
+source = "egd:unix:/run/egd"
+bandwidth = { average = 64 }
+"#;
+    let configuration = Configuration::parse(text).unwrap();
+    assert_eq!(configuration.control_socket.as_deref(), Some(Path::new("/run/control")));
+    assert_eq!(configuration.status_file.as_deref(), Some(Path::new("/var/lib/classes")));
+    let names: Vec<_> = configuration.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["large", "small"], "parents first");
+    assert_eq!(configuration.sources[0].bandwidth.average, Some(65536));
+    let [web, class, old] = &configuration.guests[..] else { panic!("{configuration:?}") };
+    assert_eq!((web.socket_mode, web.device), (0o660, "virtio-rng"));
+    assert_eq!(
+        web.settings,
+        Settings {
+            interface: Interface::Transitional,
+            packed: true,
+            msix: false,
+            limit: Some(Limit::new(123, std::time::Duration::from_millis(1234)).unwrap()),
+            ..Settings::default()
+        }
+    );
+    let bandwidth =
+        Bandwidth { average: Some(8192), peak: Some(65536), burst: Some(512), floor: 4096 };
+    assert_eq!(web.source, GuestSource::Shared { parent: "small".into(), bandwidth });
+    assert_eq!((class.socket_mode, class.device), (0o600, "my-rng"));
+    assert_eq!(class.settings.generator, generator::Kind::Glibc);
+    assert_eq!(class.settings.seed, Some(7));
+    assert_eq!((old.transport, old.device), (Transport::VhostUser, "virtio-rng"));
+    let source = Specification::File { path: "/dev/random".into(), repeat: true };
+    assert_eq!(old.source, GuestSource::Own(source));
+}
+
+#[test]
+fn a_limit_is_of_the_default_period_if_nothing_is_said() {
+    let text = guest("device = \"virtio-rng\"\nmax-bytes = 10");
+    let configuration = Configuration::parse(&text).unwrap();
+    let limit = Limit::new(10, std::time::Duration::from_millis(65536)).unwrap();
+    assert_eq!(configuration.guests[0].settings.limit, Some(limit));
+}
+
+#[test]
+fn what_is_wrong_with_a_guest_is_said_with_its_line() {
+    for (keys, line, reason) in [
+        ("color = 1", 4, "unknown field `color`, expected one of"),
+        ("seed = 1\nseed = 2", 5, "duplicate key"),
+        ("seed = -1", 4, "invalid value: integer `-1`, expected u32"),
+        ("seed = \"1\"", 4, "invalid type: string \"1\", expected u32"),
+        ("socket-mode = \"rw\"", 4, "socket-mode: an octal number up to 777 is needed"),
+        ("socket-mode = \"1777\"", 4, "socket-mode: an octal number up to 777 is needed"),
+        ("device = \"disk\"", 4, "device: \"disk\" is none of my-rng, virtio-rng"),
+        ("transport = \"tcp\"", 4, "transport: \"tcp\" is none of vfio-user, vhost-user"),
+        ("generator = \"dice\"", 4, "generator: \"dice\" is none of chacha20, glibc"),
+        ("packed = true", 4, "packed: a my-rng has no use for it"),
+        ("max-bytes = 5", 4, "max-bytes: a my-rng has no use for it"),
+        ("bandwidth = { floor = 1 }", 4, "bandwidth: only a shared source has any"),
+        ("bandwidth = { flor = 1 }", 4, "unknown field `flor`"),
+        (
+            "transport = \"vhost-user\"\ndevice = \"my-rng\"",
+            5,
+            "device: vhost-user has no my-rng, only virtio-rng",
+        ),
+        (
+            "transport = \"vhost-user\"\nvectors = 2",
+            5,
+            "vectors: with vhost-user this is the virtual machine's to say",
+        ),
+    ] {
+        let (at, words) = problem(&guest(keys));
+        assert_eq!(at, line, "{keys}: {words}");
+        assert!(words.contains(reason), "{keys}: {words}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_virtio_rng_is_said_with_its_line() {
+    for (keys, reason) in [
+        ("seed = 1", "seed: a virtio-rng has no use for it"),
+        ("vectors = 1", "vectors: 1 is none of 0, 2"),
+        ("virtio = \"legacy\"", "virtio: \"legacy\" is none of modern, transitional"),
+        ("max-bytes = 0", "max-bytes: 'max-bytes' parameter must be positive, and less than 2^63"),
+        ("max-bytes = -1", "max-bytes: 'max-bytes' parameter must be positive, and less than 2^63"),
+        ("period = 0", "period: 'period' parameter expects a positive integer"),
+        ("period = 4294967296", "period: Parameter 'period' expects uint32_t"),
+        ("source = \"/dev/hwrng\"", "source: \"/dev/hwrng\" is not a source"),
+        ("source = \"nowhere\"", "source: \"nowhere\" is not a source"),
+        ("file-loop = true", "file-loop: only a file can be read again"),
+        ("source = \"getrandom\"\nfile-loop = true", "source: --file-loop is for a file"),
+    ] {
+        let (at, words) = problem(&guest(&format!("device = \"virtio-rng\"\n{keys}")));
+        assert_eq!(at, 5, "{keys}: {words}");
+        assert!(words.contains(reason), "{keys}: {words}");
+    }
+}
+
+#[test]
+fn duplicates_are_refused_with_the_line_of_the_first() {
+    let text = format!("{}\n[[guest]]\nname = \"a\"\nsocket = \"/run/b\"", guest(""));
+    assert_eq!(problem(&text), (6, "\"a\" is the guest of line 2 already".into()));
+    let text = format!("{}\n[[guest]]\nname = \"b\"\nsocket = \"/run/a\"", guest(""));
+    assert_eq!(problem(&text), (7, "\"/run/a\" is the socket of line 3 already".into()));
+    let text = format!("control-socket = \"/run/a\"\n{}", guest(""));
+    assert_eq!(problem(&text), (4, "\"/run/a\" is the socket of line 1 already".into()));
+    let text = format!("{SHARED}[[group]]\nname = \"hw\"\nparent = \"hw\"");
+    assert_eq!(problem(&text), (6, "\"hw\" is the source or group of line 2 already".into()));
+}
+
+#[test]
+fn groups_without_a_root_are_refused() {
+    let text = "[[group]]\nname = \"g\"\nparent = \"nobody\"";
+    let reason = "parent: no [[source]] or [[group]] \"nobody\" is above this one";
+    assert_eq!(problem(text), (3, reason.into()));
+    let text = "[[group]]\nname = \"g\"\nparent = \"h\"\n[[group]]\nname = \"h\"\nparent = \"g\"";
+    assert_eq!(Configuration::parse(text).unwrap_err().len(), 2, "a circle");
+}
+
+#[test]
+fn a_shared_source_has_a_capacity_and_a_name_of_its_own() {
+    let (line, reason) = problem(&SHARED.replace("average", "peak"));
+    assert_eq!((line, reason.contains("`average`")), (4, true), "{reason}");
+    for name in ["getrandom", "file:x"] {
+        let (line, reason) = problem(&SHARED.replace("\"hw\"", &format!("{name:?}")));
+        assert_eq!(line, 2);
+        assert!(reason.ends_with("is what a guest's own source is called"), "{reason}");
+    }
+    assert_eq!(problem(&SHARED.replace("\"hw\"", "\"\"")).0, 2);
+}
+
+#[test]
+fn long_socket_paths_are_refused() {
+    let text = guest("").replace("/run/a", &"x".repeat(108));
+    assert_eq!(problem(&text).0, 3);
+    Configuration::parse(&guest("").replace("/run/a", &"x".repeat(107))).unwrap();
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guests.toml");
+    std::fs::write(&path, guest("device = \"x\"\nsocket-mode = \"9\"")).unwrap();
+    let shown = path.display();
+    assert_eq!(
+        Configuration::load(&path).unwrap_err().to_string(),
+        format!(
+            "{shown}:4: device: \"x\" is none of my-rng, virtio-rng\n\
+             {shown}:5: socket-mode: an octal number up to 777 is needed"
+        )
+    );
+    let missing = Configuration::load(&folder.path().join("none")).unwrap_err().to_string();
+    assert!(missing.starts_with("cannot read ") && missing.ends_with("/none"), "{missing}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_understood_or_refused(
+        text in "(\\[\\[(guest|source|group)\\]\\]\n|(name|socket|source|parent|seed) = \"?[a-z/:0-9]*\"?\n|\\PC)*"
+    ) {
+        if let Err(problems) = Configuration::parse(&text) {
+            prop_assert!(!problems.is_empty());
+            prop_assert!(problems.iter().all(|problem| problem.line <= text.lines().count().max(1)));
+        }
+    }
+}
