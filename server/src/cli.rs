@@ -195,6 +195,7 @@ fn command() -> clap::Command {
 impl Arguments {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let arguments = Self::from_arg_matches(matches)?;
+        arguments.program.check(&mut command())?;
         arguments.check_device_options(matches)?;
         Ok(arguments)
     }

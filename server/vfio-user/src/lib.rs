@@ -114,7 +114,9 @@ pub use host::HostError;
 pub use log;
 #[cfg(feature = "program")]
 pub use program::main;
-pub use server::{Options, Server, ServerError};
+pub use server::{
+    ConnectedClient, Gate, Key, Options, Refused, Server, ServerError, Servers, Status, Watch,
+};
 pub use shared_memory::SharedMemory;
 pub use test_bench::TestBench;
 pub use waker::Waker;

@@ -3,21 +3,27 @@
 //! [`main`] is the whole `main` of a program that serves one device. A program with options of its
 //! own flattens [`Arguments`] into them, and does with [`Program`] what [`main`] does.
 
+mod given;
+mod limits;
 mod readiness;
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::device::Device;
-use crate::server::{Options, Server, ServerError};
+use crate::server::{Options, Server, ServerError, Servers};
+use given::Given;
+pub use given::PassedSocket;
+pub use limits::make_room_for;
 use readiness::Readiness;
 
 /// The options that every program with a device has.
@@ -28,7 +34,13 @@ pub struct Arguments {
     /// Where to listen. The path is used exactly as given. A socket file that is left over there
     /// and that nobody serves is replaced; anything else is left alone and refused.
     #[arg(short, long, value_name = "PATH")]
-    pub socket_path: PathBuf,
+    pub socket_path: Option<PathBuf>,
+
+    /// Serve at the listening unix stream socket that is open as descriptor N, instead of making
+    /// one. Without either option, a socket is taken that systemd's socket activation passes
+    /// (LISTEN_FDS).
+    #[arg(long, value_name = "N", conflicts_with_all = ["socket_path", "socket_mode"])]
+    pub fd: Option<u32>,
 
     /// Permissions of the socket file, in octal.
     #[arg(long, value_name = "MODE", default_value = "0600", value_parser = parse_mode)]
@@ -50,16 +62,76 @@ pub struct Arguments {
     pub verbose: u8,
 }
 
+impl Arguments {
+    /// Checks what clap cannot know: that there is a socket. A program that flattens these options
+    /// and always serves one device calls it after parsing; [`main`] does.
+    ///
+    /// # Errors
+    /// An error of `command` that names the options.
+    pub fn check(&self, command: &mut clap::Command) -> Result<(), clap::Error> {
+        let passed = std::env::var_os("LISTEN_FDS").is_some();
+        if self.socket_path.is_some() || self.fd.is_some() || passed {
+            return Ok(());
+        }
+        Err(command.error(ErrorKind::MissingRequiredArgument, ProgramError::NoSocket))
+    }
+
+    /// How to serve, as far as these options say.
+    pub fn options(&self) -> Options {
+        Options {
+            socket_mode: self.socket_mode,
+            busy_poll: Duration::from_micros(self.busy_poll_us),
+        }
+    }
+}
+
 /// Why a program cannot serve its device.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// `--ready-fd` names nothing that can be written to.
-    #[error("--ready-fd {number}: no such open file descriptor; pass one, as in 3>&1")]
-    ReadyFd {
-        /// The number on the command line.
+    /// An option, or LISTEN_FDS, names a descriptor that is not there.
+    #[error("{option} {number}: no such open file descriptor; pass one, as in {number}>&1")]
+    Descriptor {
+        /// The option.
+        option: &'static str,
+        /// The number.
         number: u32,
         /// What the system says.
         source: io::Error,
+    },
+    /// The same descriptor for two purposes.
+    #[error("descriptor {0} has two uses; --fd, --ready-fd and LISTEN_FDS need one each")]
+    Twice(u32),
+    /// The variables of socket activation are not what they should be.
+    #[error("LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES do not tell which sockets were passed")]
+    ListenFds(#[source] io::Error),
+    /// No socket to serve at.
+    #[error("where to listen? --socket-path PATH or --fd N is needed, or one socket in LISTEN_FDS")]
+    NoSocket,
+    /// More sockets than one.
+    #[error(
+        "{passed} in LISTEN_FDS besides --socket-path and --fd, which name {named}: one socket is \
+         served"
+    )]
+    Sockets {
+        /// Sockets in LISTEN_FDS.
+        passed: usize,
+        /// Sockets on the command line.
+        named: usize,
+    },
+    /// Too few descriptors for so many servers.
+    #[error(
+        "{servers} servers need {needed} file descriptors, and the hard limit is {hard}: raise it \
+         (LimitNOFILE= of a service, ulimit -H -n in a shell)"
+    )]
+    Descriptors {
+        /// Servers.
+        servers: u64,
+        /// Descriptors they need.
+        needed: u64,
+        /// The hard limit.
+        hard: u64,
+        /// What the system says, if the limit is high enough.
+        source: Option<io::Error>,
     },
     /// Whoever waits for the newline has gone.
     #[error("--ready-fd: cannot write the newline")]
@@ -72,12 +144,15 @@ pub enum ProgramError {
     Server(#[from] ServerError),
 }
 
-/// A program that is ready to serve a device.
+/// A program that is ready to serve a device, or many.
 #[derive(Debug)]
 pub struct Program {
     arguments: Arguments,
     readiness: Readiness,
     stop: UnixStream,
+    /// What `--fd` names.
+    given: Option<OwnedFd>,
+    passed: Vec<PassedSocket>,
 }
 
 impl Program {
@@ -85,28 +160,65 @@ impl Program {
     /// `--ready-fd` could otherwise be that of a descriptor which the process has opened itself.
     ///
     /// # Errors
-    /// `--ready-fd` names no open descriptor, or signals cannot be handled.
+    /// `--fd`, `--ready-fd` or LISTEN_FDS name no open descriptor, or signals cannot be handled.
     pub fn start(arguments: &Arguments) -> Result<Self, ProgramError> {
         start_log(arguments.verbose);
-        let readiness = Readiness::new(arguments.ready_fd)?;
+        let mut given = Given::default();
+        let passed = given.take_passed()?;
+        let readiness = Readiness::new(arguments.ready_fd, &mut given)?;
+        let socket = arguments.fd.map(|number| given.take("--fd", number)).transpose()?;
         // Before the socket exists, so that no signal can leave it behind.
         let stop = termination_signals().map_err(ProgramError::Signals)?;
-        Ok(Self { arguments: arguments.clone(), readiness, stop })
+        Ok(Self { arguments: arguments.clone(), readiness, stop, given: socket, passed })
+    }
+
+    /// The sockets that socket activation has passed, in the order of the unit file. The second
+    /// call finds none. For programs that serve several.
+    pub fn take_passed(&mut self) -> Vec<PassedSocket> {
+        std::mem::take(&mut self.passed)
+    }
+
+    /// A server for a device at the one socket that the options name, or that was passed.
+    ///
+    /// # Errors
+    /// There is none, or more than one; the device's description is impossible, or the socket
+    /// cannot be served.
+    pub fn server(&mut self, device: impl Device + 'static) -> Result<Server, ProgramError> {
+        let path = self.arguments.socket_path.as_deref();
+        let options = self.arguments.options();
+        let mut passed = std::mem::take(&mut self.passed);
+        let named = usize::from(path.is_some()) + usize::from(self.given.is_some());
+        if named + passed.len() > 1 {
+            return Err(ProgramError::Sockets { passed: passed.len(), named });
+        }
+        if let Some(path) = path {
+            let server = Server::bind(path, device, options)?;
+            log::info!("listening at {}", path.display());
+            return Ok(server);
+        }
+        let passed = passed.pop().map(|passed| passed.socket);
+        let socket = self.given.take().or(passed).ok_or(ProgramError::NoSocket)?;
+        Ok(Server::from_listener(socket, device, options)?)
     }
 
     /// Serves a device until SIGINT or SIGTERM. The socket file is removed in the end.
     ///
     /// # Errors
-    /// The device's description is impossible, or the socket cannot be served.
-    pub fn serve(self, device: impl Device + 'static) -> Result<(), ProgramError> {
-        let options = Options {
-            socket_mode: self.arguments.socket_mode,
-            busy_poll: Duration::from_micros(self.arguments.busy_poll_us),
-        };
-        let server = Server::bind(&self.arguments.socket_path, device, options)?;
-        log::info!("listening at {}", self.arguments.socket_path.display());
+    /// As [`Program::server`] and [`Program::run`].
+    pub fn serve(mut self, device: impl Device + 'static) -> Result<(), ProgramError> {
+        let servers = Servers::new()?;
+        servers.add(self.server(device)?)?;
+        self.run(&servers)
+    }
+
+    /// Says that the sockets listen and serves until SIGINT or SIGTERM, while other threads may add
+    /// and remove servers. In the end all are removed.
+    ///
+    /// # Errors
+    /// Whoever waits for `--ready-fd` has gone, or the servers cannot be run.
+    pub fn run(self, servers: &Servers) -> Result<(), ProgramError> {
         self.readiness.announce()?;
-        server.run(self.stop.as_fd())?;
+        servers.run(self.stop.as_fd())?;
         log::info!("stopped");
         Ok(())
     }
@@ -139,6 +251,7 @@ struct CommandLine {
 /// ```
 pub fn main(device: impl Device + 'static) -> ExitCode {
     let arguments = CommandLine::parse().program;
+    arguments.check(&mut CommandLine::command()).unwrap_or_else(|error| error.exit());
     exit_status(Program::start(&arguments).and_then(|program| program.serve(device)))
 }
 
@@ -188,8 +301,6 @@ fn parse_mode(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

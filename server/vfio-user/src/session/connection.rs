@@ -31,7 +31,7 @@ const FIRST_READ: usize = 36;
 const GROWTH: usize = 64 << 10;
 
 /// Most pieces of 4 KiB that are thrown away at a connection's end: more than a socket holds.
-const DISCARDED_PIECES: usize = 1024;
+const DISCARDED_PIECES: usize = 128;
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]

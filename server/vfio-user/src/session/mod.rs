@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 use commands::{Answer, Commands};
 pub(crate) use connection::ConnectionError;
 use connection::{Connection, Message};
-pub(crate) use refusal::refuse;
+pub(crate) use refusal::{REFUSAL_TIME, Refusal};
 use request::RequestError;
 
 use crate::dma::{InFlight, Step};

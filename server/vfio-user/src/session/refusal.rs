@@ -1,10 +1,10 @@
-//! Turning a client away that comes while another is connected.
+//! Turning a client away.
 //!
 //! Closing its socket would be enough for the protocol. But a socket that is closed while data lies
 //! unread in it resets the connection, and QEMU 11.1 aborts on a reset; so the client's VERSION is
-//! read and answered with EBUSY, which QEMU reports in its own words.
+//! read and answered with an error, which QEMU reports in its own words.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,31 +16,59 @@ use super::connection::{Connection, ConnectionError};
 use super::error_header;
 
 /// How long a client may take to say what it is refused.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-/// Answers the client's first message with EBUSY and closes the connection.
-pub(crate) fn refuse(socket: OwnedFd) {
-    let mut connection = Connection::new(Arc::new(socket));
-    // One that says nothing, or goes first, is refused all the same.
-    let _ = answer_first_message(&mut connection);
-    connection.discard_unread();
+/// A client that will be told an error, and whose connection is closed when this goes.
+pub(crate) struct Refusal {
+    connection: Connection,
+    errno: Errno,
 }
 
-fn answer_first_message(connection: &mut Connection) -> Result<(), ConnectionError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(message) = connection.receive(RecvFlags::DONTWAIT)? {
-            let header = message.header;
-            if header.is_command() && header.wants_reply() {
-                connection.send(&error_header(&header, Errno::BUSY), [&[], &[]], None)?;
+impl Refusal {
+    pub fn new(socket: Arc<OwnedFd>, errno: Errno) -> Self {
+        Refusal { connection: Connection::new(socket), errno }
+    }
+
+    /// Answers the client's first message if it is here. Returns whether there is no more to do.
+    pub fn advance(&mut self) -> bool {
+        // One that goes first is refused all the same.
+        self.answer().unwrap_or(true)
+    }
+
+    /// Answers the client's first message, however long it takes, but not longer than
+    /// [`REFUSAL_TIME`].
+    pub fn finish(mut self) {
+        let deadline = Instant::now() + REFUSAL_TIME;
+        while !self.advance() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::from_borrowed_fd(self.connection.as_fd(), PollFlags::IN)];
+            let polled = poll(&mut fds, Timespec::try_from(left).ok().as_ref());
+            if left.is_zero() || polled.is_err_and(|errno| errno != Errno::INTR) {
+                return;
             }
-            return Ok(());
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
+    }
+
+    fn answer(&mut self) -> Result<bool, ConnectionError> {
+        let Some(message) = self.connection.receive(RecvFlags::DONTWAIT)? else {
+            return Ok(false);
+        };
+        let header = message.header;
+        if header.is_command() && header.wants_reply() {
+            self.connection.send(&error_header(&header, self.errno), [&[], &[]], None)?;
         }
-        let mut fds = [PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN)];
-        poll(&mut fds, Timespec::try_from(left).ok().as_ref())?;
+        Ok(true)
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.connection.discard_unread();
+    }
+}
+
+impl AsFd for Refusal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
     }
 }

@@ -1,0 +1,117 @@
+//! Descriptors that this process was given by number: on its command line, or by systemd.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
+
+use super::ProgramError;
+
+/// Standard error. Its number, and those below it, have to stay taken: a client's socket that came
+/// by one of them would be written log lines to.
+const LAST_STANDARD_STREAM: RawFd = 2;
+
+/// A socket that was passed by socket activation.
+#[derive(Debug)]
+pub struct PassedSocket {
+    /// What the unit file calls it (`FileDescriptorName=`); "unknown" if nobody has named it.
+    pub name: String,
+    /// The socket. Nobody has looked at it yet: it may be anything.
+    pub socket: OwnedFd,
+}
+
+/// Makes descriptors the process's own, each of them once.
+///
+/// There is one in a program, before the program has opened anything itself: the numbers could
+/// otherwise be those of its own descriptors.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    taken: Vec<RawFd>,
+}
+
+impl Given {
+    /// Takes what an option names. It is closed on exec(2) from now on.
+    ///
+    /// # Errors
+    /// Nothing is open by that number, or it was taken before.
+    pub fn take(&mut self, option: &'static str, number: u32) -> Result<OwnedFd, ProgramError> {
+        let error = |source: Errno| ProgramError::Descriptor {
+            option,
+            number,
+            source: io::Error::from(source),
+        };
+        let raw = RawFd::try_from(number).map_err(|_| error(Errno::BADF))?;
+        if self.taken.contains(&raw) {
+            return Err(ProgramError::Twice(number));
+        }
+        // SAFETY: only for the question whether this number is an open descriptor; the answer for
+        // one that is not is an error.
+        let open = unsafe { BorrowedFd::borrow_raw(raw) };
+        let flags = fcntl_getfd(open).map_err(error)?;
+        if raw <= LAST_STANDARD_STREAM {
+            return open.try_clone_to_owned().map_err(|source| ProgramError::Descriptor {
+                option,
+                number,
+                source,
+            });
+        }
+        fcntl_setfd(open, flags | FdFlags::CLOEXEC).map_err(error)?;
+        self.taken.push(raw);
+        // SAFETY: the descriptor is open, this process has opened none itself yet and has not taken
+        // this one before (see `Given`), and it was given to this process for this use alone.
+        Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    }
+
+    /// Takes the sockets of systemd's socket activation (sd_listen_fds(3)), in the order of the
+    /// unit file. None if this process was not started by it.
+    ///
+    /// The variables stay: they name this process, so that one it may start has no use for them.
+    ///
+    /// # Errors
+    /// The variables contradict each other, or what is open.
+    pub fn take_passed(&mut self) -> Result<Vec<PassedSocket>, ProgramError> {
+        let passed = sd_notify::listen_fds_with_names().map_err(ProgramError::ListenFds)?;
+        passed
+            .map(|(number, name)| {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                Ok(PassedSocket { name, socket: self.take("LISTEN_FDS", number)? })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsRawFd, IntoRawFd};
+
+    use super::*;
+
+    fn number_of(descriptor: impl Into<OwnedFd>) -> u32 {
+        u32::try_from(descriptor.into().into_raw_fd()).unwrap()
+    }
+
+    #[test]
+    fn a_descriptor_is_taken_once_and_closed_on_exec() {
+        let (reader, _writer) = rustix::pipe::pipe().unwrap();
+        let number = number_of(reader);
+        let mut given = Given::default();
+        let taken = given.take("--fd", number).unwrap();
+        assert!(fcntl_getfd(&taken).unwrap().contains(FdFlags::CLOEXEC));
+        let error = given.take("--ready-fd", number).unwrap_err();
+        assert!(matches!(error, ProgramError::Twice(twice) if twice == number), "{error}");
+    }
+
+    #[test]
+    fn a_standard_stream_stays_open() {
+        let taken = Given::default().take("--fd", 2).unwrap();
+        assert!(taken.as_raw_fd() > 2);
+    }
+
+    #[test]
+    fn a_number_that_is_not_open_is_named_with_its_option() {
+        for number in [777_777, u32::MAX] {
+            let error = Given::default().take("--fd", number).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--fd {number}: ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What can be seen of a server from outside of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// Tells at any time whether a server's client is connected. A copy looks at the same server, also
+/// after that has ended.
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Seen>);
+
+/// Changed when a client comes or goes, never for a message.
+#[derive(Debug, Default)]
+struct Seen {
+    client: Mutex<Option<ConnectedClient>>,
+    admitted: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// A server at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The client that has the device.
+    pub client: Option<ConnectedClient>,
+    /// Clients that have got the device so far, the present one too.
+    pub admitted: u64,
+    /// Clients that were turned away: another one had the device, or the
+    /// [`Gate`](crate::Gate) refused them.
+    pub refused: u64,
+}
+
+/// A client that has the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectedClient {
+    /// Its process. `None` for one of another process namespace, a QEMU in a container for example.
+    pub process: Option<i32>,
+    /// When it got the device.
+    pub since: SystemTime,
+}
+
+impl Watch {
+    /// The present moment.
+    pub fn status(&self) -> Status {
+        Status {
+            client: *self.client(),
+            admitted: self.0.admitted.load(Ordering::Relaxed),
+            refused: self.0.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes that a client has got the device, until the value goes.
+    pub(super) fn connected(&self, process: Option<i32>) -> Connected<'_> {
+        self.0.admitted.fetch_add(1, Ordering::Relaxed);
+        *self.client() = Some(ConnectedClient { process, since: SystemTime::now() });
+        Connected(self)
+    }
+
+    /// Notes that a client was turned away.
+    pub(super) fn refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn client(&self) -> MutexGuard<'_, Option<ConnectedClient>> {
+        self.0.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client's time with the device.
+pub(super) struct Connected<'w>(&'w Watch);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        *self.0.client() = None;
+    }
+}
