@@ -1,46 +1,71 @@
-//! How much of a shared source somebody may have, in the words of libvirt's `<bandwidth>`.
+//! How guests share a source that is slower than they would like: who may have bytes now.
+//!
+//! The guests of a source are the leaves of a tree of classes. Its root is the source, with the
+//! bytes it makes in a second; groups are in between. Each class has a [`Bandwidth`], in the words
+//! of libvirt's `<bandwidth>`, which the kernel's HTB knows as well. Three rules follow from it:
+//!
+//! - **Floors.** A class that is behind its floor comes before all others of its parent, the one
+//!   with the earliest deadline first. The floors of a class's children fit into its own, so that
+//!   all of them can be kept.
+//! - **Shares.** Otherwise it is the turn of whoever has had least for its `average`. So children
+//!   share in proportion to their averages, and what one leaves unused goes to the others.
+//! - **Ceilings.** A class that has had its peak, or is in one that has, is not asked.
+//!
+//! The rules are those of hierarchical fair service curves (Stoica, Zhang, Ng, "A Hierarchical Fair
+//! Service Curve Algorithm", 1997) with straight lines for curves: deadlines for floors, virtual
+//! times for shares, a token bucket for the ceiling. Unlike there, groups have floors too, and each
+//! class of the way down chooses by all three.
+//!
+//! A [`Tree`] is a value that a test can hold: no thread, file or clock is in here, and every call
+//! says what time it is. `docs/bandwidth.md` explains
+//! the same to an administrator.
+//!
+//! ```
+//! use std::time::Instant;
+//! use my_rng_server::bandwidth::{Bandwidth, ClassId, Next, Tree};
+//!
+//! let (source, web, mail) = (ClassId(0), ClassId(1), ClassId(2));
+//! let mut now = Instant::now();
+//! let mut tree = Tree::new(source, "hwrng", Bandwidth::capacity(64 << 10), now)?;
+//! tree.add(source, web, "web", Bandwidth { floor: Some(48 << 10), ..Bandwidth::default() }, now)?;
+//! tree.add(source, mail, "mail", Bandwidth::default(), now)?;
+//!
+//! tree.request(web, 4096, now);
+//! tree.request(mail, 4096, now);
+//! let mut given = [0; 3];
+//! loop {
+//!     match tree.next(now) {
+//!         Next::Grant { class, bytes } => {
+//!             // Here a daemon draws the bytes from its source.
+//!             given[usize::from(class.0)] += bytes;
+//!             tree.charge(class, bytes, now);
+//!         }
+//!         Next::From(instant) => now = instant,
+//!         Next::Idle => break,
+//!     }
+//! }
+//! assert_eq!(given, [0, 4096, 4096]);
+//! # Ok::<(), my_rng_server::bandwidth::AdmissionError>(())
+//! ```
 
-use std::fmt;
+mod admission;
+mod class;
+mod competition;
+mod curve;
+mod identifiers;
+mod limits;
+mod tree;
 
-/// What a class may take, in bytes and bytes in a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bandwidth {
-    /// What it may take over time.
-    pub average: Option<u64>,
-    /// What it may take for a short while.
-    pub peak: Option<u64>,
-    /// How many bytes it may take at once at its peak.
-    pub burst: Option<u64>,
-    /// What it gets however busy the others are.
-    pub floor: u64,
-}
+pub use admission::{AdmissionError, RemovalError};
+pub use class::ClassId;
+pub use identifiers::{IdentifierError, Identifiers};
+pub use limits::{
+    Bandwidth, DEFAULT_WEIGHT, Limits, MOST, MOST_DEPTH, QUANTUM_BYTES, QUANTUM_PARTS,
+};
+pub use tree::{Next, Tree, Usage};
 
-/// A bandwidth that cannot be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BandwidthError {
-    what: &'static str,
-}
+use std::time::Duration;
 
-impl fmt::Display for BandwidthError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
-    }
-}
-
-impl std::error::Error for BandwidthError {}
-
-impl Bandwidth {
-    /// Looks whether it can be.
-    ///
-    /// # Errors
-    /// An average or a peak of nothing, or a floor above the peak.
-    pub fn check(&self) -> Result<(), BandwidthError> {
-        if self.average == Some(0) || self.peak == Some(0) {
-            return Err(BandwidthError { what: "average and peak are 1 byte a second or more" });
-        }
-        if self.peak.is_some_and(|peak| peak < self.floor) {
-            return Err(BandwidthError { what: "the floor is above the peak" });
-        }
-        Ok(())
-    }
-}
+/// In every stretch of time that is as long as this, or longer, a class that wants bytes has its
+/// floor. In shorter ones, others may have come first.
+pub const PERIOD: Duration = Duration::from_secs(1);

@@ -134,7 +134,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
     fn source(&mut self, table: SourceTable) -> SharedSource {
         let name = self.class_name(&table.name);
         let source = self.specification(&table.source, table.file_loop);
-        let bandwidth = self.bandwidth(&table.bandwidth);
+        let bandwidth = Self::bandwidth(&table.bandwidth);
         if bandwidth.average.is_none() {
             let reason = format!("source {name:?}: how much it can give is missing, `average`");
             self.note(&table.bandwidth, reason);
@@ -151,15 +151,14 @@ impl<L: Fn(usize) -> usize> Judge<L> {
         self.judged(text, "source", parsed).unwrap_or_default()
     }
 
-    fn bandwidth(&mut self, table: &Spanned<BandwidthTable>) -> Bandwidth {
+    fn bandwidth(table: &Spanned<BandwidthTable>) -> Bandwidth {
         let BandwidthTable { average, peak, burst, floor } = *table.get_ref();
-        let bandwidth = Bandwidth {
+        Bandwidth {
             average: average.map(|amount| amount.bytes),
             peak: peak.map(|amount| amount.bytes),
             burst: burst.map(|amount| amount.bytes),
-            floor: floor.map_or(0, |amount| amount.bytes),
-        };
-        self.judged(table, "bandwidth", bandwidth.check().map(|()| bandwidth)).unwrap_or_default()
+            floor: floor.map(|amount| amount.bytes),
+        }
     }
 
     /// The groups, in an order in which each is behind its parent.
@@ -177,7 +176,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
                 break;
             }
             for table in next {
-                let bandwidth = table.bandwidth.map(|table| self.bandwidth(&table));
+                let bandwidth = table.bandwidth.map(|table| Self::bandwidth(&table));
                 known.push(table.name.get_ref().clone());
                 ordered.push(Group {
                     name: table.name.into_inner(),
@@ -316,7 +315,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
             if let Some(repeat) = repeat {
                 self.note(repeat, "file-loop: this is the affair of the shared source");
             }
-            let bandwidth = table.bandwidth.as_ref().map(|table| self.bandwidth(table));
+            let bandwidth = table.bandwidth.as_ref().map(|table| Self::bandwidth(table));
             return GuestSource::Shared {
                 parent: parent.clone(),
                 bandwidth: bandwidth.unwrap_or_default(),

@@ -91,7 +91,7 @@ bandwidth = { average = 64 }
         }
     );
     let bandwidth =
-        Bandwidth { average: Some(8192), peak: Some(65536), burst: Some(512), floor: 4096 };
+        Bandwidth { average: Some(8192), peak: Some(65536), burst: Some(512), floor: Some(4096) };
     assert_eq!(web.source, GuestSource::Shared { parent: "small".into(), bandwidth });
     assert_eq!((class.socket_mode, class.device), (0o600, "my-rng"));
     assert_eq!(class.settings.generator, generator::Kind::Glibc);
