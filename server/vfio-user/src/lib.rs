@@ -115,7 +115,8 @@ pub use log;
 #[cfg(feature = "program")]
 pub use program::main;
 pub use server::{
-    ConnectedClient, Gate, Key, Options, Refused, Server, ServerError, Servers, Status, Watch,
+    Connected, ConnectedClient, Gate, Key, Listening, Options, Pass, Refused, Server, ServerError,
+    Servers, Status, Watch,
 };
 pub use shared_memory::SharedMemory;
 pub use test_bench::TestBench;

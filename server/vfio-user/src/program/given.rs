@@ -11,10 +11,11 @@ use super::ProgramError;
 /// by one of them would be written log lines to.
 const LAST_STANDARD_STREAM: RawFd = 2;
 
-/// A socket that was passed by socket activation.
+/// A socket that this process was given.
 #[derive(Debug)]
 pub struct PassedSocket {
-    /// What the unit file calls it (`FileDescriptorName=`); "unknown" if nobody has named it.
+    /// What the unit file calls it (`FileDescriptorName=`), "unknown" if nobody has named it; or
+    /// "fd N".
     pub name: String,
     /// The socket. Nobody has looked at it yet: it may be anything.
     pub socket: OwnedFd,

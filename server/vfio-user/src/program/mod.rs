@@ -172,10 +172,13 @@ impl Program {
         Ok(Self { arguments: arguments.clone(), readiness, stop, given: socket, passed })
     }
 
-    /// The sockets that socket activation has passed, in the order of the unit file. The second
-    /// call finds none. For programs that serve several.
-    pub fn take_passed(&mut self) -> Vec<PassedSocket> {
-        std::mem::take(&mut self.passed)
+    /// The socket of `--fd` and those that socket activation has passed, in the order of the unit
+    /// file. The second call finds none. For programs that serve several.
+    pub fn take_sockets(&mut self) -> Vec<PassedSocket> {
+        let given = self.given.take().zip(self.arguments.fd);
+        let given =
+            given.map(|(socket, number)| PassedSocket { name: format!("fd {number}"), socket });
+        given.into_iter().chain(std::mem::take(&mut self.passed)).collect()
     }
 
     /// A server for a device at the one socket that the options name, or that was passed.

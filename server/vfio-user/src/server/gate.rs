@@ -32,10 +32,14 @@ impl Refused {
 }
 
 /// An admitted client's stay. The gate hears of its end when this goes.
-pub(super) struct Pass<'g>(Option<&'g dyn Gate>);
+#[must_use = "the gate hears of the end when this goes"]
+pub struct Pass<'g>(Option<&'g dyn Gate>);
 
 impl<'g> Pass<'g> {
     /// Asks the gate; without one everybody is admitted.
+    ///
+    /// # Errors
+    /// The gate's.
     pub fn ask(gate: Option<&'g dyn Gate>) -> Result<Self, Refused> {
         if let Some(gate) = gate {
             gate.admit()?;

@@ -26,19 +26,21 @@ const LOCK_RETRY: Duration = Duration::from_millis(2);
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 16;
 
-/// A listening socket.
+/// A listening unix stream socket.
 #[derive(Debug)]
-pub(super) struct Listening {
-    /// Does not block.
-    pub listener: UnixListener,
-    /// What it is called in the log.
-    pub name: String,
+pub struct Listening {
+    listener: UnixListener,
+    name: String,
     /// The file to remove in the end, if this process has made it.
     _file: Option<SocketFile>,
 }
 
 impl Listening {
-    /// Listens at `path`, exactly as it is given. A socket file that nobody serves is replaced.
+    /// Listens at `path`, exactly as it is given, with a file of these permissions. A socket file
+    /// that nobody serves is replaced. The file is removed when the value goes.
+    ///
+    /// # Errors
+    /// See [`ServerError`]; what is at the path is left alone then.
     pub fn at(path: &Path, mode: u32) -> Result<Self, ServerError> {
         let bind_error = |source| ServerError::Bind { path: path.into(), source };
         let _alone = lock_folder_of(path);
@@ -50,6 +52,9 @@ impl Listening {
     }
 
     /// Takes over a socket that listens already. Its file stays in the end.
+    ///
+    /// # Errors
+    /// [`ServerError::NotListening`] for anything else.
     pub fn passed(descriptor: OwnedFd) -> Result<Self, ServerError> {
         let number = descriptor.as_raw_fd();
         let unsuitable = |what| ServerError::NotListening { number, what };
@@ -64,6 +69,16 @@ impl Listening {
         let path = address.as_ref().and_then(SocketAddr::as_pathname);
         let name = path.map_or(format!("descriptor {number}"), |path| path.display().to_string());
         Ok(Listening { listener, name, _file: None })
+    }
+
+    /// The socket, which does not block.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// What it is called in the log: its path, if it has one.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-pub use gate::{Gate, Refused};
+pub use gate::{Gate, Pass, Refused};
+pub use listening::Listening;
 pub use servers::{Key, Servers};
-pub use watch::{ConnectedClient, Status, Watch};
+pub use watch::{Connected, ConnectedClient, Status, Watch};
 
 use crate::device::Device;
 use crate::host::{Host, HostError};
-use listening::Listening;
 
 /// Why a server cannot be had at a path, or cannot go on.
 #[derive(Debug, thiserror::Error)]

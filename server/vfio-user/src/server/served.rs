@@ -95,7 +95,7 @@ pub(super) struct NextClient(Weak<OwnedFd>);
 impl Served {
     pub fn new(server: Server) -> Arc<Self> {
         let Server { listening, host, options, gate, watch } = server;
-        let name = listening.name.clone();
+        let name = listening.name().to_owned();
         let state = State {
             listening: Some(listening),
             current: None,
@@ -117,7 +117,7 @@ impl Served {
 
     /// Calls `look` with the listening socket, unless the server was removed.
     pub fn with_listener<T>(&self, look: impl FnOnce(&dyn AsFd) -> T) -> Option<T> {
-        self.state().listening.as_ref().map(|listening| look(&listening.listener))
+        self.state().listening.as_ref().map(|listening| look(listening.listener()))
     }
 
     /// Accepts one client, if there is one, and starts its session, unless another one is there.
@@ -133,7 +133,7 @@ impl Served {
         if let Err(then) = accepts.step(Instant::now()) {
             return Ok(Accepted::Pause(then));
         }
-        let client = match listening.listener.accept() {
+        let client = match listening.listener().accept() {
             Ok((client, _)) => Arrival::new(client)?,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Accepted::Done),
             Err(error) => return Err(error),

@@ -49,14 +49,14 @@ impl Watch {
     }
 
     /// Notes that a client has got the device, until the value goes.
-    pub(super) fn connected(&self, process: Option<i32>) -> Connected<'_> {
+    pub fn connected(&self, process: Option<i32>) -> Connected<'_> {
         self.0.admitted.fetch_add(1, Ordering::Relaxed);
         *self.client() = Some(ConnectedClient { process, since: SystemTime::now() });
         Connected(self)
     }
 
     /// Notes that a client was turned away.
-    pub(super) fn refused(&self) {
+    pub fn refused(&self) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -65,8 +65,9 @@ impl Watch {
     }
 }
 
-/// A client's time with the device.
-pub(super) struct Connected<'w>(&'w Watch);
+/// A client's time with the device. The client has gone when this goes.
+#[must_use = "the client has gone when this goes"]
+pub struct Connected<'w>(&'w Watch);
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
