@@ -3,18 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
-use my_rng_server::devices::{self, Settings, my_rng};
+use my_rng_server::config::Transport;
+use my_rng_server::devices::{self, my_rng, virtio_rng};
 use my_rng_server::generator;
-use my_rng_server::limiter::{Limit, parse_max_bytes, parse_period};
+use my_rng_server::limiter::{parse_max_bytes, parse_period};
 use my_rng_server::source::Specification;
 use my_rng_server::virtio::Interface;
 use vfio_user_kit::program;
 
 use crate::probe::Probe;
+use crate::status::Status;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -34,17 +36,30 @@ EXAMPLES
     my-rng-server --socket-path /tmp/rng.sock --device virtio-rng \
       --source file:/dev/hwrng --max-bytes 1024 --period 1000
 
+  The same for vhost-user, which any QEMU and other virtual machine monitors attach to:
+
+    my-rng-server --transport vhost-user --socket-path /tmp/rng.sock -m 1024 -p 1000 &
+    qemu-system-x86_64 ... \
+      -object memory-backend-memfd,id=m0,size=256M,share=on -machine memory-backend=m0 \
+      -chardev socket,id=rng0,path=/tmp/rng.sock -device vhost-user-rng-pci,chardev=rng0
+
+  Many guests, and a scarce source that they share (see docs/configuration.md):
+
+    my-rng-server --config /etc/my-rng-server.toml --check-config
+    my-rng-server --config /etc/my-rng-server.toml
+
   Know when to start QEMU, in a shell script:
 
     coproc SERVER { exec my-rng-server --socket-path /tmp/my-rng.sock --ready-fd 1; }
     read -r -u \"${SERVER[0]}\" && qemu-system-x86_64 ...
 
 SIGNALS
-  SIGINT and SIGTERM end the server: the connection is closed, the socket file removed, the exit
-  status 0.
+  SIGINT and SIGTERM end the server: connections are closed, socket files removed, the exit status
+  is 0. SIGHUP has the file of --config read again.
 
 EXIT STATUS
-  0 after a signal, 1 if the socket cannot be served, 2 for a wrong command line.";
+  0 after a signal, 1 if a socket cannot be served or a file of --config is wrong, 2
+  for a wrong command line.";
 
 /// Headings in the help.
 const MY_RNG: &str = "Options of --device my-rng";
@@ -54,14 +69,47 @@ const VIRTIO_RNG: &str = "Options of --device virtio-rng";
 ///
 /// The guest sees the teaching device (1234:cafe), with a register RANDOM at 0x0 of BAR 0, which
 /// returns a new number at every read, and a register SEED at 0x4; or, with --device virtio-rng,
-/// the standard entropy device. The server serves one virtual machine at a time and any number one
-/// after the other; the generator keeps its state in between.
+/// the standard entropy device. A socket serves one virtual machine at a time and any number one
+/// after the other; the generator keeps its state in between. There can be many sockets.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// What every program with a device is told.
     #[command(flatten)]
     pub program: program::Arguments,
+
+    /// Who can attach. With vhost-user the device is virtio-rng, and the virtual machine says what
+    /// its interface, rings and interrupts are like.
+    #[arg(long, value_enum, value_name = "TRANSPORT", default_value_t = Transport::VfioUser)]
+    pub transport: Transport,
+
+    /// Print what this vhost-user backend can do, in JSON, and exit. Other options are ignored.
+    #[arg(long)]
+    pub print_capabilities: bool,
+
+    /// Serve N devices, at the paths of --socket-path with 0 to N-1 behind them. Each has its own
+    /// state; --max-bytes is shared out equally.
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "N",
+        requires = "socket_path",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
+    )]
+    pub socket_count: Option<usize>,
+
+    /// Serve the guests that FILE names, and share sources among them. SIGHUP has it read
+    /// again: guests that have not changed keep their connection.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["socket_path", "fd", "socket_mode"])]
+    pub config: Option<PathBuf>,
+
+    /// Only say what is wrong with the file of --config.
+    #[arg(long, requires = "config")]
+    pub check_config: bool,
+
+    /// Answer `my-rng-server status` at this socket.
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub control_socket: Option<PathBuf>,
 
     /// The device to show.
     #[arg(
@@ -162,10 +210,12 @@ pub struct Arguments {
 /// What the process is to do.
 #[derive(Debug)]
 pub enum Task {
-    /// Serve a device; without a subcommand.
-    Serve(Arguments),
+    /// Serve devices; without a subcommand.
+    Serve(Box<Arguments>),
     /// Look at one.
     Probe(Probe),
+    /// Ask a daemon how its guests are.
+    Status(Status),
 }
 
 impl Task {
@@ -176,8 +226,9 @@ impl Task {
 
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
+            Some(("status", matches)) => Status::from_arg_matches(matches).map(Task::Status),
             Some((_, matches)) => Probe::from_arg_matches(matches).map(Task::Probe),
-            None => Arguments::from_matches(matches).map(Task::Serve),
+            None => Arguments::from_matches(matches).map(Box::new).map(Task::Serve),
         }
     }
 }
@@ -185,8 +236,10 @@ impl Task {
 /// The options, and beside them the subcommands, which take none of them.
 fn command() -> clap::Command {
     let probe = Probe::augment_args(clap::Command::new("probe"));
+    let status = Status::augment_args(clap::Command::new("status"));
     Arguments::command()
         .subcommand(probe)
+        .subcommand(status)
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
@@ -194,22 +247,64 @@ fn command() -> clap::Command {
 
 impl Arguments {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let arguments = Self::from_arg_matches(matches)?;
+        let mut arguments = Self::from_arg_matches(matches)?;
+        if arguments.print_capabilities {
+            return Ok(arguments);
+        }
+        if arguments.config.is_some() {
+            arguments.check_options_beside_config(matches)?;
+            return Ok(arguments);
+        }
         arguments.program.check(&mut command())?;
+        if arguments.transport == Transport::VhostUser {
+            arguments.check_vhost_user_options(matches)?;
+            arguments.device = virtio_rng::KIND.name.to_owned();
+        }
         arguments.check_device_options(matches)?;
         Ok(arguments)
     }
 
+    /// Refuses options that are keys of the configuration file.
+    fn check_options_beside_config(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let of_devices = devices::ALL.iter().flat_map(|kind| kind.options);
+        let mut options = ["device", "transport"].iter().chain(of_devices);
+        match options.find(|option| given(matches, option)) {
+            None => Ok(()),
+            Some(option) => Err(command().error(
+                ErrorKind::ArgumentConflict,
+                format!("--{}: with --config, the file says this", option.replace('_', "-")),
+            )),
+        }
+    }
+
+    /// Refuses what vhost-user leaves to the virtual machine.
+    fn check_vhost_user_options(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let refuse = |reason: String| {
+            Err(command()
+                .error(ErrorKind::ArgumentConflict, format!("{reason} (--transport vhost-user)")))
+        };
+        if given(matches, "device") && self.device != virtio_rng::KIND.name {
+            return refuse(format!("vhost-user has no {}, only virtio-rng", self.device));
+        }
+        if self.packed {
+            return refuse("--packed: vhost-user has split rings only here".into());
+        }
+        if given(matches, "busy_poll_us") {
+            return refuse("--busy-poll-us: there are no messages to wait for".into());
+        }
+        match ["virtio", "vectors"].into_iter().find(|option| given(matches, option)) {
+            Some(option) => refuse(format!("--{option} is for the virtual machine to say")),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses options that the chosen device has no use for but another one does.
     fn check_device_options(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        let given = |option: &str| {
-            matches.value_source(option).is_some_and(|source| source == ValueSource::CommandLine)
-        };
         let useless = devices::ALL
             .iter()
             .filter(|kind| kind.name != self.device)
             .flat_map(|kind| kind.options.iter().map(move |option| (kind, option)))
-            .find(|(_, option)| given(option));
+            .find(|(_, option)| given(matches, option));
         match useless {
             None => Ok(()),
             Some((kind, option)) => Err(command().error(
@@ -223,33 +318,11 @@ impl Arguments {
             )),
         }
     }
+}
 
-    /// What a device is made with.
-    ///
-    /// # Errors
-    /// An impossible limit.
-    pub fn settings(&self) -> anyhow::Result<Settings> {
-        Ok(Settings {
-            generator: self.generator,
-            seed: self.seed,
-            interface: self.virtio,
-            packed: self.packed,
-            msix: self.vectors != "0",
-            limit: self.max_bytes.map(|bytes| Limit::new(bytes, self.period)).transpose()?,
-        })
-    }
-
-    /// Where the bytes come from.
-    ///
-    /// # Errors
-    /// --file-loop with a source that is no file.
-    pub fn source(&self) -> anyhow::Result<Specification> {
-        let source = match &self.filename {
-            Some(path) => Specification::File { path: path.clone(), repeat: false },
-            None => self.source.clone(),
-        };
-        Ok(if self.file_loop { source.repeating()? } else { source })
-    }
+/// Whether an option is on the command line.
+fn given(matches: &ArgMatches, option: &str) -> bool {
+    matches.value_source(option).is_some_and(|source| source == ValueSource::CommandLine)
 }
 
 /// The names of all devices, with what they are.

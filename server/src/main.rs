@@ -1,17 +1,17 @@
-//! `my-rng-server`: serves one device on one socket until it is told to stop, or looks at one.
+//! `my-rng-server`: serves devices at sockets until it is told to stop, or looks at one.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod cli;
+mod daemon;
+mod plan;
 mod probe;
+mod status;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::Context;
-use my_rng_server::devices::{self, Surroundings};
-use vfio_user_kit::Device;
-use vfio_user_kit::program::Program;
+use my_rng_server::config::Configuration;
+use vfio_user_kit::program::{Program, make_room_for};
 
 use cli::{Arguments, Task};
 
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     let done = match Task::of_this_process() {
         Task::Serve(arguments) => serve(&arguments),
         Task::Probe(probe) => probe.run(),
+        Task::Status(status) => status.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,14 +31,13 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
-    let program = Program::start(&arguments.program)?;
-    Ok(program.serve(device(arguments)?)?)
-}
-
-/// The device that the command line asks for.
-fn device(arguments: &Arguments) -> anyhow::Result<Box<dyn Device>> {
-    let kind = devices::find(&arguments.device).context("no such device")?;
-    let source = Arc::new(arguments.source()?);
-    let surroundings = Surroundings { source, meter: Arc::default() };
-    Ok((kind.make)(&arguments.settings()?, &surroundings)?)
+    if let Some(file) = arguments.config.as_ref().filter(|_| arguments.check_config) {
+        let Configuration { guests, .. } = Configuration::load(file)?;
+        println!("{}: {} guests, nothing is wrong", file.display(), guests.len());
+        return Ok(());
+    }
+    let mut program = Program::start(&arguments.program)?;
+    let start = plan::start(arguments, program.take_sockets())?;
+    make_room_for(start.configuration.guests.len())?;
+    daemon::run(program, start)
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use toml::Spanned;
 
+use super::classes::{self, Misfit};
 use super::file::{BandwidthTable, File, GroupTable, GuestTable, SourceTable};
 use super::{Configuration, Group, Guest, GuestSource, Problem, SharedSource, Transport};
 use crate::bandwidth::Bandwidth;
@@ -48,6 +49,10 @@ pub(super) fn configuration(
         guests,
     };
     let mut problems = judge.problems;
+    for Misfit { kind, name, reason } in classes::misfits(&configuration) {
+        let line = judge.taken.get(&Name(kind, name.into())).copied().unwrap_or(1);
+        problems.push(Problem { line, reason });
+    }
     if problems.is_empty() {
         return Ok(configuration);
     }
@@ -135,11 +140,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
         let name = self.class_name(&table.name);
         let source = self.specification(&table.source, table.file_loop);
         let bandwidth = Self::bandwidth(&table.bandwidth);
-        if bandwidth.average.is_none() {
-            let reason = format!("source {name:?}: how much it can give is missing, `average`");
-            self.note(&table.bandwidth, reason);
-        }
-        SharedSource { name, source, bandwidth }
+        SharedSource { name, source, bandwidth, overcommit: table.overcommit }
     }
 
     fn specification(&mut self, text: &Spanned<String>, file_loop: bool) -> Specification {
@@ -182,6 +183,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
                     name: table.name.into_inner(),
                     parent: table.parent.into_inner(),
                     bandwidth: bandwidth.unwrap_or_default(),
+                    overcommit: table.overcommit,
                 });
             }
         }

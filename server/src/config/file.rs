@@ -32,6 +32,8 @@ pub(super) struct SourceTable {
     #[serde(default)]
     pub file_loop: bool,
     pub bandwidth: Spanned<BandwidthTable>,
+    #[serde(default)]
+    pub overcommit: bool,
 }
 
 /// `[[group]]`: guests that share a part of a source.
@@ -41,6 +43,8 @@ pub(super) struct GroupTable {
     pub name: Spanned<String>,
     pub parent: Spanned<String>,
     pub bandwidth: Option<Spanned<BandwidthTable>>,
+    #[serde(default)]
+    pub overcommit: bool,
 }
 
 /// `bandwidth = { ... }`.

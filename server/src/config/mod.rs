@@ -31,6 +31,7 @@
 
 mod amount;
 mod check;
+mod classes;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,15 @@ pub enum Transport {
     VhostUser,
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Transport::VfioUser => "vfio-user",
+            Transport::VhostUser => "vhost-user",
+        })
+    }
+}
+
 /// A source that guests share, the root of a tree of classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedSource {
@@ -62,6 +72,8 @@ pub struct SharedSource {
     pub source: Specification,
     /// `average` is how much the source can give.
     pub bandwidth: Bandwidth,
+    /// Whether the floors of its guests may be more than there is: who comes too late is refused.
+    pub overcommit: bool,
 }
 
 /// A class between a source and guests.
@@ -73,6 +85,8 @@ pub struct Group {
     pub parent: String,
     /// What it shares among its children.
     pub bandwidth: Bandwidth,
+    /// Whether the floors of its guests may be more than its own.
+    pub overcommit: bool,
 }
 
 /// Where a guest's bytes come from.
@@ -106,6 +120,17 @@ pub struct Guest {
     pub settings: Settings,
     /// Where its bytes come from.
     pub source: GuestSource,
+}
+
+impl Guest {
+    /// Where its bytes come from, for people.
+    pub fn source_name(&self) -> String {
+        match &self.source {
+            GuestSource::Own(_) if self.device == crate::devices::my_rng::KIND.name => "-".into(),
+            GuestSource::Own(source) => source.to_string(),
+            GuestSource::Shared { parent, .. } => parent.clone(),
+        }
+    }
 }
 
 /// What the daemon is to do.
@@ -176,6 +201,26 @@ impl std::error::Error for ConfigurationError {
 }
 
 impl Configuration {
+    /// The name of the shared source that a class of this name is of: its own name if it is one.
+    pub fn source_of(&self, class: &str) -> Option<&str> {
+        let mut class = class;
+        // Each step goes to a group that stands before.
+        for group in self.groups.iter().rev() {
+            if group.name == class {
+                class = &group.parent;
+            }
+        }
+        let source = self.sources.iter().find(|source| source.name == class);
+        source.map(|source| source.name.as_str())
+    }
+
+    /// Whether the floors of the guests in a class may be more than its own.
+    fn may_be_overcommitted(&self, class: &str) -> bool {
+        let sources = self.sources.iter().map(|source| (&source.name, source.overcommit));
+        let groups = self.groups.iter().map(|group| (&group.name, group.overcommit));
+        sources.chain(groups).any(|(name, overcommit)| name == class && overcommit)
+    }
+
     /// Reads a file.
     ///
     /// # Errors

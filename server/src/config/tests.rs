@@ -66,6 +66,7 @@ bandwidth = { floor = 5 }
 [[group]]
 name = "large"
 parent = "hw"
+bandwidth = { floor = 6 }
 
 [[source]]
 name = "hw"
@@ -184,10 +185,57 @@ fn groups_without_a_root_are_refused() {
     assert_eq!(Configuration::parse(text).unwrap_err().len(), 2, "a circle");
 }
 
+/// A group with a floor, and guests with these floors in it.
+fn floors(group: &str, floors: &[u32]) -> String {
+    let mut text = format!("{SHARED}[[group]]\nname = \"g\"\nparent = \"hw\"\n{group}\n");
+    for (index, floor) in floors.iter().enumerate() {
+        text += &format!(
+            "[[guest]]\nname = \"{index}\"\nsocket = \"/run/{index}\"\ndevice = \"virtio-rng\"\n\
+             source = \"g\"\nbandwidth = {{ floor = {floor} }}\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn floors_that_do_not_fit_are_refused_with_the_numbers() {
+    Configuration::parse(&floors("bandwidth = { floor = 24 }", &[8, 16])).unwrap();
+    let (line, reason) = problem(&floors("bandwidth = { floor = 24 }", &[8, 16, 1]));
+    assert_eq!(line, 22);
+    assert_eq!(
+        reason,
+        "2: its floor of 1 KiB/s does not fit: 0 KiB/s of g's 24 KiB/s are left for floors"
+    );
+    let (line, reason) = problem(&floors("bandwidth = { floor = 65 }", &[]));
+    assert_eq!((line, reason.contains("g: its floor of 65 KiB/s does not fit")), (6, true));
+    let (line, reason) = problem(&floors("", &[1]));
+    assert_eq!((line, reason.contains("0 KiB/s of g's 0 KiB/s")), (10, true), "{reason}");
+}
+
+#[test]
+fn where_it_is_allowed_more_guests_are_named_than_fit_at_once() {
+    let group = "bandwidth = { floor = 24 }\novercommit = true";
+    Configuration::parse(&floors(group, &[8, 16, 24])).unwrap();
+    let (_, reason) = problem(&floors(group, &[25]));
+    assert!(reason.contains("its floor of 25 KiB/s does not fit"), "{reason}");
+}
+
+#[test]
+fn bandwidths_that_cannot_be_are_refused() {
+    for (bandwidth, reason) in [
+        ("{ average = 0 }", "0 bytes are no average"),
+        ("{ average = 8, peak = 4 }", "average of 8 KiB/s is above its peak of 4 KiB/s"),
+        ("{ floor = 8, peak = 4 }", "floor of 8 KiB/s is above its peak of 4 KiB/s"),
+    ] {
+        let (line, words) = problem(&floors(&format!("bandwidth = {bandwidth}"), &[]));
+        assert_eq!((line, words.contains(reason)), (6, true), "{words}");
+    }
+}
+
 #[test]
 fn a_shared_source_has_a_capacity_and_a_name_of_its_own() {
-    let (line, reason) = problem(&SHARED.replace("average", "peak"));
-    assert_eq!((line, reason.contains("`average`")), (4, true), "{reason}");
+    let (line, reason) = problem(&SHARED.replace("average", "burst"));
+    assert_eq!((line, reason.contains("Its average is missing")), (2, true), "{reason}");
     for name in ["getrandom", "file:x"] {
         let (line, reason) = problem(&SHARED.replace("\"hw\"", &format!("{name:?}")));
         assert_eq!(line, 2);

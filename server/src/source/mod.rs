@@ -25,6 +25,7 @@ mod file;
 mod immediate;
 mod mailbox;
 mod predictable;
+mod shared;
 mod specification;
 #[cfg(test)]
 mod testing;
@@ -32,6 +33,7 @@ mod trouble;
 mod worker;
 
 pub use egd::EgdAddress;
+pub use shared::{ClassState, GroupOf, Share, SharedError, SharedSource};
 pub use specification::{Specification, SpecificationError};
 
 use std::io;

@@ -1,0 +1,108 @@
+//! Whether the bandwidths of a configuration can be: the classes are added to trees, as the daemon
+//! will do it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::{Configuration, GuestSource};
+use crate::bandwidth::{AdmissionError, Bandwidth, ClassId, IdentifierError, Identifiers, Tree};
+
+/// What is wrong with a class.
+pub(super) struct Misfit {
+    /// `source or group`, or `guest`.
+    pub kind: &'static str,
+    /// Which one.
+    pub name: String,
+    /// What it is.
+    pub reason: String,
+}
+
+/// All classes that cannot be.
+///
+/// Floors of guests count as if all of them were connected, unless their class is one that may be
+/// overcommitted; then each of them has to fit alone, and whoever comes too late is refused.
+pub(super) fn misfits(configuration: &Configuration) -> Vec<Misfit> {
+    let mut trees = Trees { now: Instant::now(), classes: HashMap::new(), trees: Vec::new() };
+    let mut misfits = Vec::new();
+    let mut note = |kind, name: &str, result: Result<(), Reason>| {
+        if let Err(Reason(reason)) = result {
+            misfits.push(Misfit { kind, name: name.to_owned(), reason });
+        }
+    };
+    for source in &configuration.sources {
+        note("source or group", &source.name, trees.plant(source));
+    }
+    for group in &configuration.groups {
+        let added = trees.add(&group.parent, &group.name, group.bandwidth);
+        if let Ok(Some(place)) = added {
+            trees.classes.insert(&group.name, place);
+        }
+        note("source or group", &group.name, added.map(|_| ()));
+    }
+    for guest in &configuration.guests {
+        let GuestSource::Shared { parent, bandwidth } = &guest.source else { continue };
+        let added = trees.add(parent, &guest.name, *bandwidth);
+        if let (Ok(Some(place)), true) = (&added, configuration.may_be_overcommitted(parent)) {
+            trees.remove(*place);
+        }
+        note("guest", &guest.name, added.map(|_| ()));
+    }
+    misfits
+}
+
+struct Reason(String);
+
+impl From<AdmissionError> for Reason {
+    fn from(error: AdmissionError) -> Self {
+        Reason(error.to_string())
+    }
+}
+
+impl From<IdentifierError> for Reason {
+    fn from(error: IdentifierError) -> Self {
+        Reason(error.to_string())
+    }
+}
+
+/// A class: its tree, and its number in there.
+type Place = (usize, ClassId);
+
+struct Trees<'a> {
+    now: Instant,
+    /// Where the sources and groups are.
+    classes: HashMap<&'a str, Place>,
+    trees: Vec<(Tree, Identifiers)>,
+}
+
+impl<'a> Trees<'a> {
+    fn plant(&mut self, source: &'a super::SharedSource) -> Result<(), Reason> {
+        let mut identifiers = Identifiers::default();
+        let id = identifiers.take()?;
+        let tree = Tree::new(id, &source.name, source.bandwidth, self.now)?;
+        self.classes.insert(&source.name, (self.trees.len(), id));
+        self.trees.push((tree, identifiers));
+        Ok(())
+    }
+
+    /// Adds a class. Nothing is added below one that cannot be: that was said already.
+    fn add(
+        &mut self,
+        parent: &str,
+        name: &str,
+        bandwidth: Bandwidth,
+    ) -> Result<Option<Place>, Reason> {
+        let Some((index, parent)) = self.classes.get(parent).copied() else { return Ok(None) };
+        let Some((tree, identifiers)) = self.trees.get_mut(index) else { return Ok(None) };
+        let id = identifiers.take()?;
+        tree.add(parent, id, name, bandwidth, self.now)?;
+        Ok(Some((index, id)))
+    }
+
+    fn remove(&mut self, (index, id): Place) {
+        if let Some((tree, identifiers)) = self.trees.get_mut(index) {
+            // It was added a moment ago, and nothing is below it.
+            let _ = tree.remove(id, self.now);
+            identifiers.give_back(id);
+        }
+    }
+}

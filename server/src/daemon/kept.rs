@@ -1,0 +1,105 @@
+//! Which class number each guest has, in memory and in the status file.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use my_rng_server::bandwidth::ClassId;
+use my_rng_server::source::Share;
+use vfio_user_kit::{Gate, Refused};
+
+use super::identifiers::{Identifiers, StatusFile};
+
+/// The numbers of connected guests, and of those that were connected when the daemon ended last.
+#[derive(Debug)]
+pub struct Kept {
+    file: StatusFile,
+    numbers: Mutex<Identifiers>,
+    /// Set when the daemon is told to end: guests that go now keep their numbers.
+    ending: Arc<AtomicBool>,
+}
+
+impl Kept {
+    /// Takes over what the file has.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn load(file: StatusFile, ending: Arc<AtomicBool>) -> Result<Self> {
+        let numbers = Mutex::new(file.load()?);
+        Ok(Kept { file, numbers, ending })
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Identifiers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The numbers that guests of a source have, if they are among `guests`. Those of others are
+    /// forgotten.
+    pub fn of_source(&self, source: &str, guests: &[&str]) -> Vec<ClassId> {
+        let mut numbers = self.numbers();
+        let Some(kept) = numbers.get_mut(source) else { return Vec::new() };
+        kept.retain(|guest, _| guests.contains(&guest.as_str()));
+        kept.values().copied().map(ClassId).collect()
+    }
+
+    /// The number that a guest has, or had before the daemon was started.
+    fn number(&self, source: &str, guest: &str) -> Option<ClassId> {
+        self.numbers().get(source)?.get(guest).copied().map(ClassId)
+    }
+
+    /// Notes a guest's number, or that it has none any more.
+    fn note(&self, source: &str, guest: &str, number: Option<ClassId>) {
+        let mut numbers = self.numbers();
+        let of_source: &mut BTreeMap<_, _> = numbers.entry(source.into()).or_default();
+        match number {
+            Some(ClassId(number)) => of_source.insert(guest.into(), number),
+            None => of_source.remove(guest),
+        };
+        if let Err(error) = self.file.store(&numbers) {
+            log::error!("{error:#}");
+        }
+    }
+}
+
+/// Lets a guest in if there is room for its floor, and makes it a class meanwhile.
+pub struct ClassGate {
+    /// Its part.
+    pub share: Arc<Share>,
+    /// Of which source.
+    pub source: String,
+    /// Its name.
+    pub guest: String,
+    /// Where its number is kept.
+    pub kept: Arc<Kept>,
+}
+
+impl ClassGate {
+    /// The guest is not served any more. If it had a number before a restart and has not come for
+    /// it, others may have that.
+    pub fn forget(&self) {
+        if let Some(number) = self.kept.number(&self.source, &self.guest) {
+            self.kept.note(&self.source, &self.guest, None);
+            self.share.release(number);
+        }
+    }
+}
+
+impl Gate for ClassGate {
+    fn admit(&self) -> Result<(), Refused> {
+        let before = self.kept.number(&self.source, &self.guest);
+        let number = self.share.join(before).map_err(Refused::new)?;
+        if before.is_none() {
+            self.kept.note(&self.source, &self.guest, Some(number));
+        }
+        Ok(())
+    }
+
+    fn left(&self) {
+        let keep = self.kept.ending.load(Ordering::Acquire);
+        if !keep {
+            self.kept.note(&self.source, &self.guest, None);
+        }
+        self.share.leave(keep);
+    }
+}

@@ -1,0 +1,154 @@
+//! A thread that hears signals and the control socket while the guests are served.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use my_rng_server::config::Configuration;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::Daemon;
+use super::control::Control;
+
+/// How often counters are looked at, for the rates that the control socket tells.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Readable when SIGHUP has come.
+pub struct Signals {
+    reload: UnixStream,
+}
+
+impl Signals {
+    /// Handles SIGHUP from now on, and notes in `ending` when the daemon is told to end.
+    ///
+    /// # Errors
+    /// The handlers cannot be set up.
+    pub fn new(ending: &Arc<AtomicBool>) -> Result<Self> {
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(ending))
+                .context("cannot handle signals")?;
+        }
+        let (reload, signalled) = UnixStream::pair()?;
+        reload.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(SIGHUP, signalled)
+            .context("cannot handle SIGHUP")?;
+        Ok(Signals { reload })
+    }
+}
+
+/// The thread, while it runs.
+pub struct Overseer {
+    thread: JoinHandle<()>,
+    /// Closed to end it.
+    stop: UnixStream,
+}
+
+impl Overseer {
+    /// Ends the thread.
+    pub fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            log::error!("the thread that hears signals panicked");
+        }
+    }
+}
+
+/// Hears signals and the control socket from now on. `file` is read again on SIGHUP.
+///
+/// # Errors
+/// Threads or descriptors ran out.
+pub fn start(
+    signals: Signals,
+    control: Option<Control>,
+    file: Option<PathBuf>,
+    daemon: Arc<Mutex<Daemon>>,
+) -> Result<Overseer> {
+    let (stop, stopped) = UnixStream::pair()?;
+    let work = Work { signals, control, file, daemon, stopped };
+    let thread = thread::Builder::new().name("overseer".into()).spawn(move || work.run())?;
+    Ok(Overseer { thread, stop })
+}
+
+struct Work {
+    signals: Signals,
+    control: Option<Control>,
+    file: Option<PathBuf>,
+    daemon: Arc<Mutex<Daemon>>,
+    stopped: UnixStream,
+}
+
+impl Work {
+    fn run(self) {
+        let mut tick = Instant::now();
+        loop {
+            // Without a control socket nobody asks for rates, and nothing is to be done.
+            let timeout =
+                self.control.as_ref().map(|_| tick.saturating_duration_since(Instant::now()));
+            let (stop, reload, control) = self.wait(timeout);
+            if stop {
+                return;
+            }
+            if reload {
+                self.reload();
+            }
+            if let Some(socket) = self.control.as_ref().filter(|_| control) {
+                socket.accept(&self.daemon);
+            }
+            let now = Instant::now();
+            if self.control.is_some() && now >= tick {
+                self.daemon.lock().unwrap_or_else(PoisonError::into_inner).note_rates(now);
+                tick = now + TICK;
+            }
+        }
+    }
+
+    /// Waits for something to do: to stop, to reload, a client of the control socket.
+    fn wait(&self, timeout: Option<Duration>) -> (bool, bool, bool) {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.stopped.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.signals.reload.as_fd(), PollFlags::IN),
+        ];
+        if let Some(control) = self.control.as_ref().filter(|control| control.has_room()) {
+            fds.push(PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN));
+        }
+        // What interrupts it makes the caller look at everything again, which is right.
+        let _ = poll(&mut fds, timeout.as_ref());
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        (ready[0], ready[1], ready.get(2).copied().unwrap_or(false))
+    }
+
+    fn reload(&self) {
+        // Several signals at once are one.
+        while let Ok(1..) = io::Read::read(&mut &self.signals.reload, &mut [0; 64]) {}
+        let Some(file) = &self.file else {
+            return log::warn!("SIGHUP: there is no --config to read again");
+        };
+        match self.read_again(file) {
+            Ok(()) => {}
+            Err(error) => log::error!("nothing has changed: {error:#}"),
+        }
+    }
+
+    fn read_again(&self, file: &Path) -> Result<()> {
+        let configuration = Configuration::load(file)?;
+        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        let summary = daemon.reload(configuration)?;
+        log::warn!(
+            "{}: {} guests go on, {} stopped, {} started, {} failed",
+            file.display(),
+            summary.kept,
+            summary.stopped,
+            summary.started,
+            summary.failed
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,410 @@
+//! One source for many guests, shared by the rules of a tree of classes.
+//!
+//! A thread draws from the real source, for whoever's turn it is: the [tree](crate::bandwidth)
+//! says who, and how much. A guest is a leaf of the tree while a client is connected to it, and so
+//! its floor counts only then: [`Share::join`] and [`Share::leave`]. Its device draws from its share
+//! as from any other source, asks by that if there is nothing, and is woken when something has come.
+//!
+//! Bytes that nobody takes any more, because the guest they were drawn for has gone, are the first
+//! that the next one gets: what is scarce is not thrown away.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vfio_user_kit::Waker;
+
+use super::{Drawn, Source, SourceError, Specification, Supplier};
+use crate::bandwidth::{
+    AdmissionError, Bandwidth, ClassId, IdentifierError, Identifiers, Next, Tree,
+};
+
+/// Why there is no shared source, or no share of one.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// The source itself cannot be had.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// There is no eventfd to be woken by.
+    #[error("no eventfd for a waker")]
+    Waker(#[source] io::Error),
+    /// The bandwidths do not fit.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// There is no number for the class.
+    #[error(transparent)]
+    Identifier(#[from] IdentifierError),
+    /// Groups are named by a parent that is not there.
+    #[error("there is no class {0:?}")]
+    NoSuchClass(String),
+}
+
+/// A class between the source and the guests.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupOf<'a> {
+    /// By what it is asked for.
+    pub name: &'a str,
+    /// The source's name, or that of a group before it.
+    pub parent: &'a str,
+    /// What it shares.
+    pub bandwidth: Bandwidth,
+}
+
+/// What there is to say about a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassState {
+    /// Its number in the tree.
+    pub id: ClassId,
+    /// What it was given by the configuration.
+    pub bandwidth: Bandwidth,
+    /// How much of its floor is promised to those within it, bytes in a second.
+    pub promised: u64,
+}
+
+/// A source that is shared. It is closed when the last handle and the last share of it have gone.
+pub struct SharedSource {
+    common: Arc<Common>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread and the shares have in common.
+struct Common {
+    state: Mutex<State>,
+    /// Rung when the thread has something to look at: by the source, and by shares.
+    bell: Waker,
+    closed: AtomicBool,
+}
+
+struct State {
+    tree: Tree,
+    identifiers: Identifiers,
+    /// The source and the groups, by their names.
+    classes: BTreeMap<String, Class>,
+    /// The guests that are connected.
+    leaves: HashMap<ClassId, Leaf>,
+    /// Drawn for somebody who has gone.
+    surplus: VecDeque<u8>,
+}
+
+struct Class {
+    id: ClassId,
+    bandwidth: Bandwidth,
+}
+
+struct Leaf {
+    parent: ClassId,
+    bandwidth: Bandwidth,
+    /// What has come and was not taken yet.
+    bytes: VecDeque<u8>,
+    waker: Waker,
+}
+
+impl SharedSource {
+    /// Opens a source and starts to share it. `taken` are numbers that guests had before a restart
+    /// and will have again.
+    ///
+    /// # Errors
+    /// See [`SharedError`].
+    pub fn start(
+        name: &str,
+        source: &Specification,
+        bandwidth: Bandwidth,
+        groups: &[GroupOf<'_>],
+        taken: &[ClassId],
+    ) -> Result<Self, SharedError> {
+        let state = State::new(name, bandwidth, groups, taken)?;
+        let bell = Waker::new().map_err(SharedError::Waker)?;
+        let source = source.open(bell.clone())?;
+        let closed = AtomicBool::new(false);
+        let common = Arc::new(Common { state: Mutex::new(state), bell, closed });
+        let threads_own = Arc::clone(&common);
+        let thread = thread::Builder::new().name("shared source".into());
+        let thread = thread.spawn(move || threads_own.run(source)).map_err(SourceError::Worker)?;
+        Ok(SharedSource { common, thread: Some(thread) })
+    }
+
+    /// A guest's part below the class of that name; it has nothing until it joins.
+    pub fn share(&self, parent: &str, guest: &str, bandwidth: Bandwidth) -> Arc<Share> {
+        Arc::new(Share {
+            common: Arc::clone(&self.common),
+            parent: parent.into(),
+            guest: guest.into(),
+            seat: Mutex::new(Seat { bandwidth, class: None, waker: None }),
+        })
+    }
+
+    /// Gives the source, groups and connected guests other bandwidths, all or none of them.
+    ///
+    /// # Errors
+    /// [`SharedError::Admission`] for the first that does not fit.
+    pub fn change(
+        &self,
+        classes: &[(&str, Bandwidth)],
+        shares: &[(&Share, Bandwidth)],
+    ) -> Result<(), SharedError> {
+        // Seats before the state, as everywhere.
+        let mut seats: Vec<_> =
+            shares.iter().map(|(share, bandwidth)| (share.seat(), *bandwidth)).collect();
+        let mut state = self.common.state();
+        let mut changes = Vec::new();
+        for (name, bandwidth) in classes {
+            changes.push((state.class(name)?, *bandwidth));
+        }
+        for (seat, bandwidth) in &seats {
+            changes.extend(seat.class.map(|class| (class, *bandwidth)));
+        }
+        state.tree.change(&changes, Instant::now())?;
+        for (name, bandwidth) in classes {
+            if let Some(class) = state.classes.get_mut(*name) {
+                class.bandwidth = *bandwidth;
+            }
+        }
+        for (seat, bandwidth) in &mut seats {
+            seat.bandwidth = *bandwidth;
+            if let Some(leaf) = seat.class.and_then(|class| state.leaves.get_mut(&class)) {
+                leaf.bandwidth = *bandwidth;
+            }
+        }
+        drop(state);
+        self.common.bell.wake();
+        Ok(())
+    }
+
+    /// The source and its groups, by their names.
+    pub fn classes(&self) -> BTreeMap<String, ClassState> {
+        let state = self.common.state();
+        let promised = |id: ClassId| {
+            let leaves = state.leaves.values().filter(|leaf| leaf.parent == id);
+            leaves.filter_map(|leaf| leaf.bandwidth.floor).sum()
+        };
+        let class = |class: &Class| ClassState {
+            id: class.id,
+            bandwidth: class.bandwidth,
+            promised: promised(class.id),
+        };
+        state.classes.iter().map(|(name, found)| (name.clone(), class(found))).collect()
+    }
+}
+
+impl Drop for SharedSource {
+    fn drop(&mut self) {
+        self.common.closed.store(true, Ordering::Release);
+        self.common.bell.wake();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the thread of a shared source panicked");
+        }
+    }
+}
+
+impl State {
+    fn new(
+        name: &str,
+        bandwidth: Bandwidth,
+        groups: &[GroupOf<'_>],
+        taken: &[ClassId],
+    ) -> Result<Self, SharedError> {
+        let mut identifiers = Identifiers::default();
+        for id in taken {
+            identifiers.take_exactly(*id)?;
+        }
+        let (id, now) = (identifiers.take()?, Instant::now());
+        let tree = Tree::new(id, name, bandwidth, now)?;
+        let classes = BTreeMap::from([(name.to_owned(), Class { id, bandwidth })]);
+        let (leaves, surplus) = (HashMap::new(), VecDeque::new());
+        let mut state = State { tree, identifiers, classes, leaves, surplus };
+        for GroupOf { name, parent, bandwidth } in groups {
+            let (parent, id) = (state.class(parent)?, state.identifiers.take()?);
+            state.tree.add(parent, id, name, *bandwidth, now)?;
+            state.classes.insert((*name).to_owned(), Class { id, bandwidth: *bandwidth });
+        }
+        Ok(state)
+    }
+
+    fn class(&self, name: &str) -> Result<ClassId, SharedError> {
+        let class = self.classes.get(name);
+        class.map(|class| class.id).ok_or_else(|| SharedError::NoSuchClass(name.to_owned()))
+    }
+
+    /// Gives bytes to the guest that they were drawn for, or keeps them for others.
+    fn deliver(&mut self, class: ClassId, bytes: &[u8]) {
+        self.tree.charge(class, bytes.len() as u64, Instant::now());
+        match self.leaves.get_mut(&class) {
+            Some(leaf) => {
+                leaf.bytes.extend(bytes);
+                leaf.waker.wake();
+            }
+            None => self.surplus.extend(bytes),
+        }
+    }
+}
+
+impl Common {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread: draws for whoever's turn it is.
+    fn run(&self, mut source: Box<dyn Source>) {
+        let mut buffer = Vec::new();
+        while !self.closed.load(Ordering::Acquire) {
+            // What is decided here is only said: the bytes may come much later, when it is
+            // somebody else's turn. The source then still has them.
+            let wait = match self.state().tree.next(Instant::now()) {
+                Next::Idle => None,
+                Next::From(then) => Some(then.saturating_duration_since(Instant::now())),
+                Next::Grant { class, bytes } => {
+                    buffer.resize(usize::try_from(bytes).unwrap_or(0).max(1), 0);
+                    match self.draw(source.as_mut(), &mut buffer) {
+                        Drawn::Bytes(count) => {
+                            let drawn = buffer.get(..count).unwrap_or_default();
+                            self.state().deliver(class, drawn);
+                            continue;
+                        }
+                        Drawn::WhenWoken => None,
+                        Drawn::After(time) => Some(time),
+                    }
+                }
+            };
+            self.wait(wait);
+        }
+    }
+
+    /// Takes what was left over by somebody, or else what the source has.
+    fn draw(&self, source: &mut dyn Source, buffer: &mut [u8]) -> Drawn {
+        match self.state().surplus.read(buffer) {
+            Ok(count @ 1..) => Drawn::Bytes(count),
+            _ => source.draw(buffer),
+        }
+    }
+
+    /// Waits for the bell, or until the time is over.
+    fn wait(&self, time: Option<Duration>) {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
+        let mut fds = [PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN)];
+        // What interrupts it makes the caller look at everything again, which is right.
+        let _ = poll(&mut fds, time.as_ref());
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+}
+
+/// A guest's part of a shared source.
+pub struct Share {
+    common: Arc<Common>,
+    parent: String,
+    guest: String,
+    seat: Mutex<Seat>,
+}
+
+struct Seat {
+    bandwidth: Bandwidth,
+    /// While the guest is connected.
+    class: Option<ClassId>,
+    /// The device's.
+    waker: Option<Waker>,
+}
+
+impl Share {
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its class, while the guest is connected.
+    pub fn class(&self) -> Option<ClassId> {
+        self.seat().class
+    }
+
+    /// What it was given by the configuration.
+    pub fn bandwidth(&self) -> Bandwidth {
+        self.seat().bandwidth
+    }
+
+    /// Whether it is one of the classes of that source.
+    pub fn is_of(&self, source: &SharedSource) -> bool {
+        Arc::ptr_eq(&self.common, &source.common)
+    }
+
+    /// Becomes a class of the tree, with a number that it had before or else the lowest free one.
+    ///
+    /// # Errors
+    /// [`SharedError::Admission`] if its floor does not fit any more, with the numbers.
+    pub fn join(&self, before: Option<ClassId>) -> Result<ClassId, SharedError> {
+        let mut seat = self.seat();
+        let mut state = self.common.state();
+        let parent = state.class(&self.parent)?;
+        let id = match before {
+            Some(id) => id,
+            None => state.identifiers.take()?,
+        };
+        let added = state.tree.add(parent, id, &self.guest, seat.bandwidth, Instant::now());
+        if let Err(error) = added {
+            if before.is_none() {
+                state.identifiers.give_back(id);
+            }
+            return Err(error.into());
+        }
+        let waker = match &seat.waker {
+            Some(waker) => waker.clone(),
+            None => Waker::new().map_err(SharedError::Waker)?,
+        };
+        let bandwidth = seat.bandwidth;
+        state.leaves.insert(id, Leaf { parent, bandwidth, bytes: VecDeque::new(), waker });
+        seat.class = Some(id);
+        Ok(id)
+    }
+
+    /// Leaves the tree. Its number is free again, unless it is to be kept.
+    pub fn leave(&self, keep_number: bool) {
+        let Some(id) = self.seat().class.take() else { return };
+        let mut state = self.common.state();
+        if let Err(error) = state.tree.remove(id, Instant::now()) {
+            log::error!("{}: {error}", self.guest);
+        }
+        if let Some(leaf) = state.leaves.remove(&id) {
+            state.surplus.extend(leaf.bytes);
+        }
+        if !keep_number {
+            state.identifiers.give_back(id);
+        }
+        drop(state);
+        self.common.bell.wake();
+    }
+
+    /// Makes a number free again that was taken for this guest when the source was opened.
+    pub fn release(&self, number: ClassId) {
+        self.common.state().identifiers.give_back(number);
+    }
+}
+
+impl Supplier for Arc<Share> {
+    fn open(&self, waker: Waker) -> Result<Box<dyn Source>, SourceError> {
+        self.seat().waker = Some(waker);
+        Ok(Box::new(ShareSource(Arc::clone(self))))
+    }
+}
+
+/// What a device draws from.
+struct ShareSource(Arc<Share>);
+
+impl Source for ShareSource {
+    fn draw(&mut self, buffer: &mut [u8]) -> Drawn {
+        let Some(class) = self.0.class() else { return Drawn::WhenWoken };
+        let mut state = self.0.common.state();
+        let taken = state.leaves.get_mut(&class).map(|leaf| leaf.bytes.read(buffer));
+        let now = Instant::now();
+        if let Some(Ok(count @ 1..)) = taken {
+            // The request was answered, if with less than it asked for.
+            state.tree.request(class, 0, now);
+            return Drawn::Bytes(count);
+        }
+        state.tree.request(class, buffer.len() as u64, now);
+        drop(state);
+        self.0.common.bell.wake();
+        Drawn::WhenWoken
+    }
+}

@@ -1,0 +1,128 @@
+//! `my-rng-server status`: asks a running daemon what its guests do.
+
+mod prometheus;
+mod table;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::daemon::snapshot::{Reply, Request, Snapshot};
+
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  my-rng-server --config /etc/my-rng-server.toml &      # control-socket = \"/run/rng/control.sock\"
+  my-rng-server status --control-socket /run/rng/control.sock
+
+  For node_exporter's textfile collector, from a timer:
+
+    my-rng-server status --format prometheus > /var/lib/node_exporter/my-rng-server.prom";
+
+/// Show what a running daemon's guests do: connections, bytes, waiting requests, rates, classes.
+///
+/// The daemon is one with a control socket: --control-socket, or control-socket in its
+/// configuration file. It answers lines of JSON there: {"command":"status"} with {"status":{...}}.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Status {
+    /// The daemon's control socket.
+    #[arg(long, value_name = "PATH", default_value = "/run/my-rng-server/control.sock")]
+    control_socket: PathBuf,
+
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Tables for people.
+    Table,
+    /// One line, as the daemon says it.
+    Json,
+    /// The text format of Prometheus.
+    Prometheus,
+}
+
+impl Status {
+    /// Asks, and shows the answer.
+    pub fn run(&self) -> Result<()> {
+        let snapshot = self.ask().with_context(|| {
+            format!(
+                "no status from {}; does a daemon run with this control socket?",
+                self.control_socket.display()
+            )
+        })?;
+        let text = match self.format {
+            Format::Table => table::of(&snapshot)?,
+            Format::Json => serde_json::to_string(&snapshot)? + "\n",
+            Format::Prometheus => prometheus::of(&snapshot)?,
+        };
+        std::io::stdout().write_all(text.as_bytes())?;
+        Ok(())
+    }
+
+    fn ask(&self) -> Result<Snapshot> {
+        let mut socket = UnixStream::connect(&self.control_socket)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let request = serde_json::to_string(&Request::Status)? + "\n";
+        socket.write_all(request.as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line)?;
+        match serde_json::from_str(&line)? {
+            Reply::Status(snapshot) => Ok(*snapshot),
+            Reply::Error(error) => bail!("{error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+fn example() -> Snapshot {
+    use crate::daemon::snapshot::{ClassStatus, ClientStatus, GuestStatus};
+
+    let guest = GuestStatus {
+        name: "web1".into(),
+        socket: "/run/web1".into(),
+        transport: "vfio-user".into(),
+        device: "virtio-rng".into(),
+        source: "hwrng".into(),
+        client: Some(ClientStatus { process: Some(4711), seconds: 65 }),
+        connections: 2,
+        refused: 1,
+        bytes: 4096,
+        requests: 64,
+        waiting: 1,
+        bytes_per_second: 8192.0,
+        class: Some(2),
+    };
+    let idle = GuestStatus {
+        name: "a \"name\"\\".into(),
+        client: None,
+        class: None,
+        waiting: 0,
+        ..guest.clone()
+    };
+    let class = ClassStatus {
+        name: "hwrng".into(),
+        parent: None,
+        class: 1,
+        average: Some(65536),
+        peak: None,
+        floor: 65536,
+        promised: 8192,
+    };
+    Snapshot {
+        version: "1.2.3".into(),
+        process: 42,
+        uptime_seconds: 100,
+        guests: vec![idle, guest],
+        classes: vec![class],
+    }
+}

@@ -1,0 +1,95 @@
+//! A status in the text format of Prometheus.
+
+use anyhow::Result;
+use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+
+use crate::daemon::snapshot::{ClassStatus, GuestStatus, Snapshot};
+
+/// What every metric's name begins with.
+const NAMESPACE: &str = "my_rng_server";
+
+type GuestValue<T> = (&'static str, &'static str, fn(&GuestStatus) -> T);
+
+/// What only grows.
+const GUEST_COUNTERS: [GuestValue<u64>; 4] = [
+    ("guest_bytes_total", "Random bytes that the guest was given.", |guest| guest.bytes),
+    ("guest_requests_total", "Requests that were answered.", |guest| guest.requests),
+    ("guest_connections_total", "Clients that were served.", |guest| guest.connections),
+    ("guest_refused_total", "Clients that were refused.", |guest| guest.refused),
+];
+
+/// What goes up and down.
+const GUEST_GAUGES: [GuestValue<f64>; 2] = [
+    ("guest_connected", "Whether a client is connected.", |guest| {
+        f64::from(u8::from(guest.client.is_some()))
+    }),
+    ("guest_waiting_requests", "Requests that wait for bytes.", |guest| guest.waiting as f64),
+];
+
+type ClassValue = (&'static str, &'static str, fn(&ClassStatus) -> Option<u64>);
+
+const CLASS_GAUGES: [ClassValue; 4] = [
+    ("class_average_bytes", "What it may take over time, in a second.", |class| class.average),
+    ("class_peak_bytes", "What it may take for a short while, in a second.", |class| class.peak),
+    ("class_floor_bytes", "What it gets however busy others are, in a second.", |class| {
+        Some(class.floor)
+    }),
+    ("class_promised_bytes", "How much of the floor connected guests have.", |class| {
+        Some(class.promised)
+    }),
+];
+
+/// The text.
+pub fn of(snapshot: &Snapshot) -> Result<String> {
+    let registry = Registry::new();
+    let labels = ["guest", "device", "transport"];
+    let values =
+        |guest: &GuestStatus| [&guest.name, &guest.device, &guest.transport].map(Clone::clone);
+    for (name, help, value) in GUEST_COUNTERS {
+        let metric = IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), &labels)?;
+        registry.register(Box::new(metric.clone()))?;
+        for guest in &snapshot.guests {
+            metric.with_label_values(&values(guest)).inc_by(value(guest));
+        }
+    }
+    for (name, help, value) in GUEST_GAUGES {
+        let metric = GaugeVec::new(Opts::new(name, help).namespace(NAMESPACE), &labels)?;
+        registry.register(Box::new(metric.clone()))?;
+        for guest in &snapshot.guests {
+            metric.with_label_values(&values(guest)).set(value(guest));
+        }
+    }
+    for (name, help, value) in CLASS_GAUGES {
+        let metric = GaugeVec::new(Opts::new(name, help).namespace(NAMESPACE), &["class"])?;
+        registry.register(Box::new(metric.clone()))?;
+        for class in &snapshot.classes {
+            if let Some(bytes) = value(class) {
+                metric.with_label_values(&[&class.name]).set(bytes as f64);
+            }
+        }
+    }
+    Ok(TextEncoder::new().encode_to_string(&registry.gather())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_guest_and_class_has_its_lines() {
+        let text = of(&crate::status::example()).unwrap();
+        let labels = r#"device="virtio-rng",guest="web1",transport="vfio-user""#;
+        for line in [
+            "# TYPE my_rng_server_guest_bytes_total counter".to_owned(),
+            format!("my_rng_server_guest_bytes_total{{{labels}}} 4096"),
+            format!("my_rng_server_guest_refused_total{{{labels}}} 1"),
+            format!("my_rng_server_guest_connected{{{labels}}} 1"),
+            format!("my_rng_server_guest_waiting_requests{{{labels}}} 1"),
+            "my_rng_server_class_promised_bytes{class=\"hwrng\"} 8192".to_owned(),
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+        }
+        assert!(text.contains(r#"guest="a \"name\"\\""#), "{text}");
+        assert!(!text.contains("class_peak_bytes{"), "a class without a peak: {text}");
+    }
+}
