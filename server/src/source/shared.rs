@@ -255,7 +255,8 @@ impl Common {
         while !self.closed.load(Ordering::Acquire) {
             // What is decided here is only said: the bytes may come much later, when it is
             // somebody else's turn. The source then still has them.
-            let wait = match self.state().tree.next(Instant::now()) {
+            let next = self.state().tree.next(Instant::now());
+            let wait = match next {
                 Next::Idle => None,
                 Next::From(then) => Some(then.saturating_duration_since(Instant::now())),
                 Next::Grant { class, bytes } => {
@@ -277,7 +278,8 @@ impl Common {
 
     /// Takes what was left over by somebody, or else what the source has.
     fn draw(&self, source: &mut dyn Source, buffer: &mut [u8]) -> Drawn {
-        match self.state().surplus.read(buffer) {
+        let left_over = self.state().surplus.read(buffer);
+        match left_over {
             Ok(count @ 1..) => Drawn::Bytes(count),
             _ => source.draw(buffer),
         }

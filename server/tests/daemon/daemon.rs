@@ -32,10 +32,15 @@ impl Daemon {
     /// The same for a command that runs it in the end.
     pub fn start_under(command: &mut Command, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        command.arg("--socket-path").arg(folder.path().join("s")).args(["--ready-fd", "1"]);
-        command.args(options).current_dir(folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command.arg("--socket-path").arg(folder.path().join("s")).args(options);
+        Daemon::launch(command, folder)
+    }
+
+    /// Starts a command in its folder and waits until it listens.
+    pub fn launch(command: &mut Command, folder: TempDir) -> Self {
+        let log = fs::File::options().append(true).create(true).open(folder.path().join("log"));
+        command.args(["--ready-fd", "1"]).current_dir(folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.unwrap());
         let mut child = command.spawn().unwrap();
         let mut announced = [0];
         let mut ready = child.stdout.take().unwrap();
@@ -47,7 +52,12 @@ impl Daemon {
     }
 
     pub fn path(&self) -> PathBuf {
-        self.folder.path().join("s")
+        self.file("s")
+    }
+
+    /// A path in its folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub fn pid(&self) -> u32 {

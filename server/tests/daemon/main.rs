@@ -21,5 +21,6 @@ mod peer;
 mod probe;
 mod probe_servers;
 mod regions;
+mod rng_guest;
 mod signals;
 mod virtio_rng;

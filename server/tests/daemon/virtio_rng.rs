@@ -1,96 +1,14 @@
 //! The entropy device as the daemon serves it: the options that only it has, and requests that
 //! wait while the socket is answered.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use my_rng_server::generator::{ChaCha20, Generator};
 
 use crate::common::*;
 use crate::daemon::{BINARY, Daemon};
-
-/// BAR of the modern interface, and places in it.
-const BAR: u32 = 4;
-const NOTIFY: u64 = 0x3000;
-/// Guest memory in bytes, and where the test has its rings and buffer.
-const MEMORY: u64 = 1 << 20;
-const DESCRIPTORS: u64 = 0x1000;
-const AVAILABLE: u64 = 0x2000;
-const USED: u64 = 0x3000;
-const BUFFER: u64 = 0x10000;
-
-/// A guest that has set the device up.
-struct Guest {
-    client: Client,
-    memory: File,
-    made: u16,
-}
-
-impl Guest {
-    fn of(daemon: &Daemon) -> Guest {
-        let mut client = daemon.client();
-        let memory: OwnedFd = memory(MEMORY);
-        client.map(0, MEMORY, Some(&memory));
-        client.write(CONFIG, 4, &[6, 0]);
-        client.write(BAR, 0x14, &[0]);
-        client.write(BAR, 0x14, &[3]);
-        client.write_u32(BAR, 0x08, 1);
-        client.write_u32(BAR, 0x0c, 1);
-        client.write(BAR, 0x14, &[11]);
-        client.write(BAR, 0x18, &16_u16.to_le_bytes());
-        for (register, address) in [(0x20, DESCRIPTORS), (0x28, AVAILABLE), (0x30, USED)] {
-            client.write_u32(BAR, register, address as u32);
-        }
-        client.write(BAR, 0x1c, &[1, 0]);
-        client.write(BAR, 0x14, &[15]);
-        assert_eq!(client.read(BAR, 0x14, 1), [15]);
-        Guest { client, memory: File::from(memory), made: 0 }
-    }
-
-    /// Asks for bytes.
-    fn ask(&mut self, length: u32) {
-        let descriptor = Bytes::new().u64(BUFFER).u32(length).u16(2).u16(0).0;
-        self.memory.write_all_at(&descriptor, DESCRIPTORS).unwrap();
-        self.made += 1;
-        self.memory.write_all_at(&self.made.to_le_bytes(), AVAILABLE + 2).unwrap();
-        self.client.write(BAR, NOTIFY, &[0, 0]);
-    }
-
-    /// Waits for the answer to the last request.
-    fn answer(&mut self) -> Vec<u8> {
-        wait_until("the request is answered", || self.answered() == self.made);
-        let element = USED + 4 + 8 * u64::from((self.made - 1) % 16);
-        let length = u32_at(&self.bytes(element + 4, 4), 0);
-        self.bytes(BUFFER, length as usize)
-    }
-
-    fn answered(&self) -> u16 {
-        let index = self.bytes(USED + 2, 2);
-        u16::from_le_bytes([index[0], index[1]])
-    }
-
-    fn bytes(&self, address: u64, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        self.memory.read_exact_at(&mut bytes, address).unwrap();
-        bytes
-    }
-
-    /// How long the median read of a register takes, of so many, and the 99th of a hundred.
-    fn register_read(&mut self, reads: usize) -> (Duration, Duration) {
-        let mut times: Vec<Duration> = (0..reads)
-            .map(|_| {
-                let begun = Instant::now();
-                self.client.read(BAR, 0x12, 2);
-                begun.elapsed()
-            })
-            .collect();
-        times.sort_unstable();
-        (times[reads / 2], times[reads * 99 / 100])
-    }
-}
+use crate::rng_guest::Guest;
 
 fn entropy(options: &[&str]) -> Daemon {
     Daemon::start(&[&["--device", "virtio-rng"], options].concat())
@@ -158,7 +76,7 @@ fn each_name_of_a_file_is_a_source() {
         [["--source", &source], ["-f", path], ["--filename", path], ["--rng-source", path]]
     {
         let daemon = entropy(&options);
-        let mut guest = Guest::of(&daemon);
+        let mut guest = Guest::at(&daemon.path());
         guest.ask(4);
         assert_eq!(guest.answer(), b"0123", "{options:?}");
     }
@@ -171,7 +89,7 @@ fn a_file_that_ends_makes_requests_wait_unless_it_is_read_again() {
     std::fs::write(&path, b"01234").unwrap();
     let option = path.to_str().unwrap();
     let daemon = entropy(&["-f", option]);
-    let mut guest = Guest::of(&daemon);
+    let mut guest = Guest::at(&daemon.path());
     guest.ask(5);
     assert_eq!(guest.answer(), b"01234");
     guest.ask(3);
@@ -181,7 +99,7 @@ fn a_file_that_ends_makes_requests_wait_unless_it_is_read_again() {
     assert_eq!(guest.answer(), b"567");
 
     let daemon = entropy(&["-f", option, "--file-loop"]);
-    let mut guest = Guest::of(&daemon);
+    let mut guest = Guest::at(&daemon.path());
     let mut bytes = Vec::new();
     while bytes.len() < 20 {
         guest.ask(8);
@@ -195,7 +113,7 @@ fn a_seeded_stream_is_the_hosts_and_is_announced_loudly() {
     let daemon = entropy(&["--source", "chacha20:7"]);
     let mut stream = ChaCha20::from_seed(7);
     let expected: Vec<u8> = (0..64).flat_map(|_| stream.next_u32().to_le_bytes()).collect();
-    let mut guest = Guest::of(&daemon);
+    let mut guest = Guest::at(&daemon.path());
     let mut bytes = Vec::new();
     for length in [64, 1, 100, 91] {
         guest.ask(length);
@@ -208,7 +126,7 @@ fn a_seeded_stream_is_the_hosts_and_is_announced_loudly() {
 #[test]
 fn registers_are_answered_as_fast_while_a_request_waits() {
     let daemon = entropy(&["-m", "64", "-p", "3600000"]);
-    let mut guest = Guest::of(&daemon);
+    let mut guest = Guest::at(&daemon.path());
     guest.ask(64);
     assert_eq!(guest.answer().len(), 64);
     let before = guest.register_read(2000);
@@ -225,7 +143,7 @@ fn a_source_that_has_nothing_for_long_is_in_the_log_once() {
     let fifo = folder.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let daemon = entropy(&["-v", "-f", fifo.to_str().unwrap()]);
-    let mut guest = Guest::of(&daemon);
+    let mut guest = Guest::at(&daemon.path());
     guest.ask(4);
     daemon.wait_for_log("it has nothing at the moment; requests wait");
     std::fs::write(&fifo, b"1234").unwrap();
@@ -241,7 +159,7 @@ fn a_waiting_request_costs_no_processor_time() {
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     for options in [&["-f", fifo.to_str().unwrap()][..], &["-m", "1", "-p", "3600000"]] {
         let daemon = entropy(options);
-        let mut guest = Guest::of(&daemon);
+        let mut guest = Guest::at(&daemon.path());
         guest.ask(1);
         if options.len() > 2 {
             guest.answer();
@@ -266,7 +184,7 @@ fn a_client_that_goes_while_its_request_waits_leaves_nothing_behind() {
     let daemon = entropy(&["-m", "1", "-p", "3600000"]);
     let open = daemon.descriptors();
     for _ in 0..20 {
-        let mut guest = Guest::of(&daemon);
+        let mut guest = Guest::at(&daemon.path());
         guest.ask(1);
         guest.ask(1);
     }

@@ -1,0 +1,172 @@
+//! `my-rng-server status` and the control socket behind it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::common::*;
+use crate::daemon::{BINARY, Daemon};
+use crate::rng_guest::Guest;
+
+const TWO: &str = r#"
+control-socket = "FOLDER/control"
+
+[[source]]
+name = "hw"
+source = "file:/dev/zero"
+bandwidth = { average = 64 }
+
+[[guest]]
+name = "course"
+socket = "FOLDER/course"
+
+[[guest]]
+name = "web"
+socket = "FOLDER/web"
+device = "virtio-rng"
+source = "hw"
+bandwidth = { floor = 8 }
+"#;
+
+fn status(daemon: &Daemon, format: &str) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(["status", "--format", format, "--control-socket"]).arg(daemon.file("control"));
+    command.output().unwrap()
+}
+
+/// What the daemon says about itself.
+pub fn json(daemon: &Daemon) -> Value {
+    let output = status(daemon, "json");
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn guests_connections_bytes_and_waiting_requests_are_told() {
+    let daemon = Daemon::configured(TWO);
+    let before = json(&daemon);
+    assert_eq!(before["guests"][0]["name"], "course");
+    assert_eq!(before["guests"][0]["client"], Value::Null);
+    assert_eq!(before["guests"][1]["connections"], 0);
+    let mut course = Client::negotiated(&daemon.file("course"));
+    course.read_u32(0, 0);
+    course.read_u32(0, 0);
+    let mut web = Guest::at(&daemon.file("web"));
+    web.ask(100);
+    let mut had = web.answer().len();
+    while had < 100 {
+        web.ask(100);
+        had += web.answer().len();
+    }
+    let after = json(&daemon);
+    let [course_now, web_now] = [0, 1].map(|index| &after["guests"][index]);
+    assert_eq!(course_now["client"]["process"], std::process::id());
+    assert_eq!(course_now["bytes"], 8);
+    assert_eq!(course_now["requests"], 2);
+    assert_eq!(web_now["bytes"], had);
+    assert_eq!(web_now["connections"], 1);
+    assert_eq!(web_now["source"], "hw");
+    assert_eq!(after["classes"][0]["name"], "hw");
+    assert_eq!(after["classes"][0]["promised"], 8 << 10);
+    drop(course);
+    wait_until("the guest has gone", || json(&daemon)["guests"][0]["client"] == Value::Null);
+    assert_eq!(json(&daemon)["guests"][0]["connections"], 1);
+}
+
+#[test]
+fn a_request_that_waits_is_told_and_so_is_its_end() {
+    let daemon = Daemon::start(&[
+        "--control-socket",
+        "control",
+        "--device",
+        "virtio-rng",
+        "-m",
+        "1",
+        "-p",
+        "3600000",
+    ]);
+    let mut guest = Guest::at(&daemon.path());
+    guest.ask(1);
+    guest.answer();
+    assert_eq!(json(&daemon)["guests"][0]["waiting"], 0);
+    guest.ask(1);
+    wait_until("it waits", || json(&daemon)["guests"][0]["waiting"] == 1);
+    drop(guest);
+    wait_until("nobody waits", || json(&daemon)["guests"][0]["waiting"] == 0);
+}
+
+#[test]
+fn a_refused_client_is_counted() {
+    let daemon = Daemon::start(&["--control-socket", "control"]);
+    let _client = daemon.client();
+    let mut second = Client::connect(&daemon.path());
+    second.send(VERSION, &version(0, 1, b"{}\0"), &[]);
+    second.receive().errno();
+    assert_eq!(json(&daemon)["guests"][0]["refused"], 1);
+}
+
+#[test]
+fn the_rate_is_that_of_the_last_seconds() {
+    let daemon = Daemon::start(&["--control-socket", "control"]);
+    let mut client = daemon.client();
+    let rate = || json(&daemon)["guests"][0]["bytes-per-second"].as_f64().unwrap();
+    wait_until("a rate", || {
+        client.read_u32(0, 0);
+        rate() > 0.0
+    });
+    wait_until("no rate", || rate() < 0.5);
+}
+
+#[test]
+fn people_have_tables_and_prometheus_its_format() {
+    let daemon = Daemon::configured(TWO);
+    let table = String::from_utf8(status(&daemon, "table").stdout).unwrap();
+    assert!(table.contains("2 guests, 0 connected"), "{table}");
+    assert!(table.lines().any(|line| line.starts_with("GUEST") && line.contains("RATE")));
+    assert!(table.lines().any(|line| line.starts_with("web") && line.contains("hw")));
+    let metrics = String::from_utf8(status(&daemon, "prometheus").stdout).unwrap();
+    let line = r#"my_rng_server_guest_bytes_total{device="my-rng",guest="course",transport="vfio-user"} 0"#;
+    assert!(metrics.lines().any(|written| written == line), "{metrics}");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_named() {
+    let mut command = Command::new(BINARY);
+    let output = command.args(["status", "--control-socket", "/none/control"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no status from /none/control"), "{said}");
+}
+
+#[test]
+fn nonsense_is_answered_with_an_error_and_others_are_served() {
+    let daemon = Daemon::start(&["--control-socket", "control"]);
+    let ask = |line: &str| {
+        let mut socket = UnixStream::connect(daemon.file("control")).unwrap();
+        socket.write_all(line.as_bytes()).unwrap();
+        let mut reply = String::new();
+        BufReader::new(socket).read_line(&mut reply).unwrap();
+        serde_json::from_str::<Value>(&reply).unwrap()
+    };
+    let long = "x".repeat(10_000) + "\n";
+    for nonsense in ["\n", "{}\n", "{\"command\":\"stop\"}\n", &long] {
+        assert!(ask(nonsense)["error"].is_string(), "{nonsense}");
+    }
+    // Some who never say anything keep nobody else from being answered.
+    let _silent: Vec<_> =
+        (0..5).map(|_| UnixStream::connect(daemon.file("control")).unwrap()).collect();
+    assert_eq!(ask("{\"command\":\"status\"}\n")["status"]["guests"][0]["name"], "s");
+}
+
+#[test]
+fn the_control_socket_is_its_owners_alone_and_goes_with_the_daemon() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut daemon = Daemon::start(&["--control-socket", "control"]);
+    let path = daemon.file("control");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.wait();
+    assert!(!path.exists());
+}
