@@ -64,6 +64,11 @@ if have cargo-clippy rust-clippy; then
 	cargo clippy --workspace --all-targets -- -D warnings
 fi
 
+section 'Unit files: what systemd thinks of them'
+if have systemd-analyze systemd; then
+	./scripts/check-units.sh
+fi
+
 section 'Unit, protocol and property tests'
 # One of the tests counts system calls with it.
 have strace strace || echo 'system calls are not counted'

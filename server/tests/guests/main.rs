@@ -16,6 +16,7 @@ mod configuration;
 mod configured;
 mod count;
 mod numbers;
+mod passed;
 mod reload;
 mod sharing;
 mod status;

@@ -1,0 +1,103 @@
+//! Sockets that somebody else has bound: systemd's socket activation, and `--fd`.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use tempfile::TempDir;
+
+use crate::common::*;
+use crate::daemon::{BINARY, Daemon};
+
+/// Listens, with a descriptor that programs inherit.
+fn listen(path: &Path) -> OwnedFd {
+    let listener = OwnedFd::from(UnixListener::bind(path).unwrap());
+    fcntl_setfd(&listener, FdFlags::empty()).unwrap();
+    listener
+}
+
+/// Starts the daemon with sockets from descriptor 3 on, as systemd does it.
+fn activated(folder: TempDir, sockets: &[&str], names: &str, options: &[&str]) -> Daemon {
+    let listeners: Vec<_> = sockets.iter().map(|name| listen(&folder.path().join(name))).collect();
+    let moves: String = listeners
+        .iter()
+        .enumerate()
+        .map(|(index, listener)| format!("{}<&{} ", index + 3, listener.as_raw_fd()))
+        .collect();
+    // Ready on a descriptor that is none of them.
+    let script = format!(
+        "export LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={names}; exec {BINARY} \"$@\" {moves}",
+        listeners.len()
+    );
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(script).arg("bash").args(options);
+    Daemon::launch(&mut command, folder)
+}
+
+#[test]
+fn each_socket_that_is_passed_gets_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--generator", "glibc", "--seed", "1"];
+    let daemon = activated(folder, &["web", "mail"], "x:x", &options);
+    for name in ["web", "mail"] {
+        let mut client = Client::negotiated(&daemon.file(name));
+        assert_eq!(client.read_u32(0, 0), 1_804_289_383, "{name}");
+    }
+}
+
+#[test]
+fn a_socket_that_is_passed_is_that_of_the_guest_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = |name: &str, seed: u32| {
+        let socket = folder.path().join(name);
+        format!(
+            "[[guest]]\nname = \"{name}\"\nsocket = {socket:?}\ngenerator = \"glibc\"\n\
+             seed = {seed}\n"
+        )
+    };
+    let text = [guest("bound", 1), guest("passed", 1)].concat();
+    std::fs::write(folder.path().join("c.toml"), text).unwrap();
+    let mut daemon = activated(folder, &["passed"], "x", &["--config", "c.toml"]);
+    for name in ["bound", "passed"] {
+        let mut client = Client::negotiated(&daemon.file(name));
+        assert_eq!(client.read_u32(0, 0), 1_804_289_383, "{name}");
+    }
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.wait();
+    assert!(!daemon.file("bound").exists());
+    assert!(daemon.file("passed").exists(), "it is systemd's");
+}
+
+#[test]
+fn a_socket_that_nobody_has_a_use_for_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = listen(&folder.path().join("lonely"));
+    let config = folder.path().join("c.toml");
+    std::fs::write(&config, "[[guest]]\nname = \"a\"\nsocket = \"a\"\n").unwrap();
+    let script = format!(
+        "LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} --config {} 3<&{}",
+        config.display(),
+        listener.as_raw_fd()
+    );
+    let mut command = Command::new("bash");
+    let output = command.arg("-c").arg(script).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("lonely, and no guest has it"), "{said}");
+}
+
+#[test]
+fn a_guest_whose_socket_was_passed_survives_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("passed");
+    let text = format!("[[guest]]\nname = \"g\"\nsocket = {socket:?}\n");
+    std::fs::write(folder.path().join("c.toml"), &text).unwrap();
+    let daemon = activated(folder, &["passed"], "x", &["--config", "c.toml"]);
+    let mut client = Client::negotiated(&socket);
+    std::fs::write(daemon.file("c.toml"), text + "seed = 5\n").unwrap();
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.wait_for_log("0 guests go on, 1 stopped, 1 started, 0 failed");
+    client.assert_closed();
+    Client::negotiated(&socket).assert_in_sync();
+}
