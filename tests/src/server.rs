@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -40,14 +40,35 @@ impl<'run> Server<'run> {
         program: &Path,
         options: &[&str],
     ) -> Result<Self> {
-        let log = format!("{name}.log");
         let mut command = process::tied(program);
+        command.args(["--socket-path", &socket(name)]).args(options);
+        Self::launch(run, name, program, &mut command)
+    }
+
+    /// Starts our daemon with a configuration file, `NAME.toml` in the run's folder. Its guests'
+    /// sockets are to be `GUEST.sock`.
+    pub fn start_configured(run: &'run RunDir, name: &str, configuration: &str) -> Result<Self> {
+        let file = format!("{name}.toml");
+        fs::write(run.path().join(&file), configuration)
+            .with_context(|| format!("cannot write {file}"))?;
+        let program = cargo_build::server()?;
+        let mut command = process::tied(&program);
+        command.args(["--config", &file]);
+        Self::launch(run, name, &program, &mut command)
+    }
+
+    fn launch(
+        run: &'run RunDir,
+        name: &str,
+        program: &Path,
+        command: &mut Command,
+    ) -> Result<Self> {
+        let log = format!("{name}.log");
         // Its standard output is what it announces its readiness on.
-        command.args(["--socket-path", &socket(name), "--ready-fd", "1"]).args(options);
-        command.current_dir(run.path());
+        command.args(["--ready-fd", "1"]).current_dir(run.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(append(run, &log)?);
         let called = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut child = Child::spawn(&called, &mut command)?;
+        let mut child = Child::spawn(&called, command)?;
         let mut ready = child.take_stdout().context("its standard output is a pipe")?;
         let mut newline = [0];
         // It closes the pipe when it ends, so this ends too.
@@ -69,6 +90,12 @@ impl<'run> Server<'run> {
     #[must_use]
     pub fn device(&self) -> serde_json::Value {
         qemu::vfio_user_device(&self.name, &socket(&self.name))
+    }
+
+    /// The device of one of its guests, if it has a configuration file.
+    #[must_use]
+    pub fn device_of(&self, guest: &str) -> serde_json::Value {
+        qemu::vfio_user_device(guest, &socket(guest))
     }
 
     /// Its process id.

@@ -12,6 +12,7 @@ mod quality;
 mod restarts;
 mod rng;
 mod several;
+mod sharing;
 mod waiting;
 
 use lab::guest::Builder;
