@@ -185,6 +185,16 @@ fn groups_without_a_root_are_refused() {
     assert_eq!(Configuration::parse(text).unwrap_err().len(), 2, "a circle");
 }
 
+#[test]
+fn the_file_in_the_documentation_is_right() {
+    let page = include_str!("../../../docs/configuration.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let configuration = Configuration::parse(text).unwrap();
+    assert_eq!(configuration.guests.len(), 3);
+    assert_eq!(configuration.source_of("tenants"), Some("hwrng"));
+}
+
 /// A group with a floor, and guests with these floors in it.
 fn floors(group: &str, floors: &[u32]) -> String {
     let mut text = format!("{SHARED}[[group]]\nname = \"g\"\nparent = \"hw\"\n{group}\n");
