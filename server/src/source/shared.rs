@@ -410,3 +410,6 @@ impl Source for ShareSource {
         Drawn::WhenWoken
     }
 }
+
+#[cfg(test)]
+mod tests;

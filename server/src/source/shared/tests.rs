@@ -1,0 +1,119 @@
+use super::*;
+use crate::source::testing::{draw, draw_exactly, woken_within};
+
+const KIB: u64 = 1024;
+
+fn capacity(kib: u64) -> Bandwidth {
+    Bandwidth::capacity(kib * KIB)
+}
+
+fn floor(kib: u64) -> Bandwidth {
+    Bandwidth { floor: Some(kib * KIB), ..Bandwidth::default() }
+}
+
+/// A stream of a seed that is shared, so fast that nobody waits for its limit.
+fn stream() -> SharedSource {
+    let source = Specification::Chacha20 { seed: 0 };
+    SharedSource::start("stream", &source, capacity(1 << 20), &[], &[]).unwrap()
+}
+
+/// A guest that has joined, and what its device has.
+fn guest(shared: &SharedSource, name: &str) -> (Arc<Share>, Box<dyn Source>, Waker) {
+    let share = shared.share("stream", name, Bandwidth::default());
+    let waker = Waker::new().unwrap();
+    let source = share.open(waker.clone()).unwrap();
+    share.join(None).unwrap();
+    (share, source, waker)
+}
+
+/// The beginning of the stream.
+const STREAM: [u8; 8] = [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90];
+
+#[test]
+fn no_byte_is_given_twice_and_none_is_lost() {
+    let shared = stream();
+    let (_first, mut of_first, first_waker) = guest(&shared, "first");
+    let (_second, mut of_second, second_waker) = guest(&shared, "second");
+    assert_eq!(draw(of_first.as_mut(), &first_waker, 3), STREAM[..3]);
+    assert_eq!(draw(of_second.as_mut(), &second_waker, 2), STREAM[3..5]);
+    assert_eq!(draw(of_first.as_mut(), &first_waker, 3), STREAM[5..]);
+}
+
+#[test]
+fn bytes_for_a_guest_that_has_gone_are_the_next_ones() {
+    let shared = stream();
+    let (first, mut of_first, first_waker) = guest(&shared, "first");
+    assert_eq!(of_first.draw(&mut [0; 4]), Drawn::WhenWoken);
+    assert!(woken_within(&first_waker, crate::source::testing::DEADLINE));
+    // It was woken for them, and goes without taking them.
+    first.leave(false);
+    let (_second, mut of_second, second_waker) = guest(&shared, "second");
+    assert_eq!(draw_exactly(of_second.as_mut(), &second_waker, 8), STREAM);
+}
+
+#[test]
+fn a_guest_that_has_not_joined_waits() {
+    let shared = stream();
+    let share = shared.share("stream", "a", Bandwidth::default());
+    let waker = Waker::new().unwrap();
+    let mut source = share.open(waker.clone()).unwrap();
+    assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
+    assert!(!woken_within(&waker, Duration::from_millis(20)));
+    share.join(None).unwrap();
+    assert_eq!(draw(source.as_mut(), &waker, 4), STREAM[..4]);
+}
+
+#[test]
+fn a_floor_that_does_not_fit_is_refused_and_nothing_is_taken_by_it() {
+    let shared = stream();
+    let half = (1 << 20) / 2;
+    let shares: Vec<_> =
+        ["a", "b", "c"].iter().map(|name| shared.share("stream", name, floor(half))).collect();
+    let first = shares[0].join(None).unwrap();
+    shares[1].join(None).unwrap();
+    let error = shares[2].join(None).unwrap_err().to_string();
+    assert!(error.starts_with("c: its floor of 524288 KiB/s does not fit: 0 KiB/s"), "{error}");
+    assert_eq!(shares[2].class(), None);
+    shares[0].leave(false);
+    assert_eq!(shares[2].join(None).unwrap(), first, "the number is free, and lower than others");
+}
+
+#[test]
+fn numbers_that_guests_had_before_are_not_given_to_others() {
+    let source = Specification::Chacha20 { seed: 0 };
+    let taken = [ClassId(0), ClassId(2)];
+    let group = GroupOf { name: "group", parent: "stream", bandwidth: Bandwidth::default() };
+    let shared = SharedSource::start("stream", &source, capacity(1), &[group], &taken).unwrap();
+    let classes = shared.classes();
+    assert_eq!((classes["stream"].id, classes["group"].id), (ClassId(1), ClassId(3)));
+    let share = |name| shared.share("group", name, Bandwidth::default());
+    assert_eq!(share("new").join(None).unwrap(), ClassId(4));
+    let back = share("back");
+    assert_eq!(back.join(Some(ClassId(2))).unwrap(), ClassId(2));
+    share("never back").release(ClassId(0));
+    assert_eq!(share("another").join(None).unwrap(), ClassId(0));
+}
+
+#[test]
+fn bandwidths_change_all_or_not_at_all() {
+    let shared = stream();
+    let shares = ["a", "b"].map(|name| shared.share("stream", name, floor(8)));
+    shares.iter().for_each(|share| assert!(share.join(None).is_ok()));
+    let [a, b] = &shares;
+    let too_much = shared.change(&[("stream", capacity(10))], &[(a, floor(6)), (b, floor(6))]);
+    assert!(matches!(too_much, Err(SharedError::Admission(_))), "{too_much:?}");
+    assert_eq!((a.bandwidth(), shared.classes()["stream"].promised), (floor(8), 16 * KIB));
+    shared.change(&[("stream", capacity(10))], &[(a, floor(6)), (b, floor(4))]).unwrap();
+    assert_eq!((a.bandwidth(), shared.classes()["stream"].promised), (floor(6), 10 * KIB));
+}
+
+#[test]
+fn groups_without_a_parent_and_sources_that_are_not_there_are_refused() {
+    let source = Specification::Chacha20 { seed: 0 };
+    let group = GroupOf { name: "group", parent: "nobody", bandwidth: Bandwidth::default() };
+    let error = SharedSource::start("s", &source, capacity(1), &[group], &[]).err().unwrap();
+    assert_eq!(error.to_string(), "there is no class \"nobody\"");
+    let source = Specification::File { path: "/does/not/exist".into(), repeat: false };
+    let error = SharedSource::start("s", &source, capacity(1), &[], &[]).err().unwrap();
+    assert!(error.to_string().contains("/does/not/exist"), "{error}");
+}
