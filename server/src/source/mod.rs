@@ -32,7 +32,7 @@ mod testing;
 mod trouble;
 mod worker;
 
-pub use egd::EgdAddress;
+pub use egd::{EgdAddress, Local};
 pub use shared::{ClassState, GroupOf, Share, SharedError, SharedSource};
 pub use specification::{Specification, SpecificationError};
 

@@ -35,7 +35,8 @@ pub enum Specification {
         /// the command line for that; see [`Specification::repeating`].
         repeat: bool,
     },
-    /// `egd:ADDRESS` or `egd:ADDRESS,listen`: an entropy gathering daemon.
+    /// `egd:ADDRESS` or `egd:ADDRESS,listen`: an entropy gathering daemon. That of UDP can have
+    /// `,local=HOST:PORT`, where our own datagrams come from.
     Egd {
         /// Where it is, or where we are.
         address: EgdAddress,
@@ -133,7 +134,13 @@ fn parse(text: &str) -> Result<Specification, &'static str> {
         ("egd", Some(rest)) => {
             let address = rest.strip_suffix(LISTEN);
             let listen = address.is_some();
-            Ok(Specification::Egd { address: address.unwrap_or(rest).parse()?, listen })
+            let address = address.unwrap_or(rest).parse()?;
+            match address {
+                EgdAddress::Udp { local: Some(_), .. } if listen => {
+                    Err("local= is for a daemon that we connect to")
+                }
+                address => Ok(Specification::Egd { address, listen }),
+            }
         }
         ("egd", None) => Err("the address is missing"),
         ("chacha20", Some(seed)) => Ok(Specification::Chacha20 { seed: parse_seed(seed)? }),
@@ -155,6 +162,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::egd::Local;
 
     fn reason(text: &str) -> &'static str {
         match text.parse::<Specification>() {
@@ -167,6 +175,12 @@ mod tests {
         Specification::Egd { address: EgdAddress::Tcp { host: host.into(), port }, listen }
     }
 
+    fn udp(host: &str, port: u16, own: Option<&str>, own_port: u16) -> Specification {
+        let local = Local { host: own.map(str::to_owned), port: own_port };
+        let address = EgdAddress::Udp { host: host.into(), port, local: Some(local) };
+        Specification::Egd { address, listen: false }
+    }
+
     #[test]
     fn each_form_is_understood() {
         for (text, expected) in [
@@ -177,10 +191,12 @@ mod tests {
             (
                 "egd:udp:10.0.0.1:9",
                 Specification::Egd {
-                    address: EgdAddress::Udp { host: "10.0.0.1".into(), port: 9 },
+                    address: EgdAddress::Udp { host: "10.0.0.1".into(), port: 9, local: None },
                     listen: false,
                 },
             ),
+            ("egd:udp:h:9,local=[::1]:10", udp("h", 9, Some("::1"), 10)),
+            ("egd:udp:[::1]:9,local=:0", udp("::1", 9, None, 0)),
             (
                 "egd:unix:/run/egd:1,listen",
                 Specification::Egd { address: EgdAddress::Unix("/run/egd:1".into()), listen: true },
@@ -211,6 +227,10 @@ mod tests {
             ("egd:udp:localhost:0", "a port is a number from 1 to 65535"),
             ("egd:udp:localhost:65536", "a port is a number from 1 to 65535"),
             ("egd:udp:localhost:7000,server", "a port is a number from 1 to 65535"),
+            ("egd:udp:h:9,local=10.0.0.1", "after local= comes HOST:PORT or :PORT"),
+            ("egd:udp:h:9,local=:x", "a local port is a number from 0 to 65535"),
+            ("egd:udp:h:9,local=:10,listen", "local= is for a daemon that we connect to"),
+            ("egd:tcp:h:9,local=:10", "an IPv6 address goes in [brackets]"),
             ("egd:tcp:::1:7000", "an IPv6 address goes in [brackets]"),
             ("egd:tcp:[[x]:7000", "brackets go around the whole host"),
             ("chacha20", "the seed is missing"),
@@ -266,6 +286,11 @@ mod tests {
         prop_oneof!["[a-z0-9.-]{1,20}", any::<std::net::Ipv6Addr>().prop_map(|ip| ip.to_string())]
     }
 
+    fn locals() -> impl Strategy<Value = Option<Local>> {
+        let local = (proptest::option::of(hosts()), any::<u16>());
+        proptest::option::of(local.prop_map(|(host, port)| Local { host, port }))
+    }
+
     fn addresses() -> impl Strategy<Value = EgdAddress> {
         let with_port = (hosts(), 1..=u16::MAX, any::<bool>());
         prop_oneof![
@@ -275,8 +300,13 @@ mod tests {
                 })
                 .prop_map(|path| EgdAddress::Unix(path.into())),
             with_port.prop_map(|(host, port, udp)| match udp {
-                true => EgdAddress::Udp { host, port },
+                true => EgdAddress::Udp { host, port, local: None },
                 false => EgdAddress::Tcp { host, port },
+            }),
+            (hosts(), 1..=u16::MAX, locals()).prop_map(|(host, port, local)| EgdAddress::Udp {
+                host,
+                port,
+                local
             }),
         ]
     }
@@ -285,8 +315,10 @@ mod tests {
         prop_oneof![
             Just(Specification::Getrandom),
             "\\PC{1,30}".prop_map(|path| Specification::File { path: path.into(), repeat: false }),
-            (addresses(), any::<bool>())
-                .prop_map(|(address, listen)| Specification::Egd { address, listen }),
+            (addresses(), any::<bool>()).prop_map(|(address, listen)| {
+                let asks = matches!(address, EgdAddress::Udp { local: Some(_), .. });
+                Specification::Egd { address, listen: listen && !asks }
+            }),
             any::<u32>().prop_map(|seed| Specification::Chacha20 { seed }),
         ]
     }

@@ -7,12 +7,13 @@
 
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use super::address::unspecified;
 use super::{EgdAddress, MOST_ASKED, Stop, requests};
 use crate::source::SourceError;
 use crate::source::mailbox::{Closed, Mailbox};
@@ -132,15 +133,18 @@ impl Peer {
     /// A socket that takes datagrams from that address alone, or at the next attempt from another
     /// one of the same name.
     fn connect(address: &EgdAddress, attempt: usize) -> io::Result<Self> {
+        let local = match address {
+            EgdAddress::Udp { local, .. } => local.as_ref(),
+            _ => None,
+        };
         let addresses = address.resolve()?;
         let address = addresses.get(attempt % addresses.len().max(1));
         let address = *address.ok_or_else(super::address::no_address)?;
-        let any = if address.is_ipv4() {
-            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
-        } else {
-            SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+        let own = match local {
+            Some(local) => local.resolve(address)?,
+            None => unspecified(address, 0),
         };
-        let socket = UdpSocket::bind(any)?;
+        let socket = UdpSocket::bind(own)?;
         socket.set_nonblocking(true)?;
         socket.connect(address)?;
         if socket.local_addr()? == address {
@@ -209,7 +213,7 @@ mod tests {
     use vfio_user_kit::Waker;
 
     use super::*;
-    use crate::source::egd::open;
+    use crate::source::egd::{Local, open};
     use crate::source::testing::{
         DEADLINE, draw_exactly, eventually, numbered, own_address, woken_within,
     };
@@ -223,7 +227,7 @@ mod tests {
 
     fn address_of(socket: &UdpSocket) -> EgdAddress {
         let address = socket.local_addr().unwrap();
-        EgdAddress::Udp { host: address.ip().to_string(), port: address.port() }
+        EgdAddress::Udp { host: address.ip().to_string(), port: address.port(), local: None }
     }
 
     /// A daemon, and a source that asks it.
@@ -260,6 +264,20 @@ mod tests {
         assert_eq!(draw_exactly(&mut *source, &waker, 300), numbered(300));
         assert_eq!(source.draw(&mut [0; 1]), Drawn::WhenWoken);
         expect(&daemon, [2, 1]);
+    }
+
+    #[test]
+    fn requests_come_from_the_local_address() {
+        let (daemon, waker) = (socket(), Waker::new().unwrap());
+        let own = socket().local_addr().unwrap();
+        let local = Some(Local { host: Some(own.ip().to_string()), port: own.port() });
+        let EgdAddress::Udp { host, port, .. } = address_of(&daemon) else { unreachable!() };
+        let named = EgdAddress::Udp { host, port, local };
+        let mut source = open(&named, false, waker.clone()).unwrap();
+        assert_eq!(source.draw(&mut [0; 1]), Drawn::WhenWoken);
+        assert_eq!(expect(&daemon, [2, 1]), own);
+        daemon.send_to(&[7], own).unwrap();
+        assert_eq!(draw_exactly(&mut *source, &waker, 1), [7]);
     }
 
     #[test]
@@ -338,7 +356,7 @@ mod tests {
         let (daemon, waker) = (UdpSocket::bind("127.0.0.1:0").unwrap(), Waker::new().unwrap());
         daemon.set_read_timeout(Some(DEADLINE)).unwrap();
         let port = daemon.local_addr().unwrap().port();
-        let address = EgdAddress::Udp { host: "localhost".into(), port };
+        let address = EgdAddress::Udp { host: "localhost".into(), port, local: None };
         let mut source = open(&address, false, waker.clone()).unwrap();
         assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
         let sender = expect(&daemon, [2, 4]);

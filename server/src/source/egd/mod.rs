@@ -17,7 +17,7 @@ mod datagram;
 mod socket_file;
 mod stream;
 
-pub use address::EgdAddress;
+pub use address::{EgdAddress, Local};
 
 use std::io;
 
