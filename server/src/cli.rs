@@ -15,6 +15,7 @@ use my_rng_server::source::Specification;
 use my_rng_server::virtio::Interface;
 use vfio_user_kit::program;
 
+use crate::libvirt::Libvirt;
 use crate::probe::Probe;
 use crate::status::Status;
 
@@ -157,7 +158,8 @@ pub struct Arguments {
 
     /// Where the bytes come from: getrandom, file:PATH (a device, pipe or file),
     /// egd:unix:PATH, egd:tcp:HOST:PORT or egd:udp:HOST:PORT (an entropy gathering daemon; with
-    /// ",listen" behind it, wait for it to connect), or, for tests, chacha20:SEED. What a source
+    /// ",listen" behind it, wait for it to connect; behind udp, ",local=HOST:PORT" is where
+    /// requests come from), or, for tests, chacha20:SEED. What a source
     /// cannot give yet, the guest waits for.
     #[arg(
         help_heading = VIRTIO_RNG,
@@ -216,6 +218,8 @@ pub enum Task {
     Probe(Probe),
     /// Ask a daemon how its guests are.
     Status(Status),
+    /// Attach them to a libvirt domain.
+    Libvirt(Libvirt),
 }
 
 impl Task {
@@ -227,6 +231,7 @@ impl Task {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
             Some(("status", matches)) => Status::from_arg_matches(matches).map(Task::Status),
+            Some(("libvirt", matches)) => Libvirt::from_arg_matches(matches).map(Task::Libvirt),
             Some((_, matches)) => Probe::from_arg_matches(matches).map(Task::Probe),
             None => Arguments::from_matches(matches).map(Box::new).map(Task::Serve),
         }
@@ -240,6 +245,7 @@ fn command() -> clap::Command {
     Arguments::command()
         .subcommand(probe)
         .subcommand(status)
+        .subcommand(Libvirt::augment_args(clap::Command::new("libvirt")))
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)

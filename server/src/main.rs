@@ -1,9 +1,11 @@
-//! `my-rng-server`: serves devices at sockets until it is told to stop, or looks at one.
+//! `my-rng-server`: serves devices at sockets until it is told to stop, looks at one, or prepares a
+//! libvirt domain for some.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod cli;
 mod daemon;
+mod libvirt;
 mod plan;
 mod probe;
 mod status;
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         Task::Serve(arguments) => serve(&arguments),
         Task::Probe(probe) => probe.run(),
         Task::Status(status) => status.run(),
+        Task::Libvirt(libvirt) => libvirt.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,192 @@
+//! A domain definition, and what becomes of it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use my_rng_server::virtio::Interface;
+use roxmltree::{Document, Node};
+
+use super::command_line;
+use super::configuration::{Device, Guest};
+use super::edits::Edits;
+use super::element::{DomainError, content, named};
+use super::layout::Layout;
+use super::memory;
+use super::pci::{Bus, FreeSlots};
+use super::rng::{Model, Rng};
+
+/// The bytes that the path of a Unix socket can have.
+const LONGEST_SOCKET: usize = 107;
+
+/// What the user wants beside the domain's own generators, and where.
+#[derive(Debug)]
+pub struct Wishes<'a> {
+    /// The folder of the sockets.
+    pub socket_dir: &'a Path,
+    /// Who may connect to them, where that is not the server's user alone.
+    pub socket_mode: Option<&'static str>,
+    /// Whether the domain gets a teaching device.
+    pub teaching: bool,
+}
+
+/// A converted domain.
+#[derive(Debug)]
+pub struct Conversion {
+    /// The domain's name.
+    pub name: String,
+    /// What the server has to serve; nothing when the domain has all that is wished already.
+    pub guests: Vec<Guest>,
+    /// The domain with its devices attached.
+    pub domain: String,
+    /// The sockets that it was attached to before.
+    pub attached: Vec<String>,
+    /// What was left out, for the user.
+    pub left_out: Vec<String>,
+}
+
+/// Converts a domain.
+///
+/// # Errors
+/// It is no domain definition, or has what cannot be served.
+pub fn convert(text: &str, wishes: &Wishes) -> Result<Conversion> {
+    let document = Document::parse(text).context("this is no well-formed XML")?;
+    let domain = document.root_element();
+    check(domain)?;
+    let name = name(domain)?;
+    let arguments = command_line::arguments(&document);
+    let attached = command_line::sockets(&arguments);
+    let rngs: Vec<Node> =
+        named(domain, "devices").flat_map(|devices| named(devices, "rng")).collect();
+    let bus = Bus::of(domain)?;
+    let mut new = Devices {
+        wishes,
+        name: &name,
+        bus,
+        slots: FreeSlots::of(domain, &arguments),
+        attached: &attached,
+        guests: Vec::new(),
+        arguments: Vec::new(),
+    };
+    let mut left_out = Vec::new();
+    for node in &rngs {
+        let rng = Rng::read(*node)?;
+        left_out.extend(rng.left_out.iter().cloned());
+        new.add_rng(&rng)?;
+    }
+    if wishes.teaching {
+        new.add_teaching()?;
+    }
+    let (guests, devices) = (new.guests, new.arguments);
+    if guests.is_empty() && attached.is_empty() {
+        bail!(
+            "domain {name} has no <rng> in its <devices>: there is nothing to serve. Add one, such \
+             as <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>, or give \
+             it the teaching device by --teaching"
+        );
+    }
+    let mut edits = Edits::default();
+    if !guests.is_empty() {
+        let layout = Layout::of(&document);
+        rngs.iter().for_each(|rng| layout.remove(&mut edits, *rng));
+        memory::share(domain, &layout, &mut edits);
+        command_line::add(&document, &devices, &layout, &mut edits);
+    }
+    Ok(Conversion { domain: edits.apply(text), name, guests, attached, left_out })
+}
+
+/// What is added to a domain.
+struct Devices<'a> {
+    wishes: &'a Wishes<'a>,
+    name: &'a str,
+    bus: Bus,
+    slots: FreeSlots,
+    attached: &'a [String],
+    guests: Vec<Guest>,
+    arguments: Vec<String>,
+}
+
+impl Devices<'_> {
+    fn add_rng(&mut self, rng: &Rng) -> Result<()> {
+        let interface = match (rng.model, self.bus) {
+            (Model::Transitional, _) => Interface::Transitional,
+            // As QEMU decides; the legacy interface knows no IOMMU.
+            (Model::Virtio, Bus::Pci) if !rng.iommu => Interface::Transitional,
+            (Model::Virtio | Model::NonTransitional, _) => Interface::Modern,
+        };
+        let source = rng.source.to_string();
+        let device = Device::virtio_rng(interface, rng.packed, source, rng.rate);
+        let numbered = (1..).map(|number| format!("{}-{number}", self.name));
+        let mut names = std::iter::once(self.name.to_owned()).chain(numbered);
+        let name = names.find(|name| !self.is_taken(name)).unwrap_or_default();
+        self.add(name, device, rng.alias.clone())
+    }
+
+    fn add_teaching(&mut self) -> Result<()> {
+        let name = format!("{}-teaching", self.name);
+        if self.is_taken(&name) { Ok(()) } else { self.add(name, Device::MyRng, None) }
+    }
+
+    fn add(&mut self, name: String, device: Device, alias: Option<String>) -> Result<()> {
+        let socket = self.socket(&name);
+        if socket.len() > LONGEST_SOCKET {
+            bail!(
+                "the path of a socket has room for {LONGEST_SOCKET} bytes, and {socket} has {}: \
+                 choose a shorter folder by --socket-dir",
+                socket.len()
+            );
+        }
+        let slot = self.slots.next().context(
+            "the domain's first PCI bus has no free slot from 0x10 to 0x1c for another device",
+        )?;
+        let id = alias.unwrap_or_else(|| format!("my-rng-server-{}", slot));
+        self.arguments.push(command_line::device(&id, self.bus.name(), &slot, &socket));
+        let socket_mode = self.wishes.socket_mode;
+        self.guests.push(Guest { name, socket, socket_mode, device });
+        Ok(())
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        let file = format!("{name}.sock");
+        let has = |socket: &str| Path::new(socket).file_name().is_some_and(|n| n == file.as_str());
+        let ours = self.guests.iter().any(|guest| guest.name == name);
+        ours || self.attached.iter().any(|socket| has(socket))
+    }
+
+    fn socket(&self, name: &str) -> String {
+        self.wishes.socket_dir.join(format!("{name}.sock")).display().to_string()
+    }
+}
+
+/// Checks that this is a domain, and one that QEMU runs.
+fn check(domain: Node<'_, '_>) -> Result<(), DomainError> {
+    if domain.tag_name().name() != "domain" {
+        let reason = "this is no domain definition; `virsh dumpxml --inactive NAME` prints one";
+        return Err(DomainError::new(domain, reason));
+    }
+    match domain.attribute("type") {
+        None | Some("kvm" | "qemu" | "hvf") => Ok(()),
+        Some(other) => {
+            let reason = format!("a domain of type '{other}' is not run by QEMU");
+            Err(DomainError::new(domain, reason))
+        }
+    }
+}
+
+/// The name of a domain, which is a part of paths here.
+fn name(domain: Node<'_, '_>) -> Result<String, DomainError> {
+    let Some(element) = named(domain, "name").next() else {
+        return Err(DomainError::new(domain, "missing domain name: there has to be a <name>"));
+    };
+    let name = content(element);
+    if name.trim().is_empty() {
+        return Err(DomainError::new(element, "missing domain name: it is empty"));
+    }
+    if let Some(wrong) = name.chars().find(|c| c.is_control() || *c == '/') {
+        let reason = format!("name {name:?} cannot contain {wrong:?}");
+        return Err(DomainError::new(element, reason));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests;

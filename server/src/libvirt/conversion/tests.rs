@@ -1,0 +1,223 @@
+//! Whole domains, as administrators have them and as nobody should.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn wishes(teaching: bool) -> Wishes<'static> {
+    Wishes { socket_dir: Path::new("/run/rng"), socket_mode: None, teaching }
+}
+
+fn converted(text: &str) -> Conversion {
+    convert(text, &wishes(false)).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+fn refused(text: &str) -> String {
+    format!("{:#}", convert(text, &wishes(false)).unwrap_err())
+}
+
+const WEB: &str = "\
+<?xml version='1.0'?>
+<!-- kept under version control -->
+<domain type='kvm' id=\"3\">
+  <name>web1</name>
+  <memory unit='GiB'>1</memory>
+  <os><type arch='x86_64' machine='pc-q35-9.2'>hvm</type></os>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <rng model='virtio'>
+      <rate bytes='123' period='1234'/>
+      <backend model='random'>/dev/hwrng</backend>
+      <address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/>
+    </rng>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+";
+
+#[test]
+fn a_domain_is_attached_and_nothing_else_changes() {
+    let conversion = converted(WEB);
+    let device = r#"{"addr":"0x1c","bus":"pcie.0","driver":"vfio-user-pci","id":"my-rng-server-0x1c","socket":{"path":"/run/rng/web1.sock","type":"unix"}}"#;
+    let expected = WEB
+        .replace(
+            "<domain type='kvm' id=\"3\">",
+            "<domain type='kvm' id=\"3\" \
+             xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>",
+        )
+        .replace(
+            "</memory>\n",
+            "</memory>\n  <memoryBacking>\n    <source type='memfd'/>\n    \
+             <access mode='shared'/>\n  </memoryBacking>\n",
+        )
+        .replace(&WEB[WEB.find("    <rng").unwrap()..WEB.find("    <memballoon").unwrap()], "")
+        .replace(
+            "</devices>\n",
+            &format!(
+                "</devices>\n  <qemu:commandline>\n    <qemu:arg value='-device'/>\n    \
+                 <qemu:arg value='{device}'/>\n  </qemu:commandline>\n"
+            ),
+        );
+    assert_eq!(conversion.domain, expected);
+    assert_eq!(conversion.name, "web1");
+    assert!(conversion.left_out.is_empty());
+    let [guest] = &conversion.guests[..] else { panic!("{:?}", conversion.guests) };
+    assert_eq!((guest.name.as_str(), guest.socket.as_str()), ("web1", "/run/rng/web1.sock"));
+    let expected = Device::VirtioRng {
+        virtio: "modern",
+        packed: false,
+        source: "file:/dev/hwrng".to_owned(),
+        max_bytes: Some(123),
+        period: Some(1234),
+    };
+    assert_eq!(guest.device, expected);
+}
+
+#[test]
+fn a_converted_domain_needs_no_change() {
+    let once = converted(WEB);
+    let twice = converted(&once.domain);
+    assert!(twice.guests.is_empty());
+    assert_eq!(twice.attached, ["/run/rng/web1.sock"]);
+    assert_eq!(twice.domain, once.domain);
+}
+
+#[test]
+fn each_generator_has_a_name_and_a_slot() {
+    let rng = "<rng model='virtio'><backend model='builtin'/></rng>";
+    let text = WEB.replace("    <memballoon", &format!("    {rng}\n    {rng}\n    <memballoon"));
+    let both = convert(&text, &wishes(true)).unwrap();
+    let names: Vec<&str> = both.guests.iter().map(|guest| guest.name.as_str()).collect();
+    assert_eq!(names, ["web1", "web1-1", "web1-2", "web1-teaching"]);
+    assert_eq!(both.guests[3].device, Device::MyRng);
+    for slot in ["0x1c", "0x19", "0x18", "0x17"] {
+        assert_eq!(both.domain.matches(&format!("\"addr\":\"{slot}\"")).count(), 1, "{slot}");
+    }
+    assert!(convert(&both.domain, &wishes(true)).unwrap().guests.is_empty());
+    // One more, later.
+    let later = both.domain.replace("    <memballoon", &format!("    {rng}\n    <memballoon"));
+    let later = convert(&later, &wishes(true)).unwrap();
+    assert_eq!(later.guests.len(), 1);
+    assert_eq!(later.guests[0].name, "web1-3");
+    assert_eq!(later.domain.matches("<qemu:commandline>").count(), 1);
+    assert_eq!(later.domain.matches("0x16").count(), 2, "in the address and the name");
+}
+
+#[test]
+fn the_interface_is_qemus_on_the_same_bus() {
+    let interface = |machine: &str, model: &str, driver: &str| {
+        let text = WEB
+            .replace("pc-q35-9.2", machine)
+            .replace("model='virtio'>", &format!("model='{model}'>{driver}"));
+        match converted(&text).guests.remove(0).device {
+            Device::VirtioRng { virtio, .. } => virtio,
+            Device::MyRng => panic!("it is an entropy device"),
+        }
+    };
+    assert_eq!(interface("q35", "virtio", ""), "modern");
+    assert_eq!(interface("pc", "virtio", ""), "transitional");
+    assert_eq!(interface("pc", "virtio", "<driver iommu='on'/>"), "modern");
+    assert_eq!(interface("pc", "virtio-non-transitional", ""), "modern");
+    assert_eq!(interface("q35", "virtio-transitional", ""), "transitional");
+}
+
+#[test]
+fn only_a_domain_for_qemu_is_taken() {
+    for (text, expected) in [
+        ("<domain", "this is no well-formed XML"),
+        ("<domain>\n<a></b></domain>", "expected 'a' tag, not 'b' at 2:4"),
+        ("<!DOCTYPE a [<!ENTITY x 'y'>]><domain/>", "this is no well-formed XML"),
+        ("<network/>", "line 1: <network>: this is no domain definition"),
+        ("<domain type='lxc'/>", "a domain of type 'lxc' is not run by QEMU"),
+        ("<domain type='kvm'/>", "missing domain name"),
+        ("<domain>\n <name/></domain>", "line 2: <name>: missing domain name"),
+        ("<domain><name>a/b</name></domain>", "name \"a/b\" cannot contain '/'"),
+        ("<domain><name>a</name></domain>", "domain a has no <rng> in its <devices>"),
+        (
+            &WEB.replace("pc-q35-9.2", "s390-ccw-virtio"),
+            "line 6: <type>: machine 's390-ccw-virtio' has no PCI bus",
+        ),
+        (&WEB.replace("123", "-123"), "line 10: <rate>: invalid RNG rate bytes value: '-123'"),
+        (&WEB.replace("web1", &"w".repeat(100)), "choose a shorter folder by --socket-dir"),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn generators_of_others_are_left_alone() {
+    let text = WEB.replace("<rng model", "<x:rng xmlns:x='urn:x'/>\n    <rng model");
+    assert!(converted(&text).domain.contains("<x:rng xmlns:x='urn:x'/>\n    <memballoon"));
+    let metadata = "<metadata><rng model='none'/></metadata>\n  <os>";
+    let text = WEB.replace("<os>", metadata);
+    assert!(converted(&text).domain.contains(metadata));
+}
+
+#[test]
+fn the_name_is_written_as_it_has_to_be() {
+    let text = WEB.replace("<name>web1</name>", "<name>a'b &lt;c&gt; &amp; \"d\"<!-- x --></name>");
+    let conversion = converted(&text);
+    assert_eq!(conversion.name, "a'b <c> & \"d\"");
+    let socket = "/run/rng/a'b <c> & \"d\".sock";
+    assert_eq!(conversion.guests[0].socket, socket);
+    assert_eq!(converted(&conversion.domain).attached, [socket]);
+}
+
+#[test]
+fn a_byte_order_mark_stays() {
+    let text = format!("\u{feff}{WEB}");
+    assert_eq!(converted(&text).domain, format!("\u{feff}{}", converted(WEB).domain));
+}
+
+#[test]
+fn line_ends_of_windows_stay() {
+    let text = WEB.replace('\n', "\r\n");
+    let domain = converted(&text).domain;
+    assert_eq!(domain.matches('\n').count(), domain.matches("\r\n").count());
+    assert_eq!(domain.replace("\r\n", "\n"), converted(WEB).domain);
+}
+
+fn blanks() -> impl Strategy<Value = String> {
+    "[ \t]{0,3}(\r?\n[ \t]{0,5})?"
+}
+
+proptest! {
+    #[test]
+    fn damaged_definitions_are_refused_or_converted(
+        cuts in prop::collection::vec((0..WEB.len(), 0..20usize, "[<>/'\"a-z=& \n]{0,4}"), 1..4)
+    ) {
+        let mut text = WEB.to_owned();
+        for (at, length, with) in cuts {
+            let at = at.min(text.len());
+            let end = (at + length).min(text.len());
+            text.replace_range(at..end, &with);
+        }
+        if let Ok(conversion) = convert(&text, &wishes(true)) {
+            let again = convert(&conversion.domain, &wishes(true));
+            let again = again.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
+            prop_assert!(again.guests.is_empty());
+            prop_assert_eq!(again.domain, conversion.domain);
+        }
+    }
+
+    #[test]
+    fn what_is_around_the_generators_stays(
+        extra in prop::collection::vec("<[a-c]{1,3} [d-f]{1,3} ?=('[ -%(-;=>\"äß字]{0,9}'|\"[\t']*\") ?/>", 0..4),
+        between in prop::collection::vec(blanks(), 6),
+    ) {
+        let extra = extra.join("\n");
+        let rng = "<rng model='virtio'><backend model='builtin'/></rng>";
+        let [a, b, c, d, e, f] = &between[..] else { unreachable!() };
+        let memory = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>";
+        let head = format!("<domain xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>{a}{memory}{b}<name>n</name>{extra}<devices>");
+        let tail = format!("</devices>{e}<q:commandline>{extra}");
+        let text = format!("{head}{c}{rng}{d}{tail}{f}</q:commandline></domain>");
+        let conversion = convert(&text, &wishes(false));
+        let conversion = conversion.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
+        prop_assert!(conversion.domain.starts_with(&head));
+        prop_assert!(conversion.domain.contains(&tail));
+        prop_assert!(conversion.domain.ends_with("</q:commandline></domain>"));
+        prop_assert!(!conversion.domain.contains("<rng"));
+    }
+}

@@ -1,0 +1,235 @@
+//! What an `<rng>` of a domain says.
+
+use my_rng_server::source::Specification;
+use roxmltree::Node;
+
+use super::backend;
+use super::element::{DomainError, invalid, line, named, required};
+
+/// libvirt's period when there is none named, in milliseconds.
+const DEFAULT_PERIOD: u32 = 1000;
+
+/// A random number generator of a domain.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rng {
+    /// Its virtio interface.
+    pub model: Model,
+    /// Whether it has a packed virtqueue.
+    pub packed: bool,
+    /// Whether it is behind a virtual IOMMU.
+    pub iommu: bool,
+    /// Where its bytes come from.
+    pub source: Specification,
+    /// How many of them the guest may have.
+    pub rate: Option<Rate>,
+    /// The name that the user has given to the device.
+    pub alias: Option<String>,
+    /// What it says and our device has not, for the user.
+    pub left_out: Vec<String>,
+}
+
+/// Its virtio interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// The one that fits the bus.
+    Virtio,
+    /// The legacy interface, too.
+    Transitional,
+    /// The modern one alone.
+    NonTransitional,
+}
+
+/// At most so many bytes in each period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes, 1 or more.
+    pub bytes: u32,
+    /// Milliseconds, 1 or more.
+    pub period: u32,
+}
+
+impl Rng {
+    /// Reads an `<rng>`.
+    ///
+    /// # Errors
+    /// It is none of libvirt's, or has what cannot be served.
+    pub fn read(rng: Node<'_, '_>) -> Result<Self, DomainError> {
+        let model = match required(rng, "model")? {
+            "virtio" => Model::Virtio,
+            "virtio-transitional" => Model::Transitional,
+            "virtio-non-transitional" => Model::NonTransitional,
+            other => {
+                let possible = "virtio, virtio-transitional, virtio-non-transitional";
+                return Err(invalid(rng, "model", other, possible));
+            }
+        };
+        check_address(rng)?;
+        let mut backends = named(rng, "backend");
+        let (Some(backend), None) = (backends.next(), backends.next()) else {
+            return Err(DomainError::new(rng, "only one RNG backend is supported"));
+        };
+        let driver = named(rng, "driver").next();
+        let on = |name| driver.is_some_and(|driver| driver.attribute(name) == Some("on"));
+        let (packed, iommu) = (on("packed"), on("iommu"));
+        if let (true, Model::Transitional, Some(driver)) = (iommu, model, driver) {
+            let reason = "a driver of the legacy interface knows no IOMMU: iommu='on' needs \
+                          <rng model='virtio-non-transitional'>";
+            return Err(DomainError::new(driver, reason));
+        }
+        let alias = named(rng, "alias").find_map(|alias| alias.attribute("name"));
+        Ok(Rng {
+            model,
+            packed,
+            iommu,
+            source: backend::source(backend)?,
+            rate: rate(rng)?,
+            // Others are libvirt's own and change.
+            alias: alias.filter(|name| name.starts_with("ua-")).map(str::to_owned),
+            left_out: left_out(rng, driver),
+        })
+    }
+}
+
+/// The `<rate>`.
+fn rate(rng: Node<'_, '_>) -> Result<Option<Rate>, DomainError> {
+    let mut rates = named(rng, "rate");
+    let Some(rate) = rates.next() else { return Ok(None) };
+    if let Some(second) = rates.next() {
+        return Err(DomainError::new(second, "an <rng> has one <rate>"));
+    }
+    let bytes = positive(rate, "bytes", required(rate, "bytes")?)?;
+    let period = rate.attribute("period").map(|period| positive(rate, "period", period));
+    Ok(Some(Rate { bytes, period: period.transpose()?.unwrap_or(DEFAULT_PERIOD) }))
+}
+
+/// A number as libvirt's schema has it. Its parser takes 0 and signs as well, and 0 as no limit.
+fn positive(rate: Node<'_, '_>, name: &str, value: &str) -> Result<u32, DomainError> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.parse().ok().filter(|number| digits && *number > 0);
+    number.ok_or_else(|| {
+        let reason = format!(
+            "invalid RNG rate {name} value: '{value}' is not a number from 1 to {}",
+            u32::MAX
+        );
+        DomainError::new(rate, reason)
+    })
+}
+
+/// A device of ours goes to a PCI bus, and to no other.
+fn check_address(rng: Node<'_, '_>) -> Result<(), DomainError> {
+    for address in named(rng, "address") {
+        if let Some(kind) = address.attribute("type").filter(|kind| *kind != "pci") {
+            return Err(invalid(address, "type", kind, "pci, which is what vfio-user has"));
+        }
+    }
+    Ok(())
+}
+
+fn left_out(rng: Node<'_, '_>, driver: Option<Node<'_, '_>>) -> Vec<String> {
+    let known = ["rate", "backend", "driver", "alias", "address"];
+    let elements = rng
+        .children()
+        .filter(|child| child.is_element() && !known.contains(&child.tag_name().name()))
+        .map(|child| format!("line {}: <{}>", line(child), child.tag_name().name()));
+    let options = driver.into_iter().flat_map(|driver| {
+        let unknown = |name: &str| !["packed", "iommu"].contains(&name);
+        let attributes = driver.attributes();
+        attributes.filter(move |attribute| unknown(attribute.name())).map(move |attribute| {
+            let (name, value) = (attribute.name(), attribute.value());
+            format!("line {}: <driver {name}='{value}'>", line(driver))
+        })
+    });
+    elements.chain(options).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use roxmltree::Document;
+
+    use super::*;
+
+    fn read(inside: &str) -> Result<Rng, String> {
+        let text = format!("<rng model='virtio'>{inside}<backend model='builtin'/></rng>");
+        let document = Document::parse(&text).unwrap();
+        Rng::read(document.root_element()).map_err(|error| error.to_string())
+    }
+
+    fn refused(text: &str) -> String {
+        let document = Document::parse(text).unwrap();
+        Rng::read(document.root_element()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_rate_has_bytes_and_a_period() {
+        let rate = |text: &str| read(text).unwrap().rate;
+        assert_eq!(rate(""), None);
+        let expected = Some(Rate { bytes: 123, period: 1234 });
+        assert_eq!(rate("<rate bytes='123' period='1234'/>"), expected);
+        assert_eq!(rate("<rate bytes='0007'/>"), Some(Rate { bytes: 7, period: 1000 }));
+        let expected = Some(Rate { bytes: u32::MAX, period: 1 });
+        assert_eq!(rate("<rate period='1' bytes='4294967295'></rate>"), expected);
+    }
+
+    #[test]
+    fn a_rate_without_meaning_is_refused() {
+        for (text, expected) in [
+            ("<rate/>", "Missing required attribute 'bytes' in element 'rate'"),
+            ("<rate period='5'/>", "Missing required attribute 'bytes' in element 'rate'"),
+            ("<rate bytes='x'/>", "invalid RNG rate bytes value: 'x' is not a number from 1 to"),
+            ("<rate bytes=''/>", "invalid RNG rate bytes value"),
+            ("<rate bytes='0'/>", "invalid RNG rate bytes value"),
+            ("<rate bytes='-1'/>", "invalid RNG rate bytes value"),
+            ("<rate bytes='+1'/>", "invalid RNG rate bytes value"),
+            ("<rate bytes='4294967296'/>", "invalid RNG rate bytes value"),
+            ("<rate bytes='1' period='0'/>", "invalid RNG rate period value"),
+            ("<rate bytes='1' period='1s'/>", "invalid RNG rate period value"),
+            ("<rate bytes='1'/>\n<rate bytes='2'/>", "line 2: <rate>: an <rng> has one <rate>"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn models_are_libvirts() {
+        let model = |name: &str| {
+            let text = format!("<rng model='{name}'><backend model='builtin'/></rng>");
+            let document = Document::parse(&text).unwrap();
+            Rng::read(document.root_element()).map(|rng| rng.model).map_err(|e| e.to_string())
+        };
+        assert_eq!(model("virtio"), Ok(Model::Virtio));
+        assert_eq!(model("virtio-transitional"), Ok(Model::Transitional));
+        assert_eq!(model("virtio-non-transitional"), Ok(Model::NonTransitional));
+        assert!(model("x").unwrap_err().contains("attribute 'model' in element 'rng': 'x'."));
+        let nameless = refused("<rng><backend model='builtin'/></rng>");
+        assert_eq!(nameless, "line 1: <rng>: Missing required attribute 'model' in element 'rng'");
+    }
+
+    #[test]
+    fn there_is_one_backend() {
+        assert!(refused("<rng model='virtio'/>").contains("only one RNG backend is supported"));
+        let two = read("<backend model='random'/>").unwrap_err();
+        assert!(two.contains("only one RNG backend is supported"), "{two}");
+    }
+
+    #[test]
+    fn driver_options_are_taken_or_named() {
+        let rng = read("<driver packed='on' iommu='on' ats='on'/><acpi index='3'/>").unwrap();
+        assert!(rng.packed && rng.iommu);
+        assert_eq!(rng.left_out, ["line 1: <acpi>", "line 1: <driver ats='on'>"]);
+        let plain = read("<driver packed='off'/><alias name='rng0'/>").unwrap();
+        assert!(!plain.packed && !plain.iommu && plain.alias.is_none());
+        assert_eq!(read("<alias name='ua-mine'/>").unwrap().alias.as_deref(), Some("ua-mine"));
+    }
+
+    #[test]
+    fn what_is_not_on_a_pci_bus_is_refused() {
+        let error = read("<address type='ccw' cssid='0xfe' ssid='0x0' devno='0x0000'/>");
+        let error = error.unwrap_err();
+        assert!(error.contains("attribute 'type' in element 'address': 'ccw'."), "{error}");
+        let error = refused(
+            "<rng model='virtio-transitional'><driver iommu='on'/><backend model='builtin'/></rng>",
+        );
+        assert!(error.contains("knows no IOMMU"), "{error}");
+    }
+}
