@@ -5,6 +5,7 @@ mod device;
 mod edu;
 mod hotplug;
 mod lab_program;
+mod libvirt;
 mod links;
 mod module;
 mod my_rng;

@@ -20,6 +20,7 @@
 //!   guest's files with [`cpio`].
 //! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
 //!   QEMU through [`qmp`]; [`workbench`] exchanges devices and drivers while it runs.
+//! * Others: [`libvirt`] is a session of a libvirt user, with the programs that they have.
 //! * Strangers: [`sandbox`] runs what somebody handed in behind a wall.
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
@@ -37,6 +38,7 @@ pub mod guest;
 pub mod initramfs;
 pub mod interruption;
 pub mod kernel;
+pub mod libvirt;
 pub mod lines;
 pub mod lock;
 pub mod mmdebstrap;

@@ -182,7 +182,8 @@ impl Sandbox {
     }
 
     /// Shows a root's programs and libraries, and of its settings only what those need.
-    fn programs_of(mut self, root: &Path) -> Self {
+    #[must_use]
+    pub fn programs_of(mut self, root: &Path) -> Self {
         for name in ["usr", "bin", "sbin", "lib", "lib64"] {
             let path = root.join(name);
             let inside = Path::new("/").join(name);
@@ -215,6 +216,12 @@ impl Sandbox {
         self.bind("--bind", path, inside);
         self.writable.push(path.to_path_buf());
         self
+    }
+
+    /// The user that the program is inside; its group has the same number.
+    #[must_use]
+    pub fn user(&self) -> u32 {
+        self.stranger.unwrap_or(STRANGERS.start)
     }
 
     /// The folder the program starts in, as seen from inside.

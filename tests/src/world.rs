@@ -65,6 +65,30 @@ pub const QEMU: Root = Root {
     check: |_| Ok(()),
 };
 
+/// libvirt, and a QEMU for it: the programs of an administrator.
+pub const LIBVIRT: Root = Root {
+    name: "libvirt",
+    purpose: "libvirt and QEMU",
+    size: "75 MB",
+    packages: &[
+        "libvirt-daemon,libvirt-daemon-driver-qemu,libvirt-clients",
+        "qemu-system-x86,seabios,ipxe-qemu",
+        // virt-xml-validate is a shell script around xmllint.
+        "libxml2-utils,dash,coreutils,sed,grep",
+    ],
+    setup: root::SETUP,
+    source: None,
+    proof: &[
+        "usr/sbin/libvirtd",
+        "usr/bin/virsh",
+        "usr/bin/virt-xml-validate",
+        "usr/bin/xmllint",
+        "usr/share/libvirt/schemas/domain.rng",
+        "usr/bin/qemu-system-x86_64",
+    ],
+    check: |_| Ok(()),
+};
+
 /// Everything that is the same for all guests of this process.
 #[derive(Debug)]
 pub struct World {
