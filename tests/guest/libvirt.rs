@@ -108,6 +108,10 @@ fn a_guest_reads_our_source_on(machine: &str, driver: &str) {
     let ours: Vec<&str> = devices.lines().filter(|line| line.contains(driver)).collect();
     assert_eq!(ours.len(), 1, "{devices}");
     assert!(ours[0].starts_with("00:1c.0"), "{devices}");
+    say("converting what libvirt has made of the definition");
+    session.run("virsh dumpxml --inactive web1 >again.xml").expect("libvirt knows the domain");
+    let again = session.run("my-rng-server libvirt again.xml").expect("so do we");
+    assert!(again.contains("no change needed"), "{again}");
     session.run("virsh destroy web1").expect("it can be stopped");
     session.run("virsh undefine web1").expect("it can be removed");
 }
@@ -144,13 +148,56 @@ fn a_guest_of_libvirt_has_the_teaching_device() {
     assert!(numbers[0] != numbers[1] && numbers[1] != numbers[2], "{numbers:?}");
 }
 
+#[test]
+fn the_memory_of_any_domain_is_shared() {
+    let run = RunDir::create("libvirt-memory").expect("a run can be made");
+    let mut session = Session::start(&run).expect("libvirt starts");
+    let cells = "<cpu><numa>\
+                 <cell id='0' cpus='0' memory='128' unit='MiB' memAccess='private'/>\
+                 <cell id='1' cpus='1' memory='128' unit='MiB'/></numa></cpu>";
+    for (backing, cpu) in [
+        ("", ""),
+        ("<memoryBacking/>", ""),
+        ("<memoryBacking>\n<nosharepages/></memoryBacking>", ""),
+        ("<memoryBacking><source type='anonymous'/></memoryBacking>", ""),
+        ("<memoryBacking><access mode='private'/></memoryBacking>", ""),
+        ("<memoryBacking><source type='file'/><access mode='private'/></memoryBacking>", ""),
+        ("<memoryBacking><source type='memfd'/></memoryBacking>", cells),
+    ] {
+        let rng = "<rng model='virtio'><backend model='builtin'/></rng>";
+        let mut text = domain("q35", rng).replace("  <os>", &format!("  {backing}\n  <os>"));
+        if !cpu.is_empty() {
+            text = text.replace("<cpu mode='maximum'/>", cpu);
+            text = text.replace("  <os>", "  <vcpu>2</vcpu>\n  <os>");
+        }
+        write(&run, "web1.xml", text);
+        let mut run = |command: &str| {
+            session.run(command).unwrap_or_else(|error| panic!("{backing}: {error:#}"))
+        };
+        run("my-rng-server libvirt --force web1.xml");
+        run("virt-xml-validate web1.vfio-user.xml");
+        let native = run("virsh domxml-to-native qemu-argv web1.vfio-user.xml");
+        let backends: Vec<Value> = objects(&native)
+            .filter(|object| object["qom-type"].as_str().is_some_and(|t| t.contains("memory")))
+            .collect();
+        assert_eq!(backends.len(), if cpu.is_empty() { 1 } else { 2 }, "{native}");
+        for backend in &backends {
+            assert_eq!(backend["share"], true, "{backing}: {backend}");
+            assert_ne!(backend["qom-type"], "memory-backend-ram", "{backing}: {backend}");
+        }
+    }
+}
+
 /// The options of QEMU's own virtio-rng in a command line that libvirt has made.
 fn virtio_rng_options(arguments: &str) -> Value {
-    arguments
-        .split('\'')
-        .filter_map(|word| serde_json::from_str::<Value>(word).ok())
+    objects(arguments)
         .find(|value| value["driver"].as_str().is_some_and(|name| name.starts_with("virtio-rng")))
         .unwrap_or_else(|| panic!("no virtio-rng in {arguments}"))
+}
+
+/// The JSON objects in a command line.
+fn objects(arguments: &str) -> impl Iterator<Item = Value> + '_ {
+    arguments.split('\'').filter_map(|word| serde_json::from_str(word).ok())
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl Configuration {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use my_rng_server::config;
+    use my_rng_server::limiter::Limit;
+
     use super::*;
 
     #[test]
@@ -111,5 +116,30 @@ mod tests {
              source = 'file:/a\"b'\nmax-bytes = 123\nperiod = 1234\n\n\
              [[guest]]\nname = \"t\"\nsocket = \"/t.sock\"\ndevice = \"my-rng\"\n"
         );
+    }
+    #[test]
+    fn the_server_understands_it() {
+        let rate = Some(Rate { bytes: u32::MAX, period: u32::MAX });
+        let source = "egd:udp:h:1,local=:2".to_owned();
+        let names = ["plain", "a'b <c> & \"d\" \\ ä"];
+        let devices =
+            [Device::MyRng, Device::virtio_rng(Interface::Transitional, true, source, rate)];
+        let guests = names.into_iter().zip(devices).map(|(name, device)| Guest {
+            name: name.to_owned(),
+            socket: format!("/run/{name}.sock"),
+            socket_mode: Some("0660"),
+            device,
+        });
+        let text = Configuration { guest: guests.collect() }.text().unwrap();
+        let read = config::Configuration::parse(&text).unwrap();
+        assert_eq!(read.guests.iter().map(|guest| guest.name.as_str()).collect::<Vec<_>>(), names);
+        let [teaching, entropy] = &read.guests[..] else { panic!("{read:?}") };
+        assert_eq!((teaching.device, entropy.device), ("my-rng", "virtio-rng"));
+        assert_eq!(teaching.socket_mode, 0o660);
+        let period = Duration::from_millis(u32::MAX.into());
+        assert_eq!(entropy.settings.limit, Some(Limit::new(u32::MAX.into(), period).unwrap()));
+        assert_eq!(entropy.settings.interface, Interface::Transitional);
+        assert!(entropy.settings.packed);
+        assert_eq!(entropy.source_name(), "egd:udp:h:1,local=:2");
     }
 }

@@ -18,11 +18,9 @@ pub fn share<'a>(domain: Node<'_, 'a>, layout: &Layout<'a>, edits: &mut Edits) {
         None => add(domain, layout, edits),
     }
     // These say otherwise for a part of it.
-    for cell in domain.descendants().filter(|node| node.has_tag_name("cell")) {
-        let numa = cell.parent_element().is_some_and(|parent| parent.has_tag_name("numa"));
-        if numa {
-            change(cell, "memAccess", "private", "shared", edits);
-        }
+    let numa = named(domain, "cpu").flat_map(|cpu| named(cpu, "numa"));
+    for cell in numa.flat_map(|numa| named(numa, "cell")) {
+        change(cell, "memAccess", "private", "shared", edits);
     }
     for module in named(domain, "devices").flat_map(|devices| named(devices, "memory")) {
         // Of an nvdimm it says whether the file keeps what the guest writes.

@@ -85,7 +85,7 @@ impl Rng {
             rate: rate(rng)?,
             // Others are libvirt's own and change.
             alias: alias.filter(|name| name.starts_with("ua-")).map(str::to_owned),
-            left_out: left_out(rng, driver),
+            left_out: left_out(rng, backend, driver),
         })
     }
 }
@@ -125,10 +125,11 @@ fn check_address(rng: Node<'_, '_>) -> Result<(), DomainError> {
     Ok(())
 }
 
-fn left_out(rng: Node<'_, '_>, driver: Option<Node<'_, '_>>) -> Vec<String> {
-    let known = ["rate", "backend", "driver", "alias", "address"];
+fn left_out(rng: Node<'_, '_>, backend: Node<'_, '_>, driver: Option<Node<'_, '_>>) -> Vec<String> {
+    let known = ["rate", "backend", "driver", "alias", "address", "source", "protocol"];
     let elements = rng
         .children()
+        .chain(backend.children())
         .filter(|child| child.is_element() && !known.contains(&child.tag_name().name()))
         .map(|child| format!("line {}: <{}>", line(child), child.tag_name().name()));
     let options = driver.into_iter().flat_map(|driver| {

@@ -182,7 +182,74 @@ fn blanks() -> impl Strategy<Value = String> {
     "[ \t]{0,3}(\r?\n[ \t]{0,5})?"
 }
 
+/// Elements of a definition wherever they may be, and where they may not.
+fn trees() -> impl Strategy<Value = String> {
+    let names = [
+        "domain",
+        "name",
+        "memory",
+        "memoryBacking",
+        "source",
+        "access",
+        "cpu",
+        "numa",
+        "cell",
+        "devices",
+        "rng",
+        "rate",
+        "backend",
+        "driver",
+        "alias",
+        "address",
+        "os",
+        "type",
+        "q:commandline",
+        "q:arg",
+    ];
+    let attributes = [
+        "",
+        " model='virtio'",
+        " model='egd' type='unix' path='/a'",
+        " bytes='1'",
+        " type='pci'",
+        " mode='private'",
+        " memAccess='private'",
+        " access='private'",
+        " type='anonymous'",
+        " value='addr=0x1c'",
+        " xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'",
+    ];
+    let tag = (prop::sample::select(names.to_vec()), prop::sample::select(attributes.to_vec()));
+    let leaf = prop_oneof![Just("n".to_owned()), Just("<!-- c -->".to_owned()), blanks()];
+    leaf.prop_recursive(5, 60, 6, move |inner| {
+        (tag.clone(), prop::collection::vec(inner, 0..6)).prop_map(
+            |((name, attribute), children)| match children.len() {
+                0 => format!("<{name}{attribute}/>"),
+                _ => format!("<{name}{attribute}>{}</{name}>", children.concat()),
+            },
+        )
+    })
+}
+
 proptest! {
+    #[test]
+    fn any_tree_is_refused_or_converted(
+        inside in prop::collection::vec(trees(), 0..6),
+        devices in prop::collection::vec(trees(), 0..6),
+    ) {
+        let text = format!(
+            "<domain xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'>{}<name>n</name>\n\
+             <devices>{}<rng model='virtio'><backend model='builtin'/></rng></devices></domain>",
+            inside.concat(), devices.concat()
+        );
+        if let Ok(conversion) = convert(&text, &wishes(true)) {
+            prop_assert!(!conversion.guests.is_empty());
+            let again = convert(&conversion.domain, &wishes(true));
+            let again = again.map_err(|error| TestCaseError::fail(format!("{error:#}")))?;
+            prop_assert!(again.guests.is_empty());
+        }
+    }
+
     #[test]
     fn damaged_definitions_are_refused_or_converted(
         cuts in prop::collection::vec((0..WEB.len(), 0..20usize, "[<>/'\"a-z=& \n]{0,4}"), 1..4)
