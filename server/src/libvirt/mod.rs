@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use my_rng_server::config;
 
 use configuration::Configuration;
 use conversion::{Conversion, Wishes, convert};
@@ -168,6 +169,10 @@ impl Libvirt {
         let Conversion { name, guests, domain, .. } = conversion;
         let count = guests.len();
         let configuration = Configuration { guest: guests }.text()?;
+        if let Err(problems) = config::Configuration::parse(&configuration) {
+            let reasons: Vec<String> = problems.into_iter().map(|problem| problem.reason).collect();
+            bail!("domain {name} cannot be served: {}", reasons.join("; "));
+        }
         let config_out = Output::new(self.config_out.as_deref(), &format!("{name}.toml"));
         let domain_out = Output::new(self.domain_out.as_deref(), &format!("{name}.vfio-user.xml"));
         // Both or none.

@@ -15,6 +15,7 @@ mod dma;
 mod framing;
 mod info;
 mod irqs;
+mod libvirt;
 mod negotiation;
 mod others;
 mod peer;
