@@ -53,7 +53,7 @@ fn in_guest(agent: &mut Agent, command: &str) -> String {
     output.text
 }
 
-/// The commands of the documentation, without those that start the domain.
+/// The commands of the documentation. The last one, here by itself, starts the domain.
 fn documented() -> (Vec<String>, String) {
     let text = fs::read_to_string(paths::checkout().join("docs/libvirt.md")).expect("it is there");
     let block = text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
@@ -85,13 +85,15 @@ fn numbered() -> Vec<u8> {
     (0..1u32 << 16).flat_map(|number| (number | 0xa500_0000).to_be_bytes()).collect()
 }
 
-fn a_guest_reads_our_source_on(machine: &str, driver: &str) {
-    let run = RunDir::create(&format!("libvirt-{machine}")).expect("a run can be made");
+/// Boots a guest of that machine with an `<rng>` of that model, which has to find the device of
+/// that identity.
+fn a_guest_reads_our_source(machine: &str, model: &str, identity: &str) {
+    let run = RunDir::create(&format!("libvirt-{machine}-{model}")).expect("a run can be made");
     let mut session = Session::start(&run).expect("libvirt starts");
     let entropy = numbered();
     write(&run, "entropy", &entropy);
     let rng = format!(
-        "<rng model='virtio'><rate bytes='65536' period='1000'/>\
+        "<rng model='{model}'><driver packed='on'/><rate bytes='4096' period='1000'/>\
          <backend model='random'>{HOME}/entropy</backend></rng>"
     );
     let mut guest = convert_and_start(&mut session, &run, &domain(machine, &rng));
@@ -105,7 +107,7 @@ fn a_guest_reads_our_source_on(machine: &str, driver: &str) {
     assert_eq!(bytes.len(), 16);
     assert!(entropy.windows(16).any(|piece| piece == bytes), "{bytes:02x?} is not of the file");
     let devices = in_guest(&mut guest, "lspci -n");
-    let ours: Vec<&str> = devices.lines().filter(|line| line.contains(driver)).collect();
+    let ours: Vec<&str> = devices.lines().filter(|line| line.contains(identity)).collect();
     assert_eq!(ours.len(), 1, "{devices}");
     assert!(ours[0].starts_with("00:1c.0"), "{devices}");
     say("converting what libvirt has made of the definition");
@@ -118,12 +120,17 @@ fn a_guest_reads_our_source_on(machine: &str, driver: &str) {
 
 #[test]
 fn a_guest_of_libvirt_reads_our_source_on_pci_express() {
-    a_guest_reads_our_source_on("q35", "1af4:1044");
+    a_guest_reads_our_source("q35", "virtio", "1af4:1044");
 }
 
 #[test]
 fn a_guest_of_libvirt_reads_our_source_on_pci() {
-    a_guest_reads_our_source_on("pc", "1af4:1005");
+    a_guest_reads_our_source("pc", "virtio", "1af4:1005");
+}
+
+#[test]
+fn a_guest_of_libvirt_reads_our_source_of_a_transitional_device() {
+    a_guest_reads_our_source("q35", "virtio-transitional", "1af4:1005");
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub const QEMU: Root = Root {
 pub const LIBVIRT: Root = Root {
     name: "libvirt",
     purpose: "libvirt and QEMU",
-    size: "75 MB",
+    size: "80 MB",
     packages: &[
         "libvirt-daemon,libvirt-daemon-driver-qemu,libvirt-clients",
         "qemu-system-x86,seabios,ipxe-qemu",
