@@ -3,6 +3,8 @@
 #
 #   bench.sh [read]   a register read; a bare ping-pong over the same kind of socket
 #   bench.sh fill     bytes from a virtio-rng device; the same generator alone
+#   bench.sh many     1,000 idle guests of one server: their memory, and a busy guest's register read
+#                     beside them, and beside one that misbehaves; with a single guest
 #   bench.sh guest    /dev/hwrng of a guest with our virtio-rng; with QEMU's own; with
 #                     vhost-device-rng, which is installed into target/tools if it is missing
 #   bench.sh reload   a change of the device or the kernel module, from saving it until a running
@@ -36,19 +38,20 @@ fi
 case $what in
 read) bench my-rng-server register_read "$@" ;;
 fill) bench my-rng-server entropy_fill "$@" ;;
+many) bench my-rng-server many_guests "$@" ;;
 guest)
 	install_vhost_device_rng
 	bench lab entropy "$@"
 	;;
 reload) bench lab reload "$@" ;;
 all)
-	for what in read fill guest reload; do
+	for what in read fill many guest reload; do
 		./scripts/bench.sh "$what"
 		echo
 	done
 	;;
 *)
-	echo "bench.sh: no benchmark $what; there are read, fill, guest, reload and all" >&2
+	echo "bench.sh: no benchmark $what; there are read, fill, many, guest, reload and all" >&2
 	exit 2
 	;;
 esac
