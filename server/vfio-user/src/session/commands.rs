@@ -6,16 +6,13 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use zerocopy::{IntoBytes, Unalign};
 
-use super::connection::MessageFds;
+use super::connection::{KEPT, MessageFds};
 use super::request::{self, IrqAction, RequestError, UnmapRange};
 use crate::host::Host;
 use crate::wire::{
     Command, DeviceFlags, DeviceInfo, DmaMapFlags, DmaUnmap, Header, IRQ_INDEX_COUNT, IrqInfo,
     MmapArea, REGION_COUNT, RegionFlags, RegionInfo, SparseMmapCapability,
 };
-
-/// Longest reply that is kept allocated for the next one, in bytes.
-const KEPT_REPLY: usize = 64 << 10;
 
 /// What comes of a command.
 pub(super) enum Answer {
@@ -52,6 +49,12 @@ impl<'h> Commands<'h> {
         &self.reply
     }
 
+    /// The reply was sent.
+    pub fn forget_reply(&mut self) {
+        self.reply.clear();
+        self.reply.shrink_to(KEPT);
+    }
+
     /// Carries a command out; the payload of its reply is left in [`Commands::reply`].
     pub fn answer(
         &mut self,
@@ -60,7 +63,6 @@ impl<'h> Commands<'h> {
         fds: MessageFds,
     ) -> Result<Answer, RequestError> {
         self.reply.clear();
-        self.reply.shrink_to(KEPT_REPLY);
         if !header.is_command() {
             return Err(RequestError::NotACommand(header.flags));
         }

@@ -29,6 +29,9 @@ const FIRST_READ: usize = 36;
 /// Largest step in which the buffer for a long message grows: memory follows bytes that really
 /// arrived, not a number that the other side wrote into a header.
 const GROWTH: usize = 64 << 10;
+/// Longest buffer in bytes that a connection keeps for its next message: there may be a thousand
+/// connections that have nothing to say.
+pub(super) const KEPT: usize = 4 << 10;
 
 /// Most pieces of 4 KiB that are thrown away at a connection's end: more than a socket holds.
 const DISCARDED_PIECES: usize = 128;
@@ -240,7 +243,7 @@ impl Connection {
         self.consumed = 0;
         self.long_filled = 0;
         self.long.clear();
-        self.long.shrink_to(GROWTH);
+        self.long.shrink_to(KEPT);
     }
 
     /// The header, once it is here, with a size that can be true.
@@ -465,6 +468,15 @@ mod tests {
         send(&client, header.as_bytes(), &[]);
         assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
         assert!(connection.long.capacity() <= 2 * GROWTH);
+    }
+
+    #[test]
+    fn a_long_message_leaves_no_long_buffer_behind() {
+        let (mut connection, client) = pair();
+        send(&client, &message(1, &[0; 100_000]), &[]);
+        assert_eq!(next(&mut connection).1.len(), 100_000);
+        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
+        assert!(connection.long.capacity() <= KEPT);
     }
 
     #[test]

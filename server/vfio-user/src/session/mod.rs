@@ -292,6 +292,7 @@ impl<'h> Session<'h> {
         }
         let answer = self.commands.answer(&header, message.payload, message.fds);
         self.send_answer(header, answer)?;
+        self.commands.forget_reply();
         Ok(true)
     }
 
