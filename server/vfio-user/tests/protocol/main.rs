@@ -13,4 +13,5 @@ mod lifecycle;
 mod regions;
 mod sequences;
 mod served;
+mod servers;
 mod twin;
