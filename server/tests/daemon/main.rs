@@ -18,6 +18,7 @@ mod irqs;
 mod libvirt;
 mod negotiation;
 mod others;
+mod passed;
 mod peer;
 mod probe;
 mod probe_servers;

@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::ProgramError;
+use crate::server::unsuitable_as_listener;
 
 /// Standard error. Its number, and those below it, have to stay taken: a client's socket that came
 /// by one of them would be written log lines to.
@@ -17,7 +18,7 @@ pub struct PassedSocket {
     /// What the unit file calls it (`FileDescriptorName=`), "unknown" if nobody has named it; or
     /// "fd N".
     pub name: String,
-    /// The socket. Nobody has looked at it yet: it may be anything.
+    /// The socket: a listening unix stream socket.
     pub socket: OwnedFd,
 }
 
@@ -63,6 +64,22 @@ impl Given {
         Ok(unsafe { OwnedFd::from_raw_fd(raw) })
     }
 
+    /// Takes the listening socket that an option names.
+    ///
+    /// # Errors
+    /// As [`Given::take`], or it is something else.
+    pub fn take_listener(
+        &mut self,
+        option: &'static str,
+        number: u32,
+    ) -> Result<OwnedFd, ProgramError> {
+        let socket = self.take(option, number)?;
+        match unsuitable_as_listener(&socket) {
+            None => Ok(socket),
+            Some(what) => Err(ProgramError::NotListening { option, number, what }),
+        }
+    }
+
     /// Takes the sockets of systemd's socket activation (sd_listen_fds(3)), in the order of the
     /// unit file. None if this process was not started by it.
     ///
@@ -75,7 +92,7 @@ impl Given {
         passed
             .map(|(number, name)| {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
-                Ok(PassedSocket { name, socket: self.take("LISTEN_FDS", number)? })
+                Ok(PassedSocket { name, socket: self.take_listener("LISTEN_FDS", number)? })
             })
             .collect()
     }

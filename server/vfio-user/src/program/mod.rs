@@ -98,6 +98,16 @@ pub enum ProgramError {
         /// What the system says.
         source: io::Error,
     },
+    /// A descriptor to listen on is something else.
+    #[error("{option} {number} is {what}; a listening unix stream socket is needed")]
+    NotListening {
+        /// The option.
+        option: &'static str,
+        /// The number.
+        number: u32,
+        /// What it is.
+        what: String,
+    },
     /// The same descriptor for two purposes.
     #[error("descriptor {0} has two uses; --fd, --ready-fd and LISTEN_FDS need one each")]
     Twice(u32),
@@ -160,13 +170,14 @@ impl Program {
     /// `--ready-fd` could otherwise be that of a descriptor which the process has opened itself.
     ///
     /// # Errors
-    /// `--fd`, `--ready-fd` or LISTEN_FDS name no open descriptor, or signals cannot be handled.
+    /// `--fd`, `--ready-fd` or LISTEN_FDS name no open descriptor or the wrong kind of one, or
+    /// signals cannot be handled.
     pub fn start(arguments: &Arguments) -> Result<Self, ProgramError> {
         start_log(arguments.verbose);
         let mut given = Given::default();
         let passed = given.take_passed()?;
         let readiness = Readiness::new(arguments.ready_fd, &mut given)?;
-        let socket = arguments.fd.map(|number| given.take("--fd", number)).transpose()?;
+        let socket = arguments.fd.map(|number| given.take_listener("--fd", number)).transpose()?;
         // Before the socket exists, so that no signal can leave it behind.
         let stop = termination_signals().map_err(ProgramError::Signals)?;
         Ok(Self { arguments: arguments.clone(), readiness, stop, given: socket, passed })

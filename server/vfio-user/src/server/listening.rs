@@ -83,7 +83,7 @@ impl Listening {
 }
 
 /// What a descriptor is, if it is no listening unix stream socket.
-fn unsuitable_as_listener(descriptor: &OwnedFd) -> Option<String> {
+pub(crate) fn unsuitable_as_listener(descriptor: &OwnedFd) -> Option<String> {
     let kind = match socket_type(descriptor) {
         Ok(kind) => kind,
         Err(Errno::NOTSOCK) => {

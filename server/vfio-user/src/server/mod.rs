@@ -21,6 +21,8 @@ use rustix::io::Errno;
 
 pub use gate::{Gate, Pass, Refused};
 pub use listening::Listening;
+#[cfg(feature = "program")]
+pub(crate) use listening::unsuitable_as_listener;
 pub use servers::{Key, Servers};
 pub use watch::{Connected, ConnectedClient, Status, Watch};
 
