@@ -1,28 +1,21 @@
-//! The server that is measured: a process of its own with many sockets, and what it costs.
+//! The daemon that is measured, and what it costs.
 
-use std::env;
-use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use my_rng_server::devices::{Settings, Surroundings, find};
-use my_rng_server::source::Specification;
 use rustix::param::clock_ticks_per_second;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
-use vfio_user_kit::program::make_room_for;
-use vfio_user_kit::{Options, Server, Servers};
 
-/// Set in the environment of the process that serves: folder, number of sockets, device.
-const SERVE: &str = "MANY_GUESTS_SERVE";
+/// The sockets' name, before their numbers.
+const SOCKET: &str = "s";
 
-/// A process with a server for each of many guests.
+/// A daemon with a socket for each of many guests.
 pub struct Host {
     folder: TempDir,
     process: Child,
@@ -32,10 +25,13 @@ impl Host {
     /// Starts one and waits until all its sockets listen.
     pub fn start(device: &str, guests: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let mut process = Command::new(env::current_exe()?)
-            .env(SERVE, format!("{guests} {device} {}", folder.path().display()))
-            .stdin(Stdio::piped())
+        let log = File::create(folder.path().join("log"))?;
+        let mut process = Command::new(env!("CARGO_BIN_EXE_my-rng-server"))
+            .args(["--device", device, "--ready-fd", "1", "--socket-count", &guests.to_string()])
+            .arg("--socket-path")
+            .arg(folder.path().join(SOCKET))
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()?;
         let mut ready = process.stdout.take().context("standard output")?;
         ready.read_exact(&mut [0; 1]).context("the server did not become ready")?;
@@ -44,7 +40,7 @@ impl Host {
 
     /// Where a guest connects.
     pub fn socket(&self, guest: usize) -> PathBuf {
-        socket(self.folder.path(), guest)
+        self.folder.path().join(format!("{SOCKET}{guest}"))
     }
 
     /// Resident memory in KiB.
@@ -106,30 +102,4 @@ pub fn keep_to(thread: Option<Pid>, processor: usize) -> Result<()> {
     processors.set(processor);
     sched_setaffinity(thread, &processors)
         .with_context(|| format!("cannot keep a thread to processor {processor}"))
-}
-
-fn socket(folder: &Path, guest: usize) -> PathBuf {
-    folder.join(guest.to_string())
-}
-
-/// If this process is to be a server: serves until its standard input ends.
-pub fn serve_if_told() -> Result<bool> {
-    let Ok(order) = env::var(SERVE) else {
-        return Ok(false);
-    };
-    let mut words = order.splitn(3, ' ');
-    let mut word = || words.next().context("what to serve");
-    let (guests, device, folder) = (word()?.parse()?, word()?, PathBuf::from(word()?));
-    make_room_for(guests)?;
-    let kind = find(device).context("no such device")?;
-    let servers = Servers::new()?;
-    for guest in 0..guests {
-        let source = Arc::new(Specification::Getrandom);
-        let surroundings = Surroundings { source, meter: Arc::default() };
-        let device = (kind.make)(&Settings::default(), &surroundings)?;
-        servers.add(Server::bind(&socket(&folder, guest), device, Options::default())?)?;
-    }
-    std::io::stdout().write_all(b"\n")?;
-    servers.run(std::io::stdin().as_fd())?;
-    Ok(true)
 }

@@ -52,7 +52,7 @@ const WATCHED: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 3;
 
 fn main() -> Result<()> {
-    if host::serve_if_told()? || neighbour::misbehave_if_told()? {
+    if neighbour::misbehave_if_told()? {
         return Ok(());
     }
     let limit = limit(env::args())?;

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use crate::common::*;
 use crate::daemon::{BINARY, Daemon};
 
 /// All system calls of a daemon whose only client read RANDOM so many times.
@@ -49,20 +50,43 @@ fn a_register_read_costs_two_system_calls() {
     assert_eq!(format!("{per_read:.1}"), "2.0");
 }
 
+/// A line of the process's status, in KiB.
+fn kib(daemon: &Daemon, key: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 #[test]
 fn an_idle_client_leaves_the_server_under_four_mebibytes() {
     let daemon = Daemon::start(&[]);
     let mut client = daemon.client();
     client.map(0, 1 << 30, None);
     client.read_u32(0, 0);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let kib = |key: &str| -> u64 {
-        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
     // VmRSS is every page in memory: its own, and those of the program and the C library, which
     // it shares with others. A debug build's program is several times larger, so that only its own
     // pages say something there.
-    let resident = kib(if cfg!(debug_assertions) { "RssAnon:" } else { "VmRSS:" });
-    assert!(resident < 4096, "{resident} KiB resident\n{status}");
+    let resident = kib(&daemon, if cfg!(debug_assertions) { "RssAnon:" } else { "VmRSS:" });
+    assert!(resident < 4096, "{resident} KiB resident");
+}
+
+#[test]
+fn an_idle_client_among_many_keeps_no_long_buffers_and_takes_less_than_forty_kibibytes() {
+    const MANY: u64 = 200;
+    let daemon = Daemon::start(&["--device", "virtio-rng", "--socket-count", "200"]);
+    let before = kib(&daemon, "RssAnon:");
+    let mut clients: Vec<_> = (0..MANY)
+        .map(|number| Client::negotiated(&daemon.folder.path().join(format!("s{number}"))))
+        .collect();
+    for client in &mut clients {
+        client.map(0, 1 << 20, Some(&memory(1 << 20)));
+        // A long message, whose buffer is not kept.
+        client.write(CONFIG, 4, &[6, 0]);
+        client.refused(REGION_WRITE, &region_write(CONFIG, 0, &[0; 1 << 19]));
+        client.read(CONFIG, 0, 256);
+    }
+    let each = (kib(&daemon, "RssAnon:") - before) / MANY;
+    // Half of it is the stack of its thread, which a debug build has larger frames on.
+    let most = if cfg!(debug_assertions) { 60 } else { 40 };
+    assert!(each < most, "{each} KiB for each");
 }

@@ -29,9 +29,9 @@ const FIRST_READ: usize = 36;
 /// Largest step in which the buffer for a long message grows: memory follows bytes that really
 /// arrived, not a number that the other side wrote into a header.
 const GROWTH: usize = 64 << 10;
-/// Longest buffer in bytes that a connection keeps for its next message: there may be a thousand
-/// connections that have nothing to say.
-pub(super) const KEPT: usize = 4 << 10;
+/// Longest buffer in bytes that is kept for the next message, which is hardly ever longer: there
+/// may be a thousand connections that have nothing to say.
+pub(super) const KEPT: usize = 512;
 
 /// Most pieces of 4 KiB that are thrown away at a connection's end: more than a socket holds.
 const DISCARDED_PIECES: usize = 128;
