@@ -4,6 +4,7 @@
 //! copied from directly ([`MappedFile`]); one without is reached only by asking the client, with
 //! DMA_READ and DMA_WRITE messages. The table says which of the two an address needs.
 
+mod budget;
 mod mapped;
 mod queue;
 mod sigbus;
@@ -13,6 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use budget::{Room, Share};
 pub(crate) use mapped::MappedFile;
 pub use queue::{DmaDone, DmaError, Segment};
 pub(crate) use queue::{DmaQueue, InFlight, Step};
@@ -23,7 +25,7 @@ use crate::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};
 #[derive(Debug)]
 enum Provider {
     /// The client's file is mapped into this process.
-    Mapped(MappedFile),
+    Mapped(MappedFile, #[expect(dead_code, reason = "kept as long as the mapping")] Room),
     /// Only the client can reach them.
     ByMessage,
 }
@@ -93,10 +95,11 @@ impl MapError {
 #[derive(Debug, Default)]
 pub(crate) struct DmaSpace {
     regions: BTreeMap<u64, Region>,
+    share: Share,
 }
 
 impl DmaSpace {
-    /// Announces a region; with a file it is mapped.
+    /// Announces a region; with a file it is mapped, unless this guest has more than enough of that.
     pub fn map(
         &mut self,
         address: u64,
@@ -122,9 +125,10 @@ impl DmaSpace {
         if self.regions.len() >= MAX_DMA_REGIONS {
             return Err(MapError::TooMany);
         }
-        let provider = match file {
-            Some((file, offset)) => {
-                Provider::Mapped(MappedFile::new(file.as_fd(), offset, size, access)?)
+        let room = file.as_ref().and_then(|_| self.share.room_for(size));
+        let provider = match file.zip(room) {
+            Some(((file, offset), room)) => {
+                Provider::Mapped(MappedFile::new(file.as_fd(), offset, size, access)?, room)
             }
             None => Provider::ByMessage,
         };
@@ -159,9 +163,15 @@ impl DmaSpace {
         self.regions.clear();
     }
 
+    /// Whether the region from that address on is mapped into this process.
+    pub fn is_mapped(&self, address: u64) -> bool {
+        let region = self.regions.get(&address);
+        region.is_some_and(|region| matches!(region.provider, Provider::Mapped(..)))
+    }
+
     /// Whether any region is mapped into this process.
     pub fn any_mapped(&self) -> bool {
-        self.regions.values().any(|region| matches!(region.provider, Provider::Mapped(_)))
+        self.regions.values().any(|region| matches!(region.provider, Provider::Mapped(..)))
     }
 
     /// Where the bytes from `address` on are, and how many of `length` lie there in one piece.
@@ -184,7 +194,7 @@ impl DmaSpace {
         let length = usize::try_from(region.size - offset).unwrap_or(usize::MAX).min(length);
         match &region.provider {
             Provider::ByMessage => Ok((Place::ByMessage, length)),
-            Provider::Mapped(file) => {
+            Provider::Mapped(file, _) => {
                 let offset =
                     usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
                 Ok((Place::Mapped(file, offset), length))

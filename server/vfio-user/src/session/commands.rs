@@ -32,6 +32,7 @@ pub(super) struct Commands<'h> {
     /// Payload of the reply that is being made; one allocation serves them all.
     reply: Vec<u8>,
     warned_of_private_memory: bool,
+    warned_of_many_maps: bool,
 }
 
 impl<'h> Commands<'h> {
@@ -41,6 +42,7 @@ impl<'h> Commands<'h> {
             client_takes_fds: true,
             reply: Vec::new(),
             warned_of_private_memory: false,
+            warned_of_many_maps: false,
         }
     }
 
@@ -106,6 +108,14 @@ impl<'h> Commands<'h> {
         let by_message = file.is_none();
         let memory = &mut self.host.bus.memory;
         memory.map(map.address, map.size, map.access, file)?;
+        if !by_message && !memory.is_mapped(map.address) && !self.warned_of_many_maps {
+            self.warned_of_many_maps = true;
+            log::warn!(
+                "guest memory at {:#x} is reached by slow messages: this guest has announced more \
+                 regions, or larger ones, than the process can map for one of many",
+                map.address
+            );
+        }
         let private = by_message && map.access.contains(DmaMapFlags::WRITE);
         if private && !self.warned_of_private_memory && !self.host.bus.memory.any_mapped() {
             self.warned_of_private_memory = true;
