@@ -16,7 +16,7 @@
 //! | `dma` | guest memory, mapped or by message | who asks, and for what |
 //! | [`wire`] | the layout of messages | what they mean |
 //! | `session` | one client: receive, check, act, answer | how it came to be connected |
-//! | [`Server`] | the socket file, who may connect | messages |
+//! | [`Server`], [`Servers`] | sockets, who may connect, whose turn it is | messages |
 //!
 //! # Two rules that shape everything
 //!
@@ -47,6 +47,7 @@
 //! | minor version | the smaller of the client's and 1 | the specification |
 //! | `max_dma_maps` | 65535, the default, offered or not | the specification; libvfio-user has 64 |
 //! | more regions than that | `EINVAL` | libvfio-user |
+//! | a guest with more than 16 regions or 64 GiB, when the process has mapped 32768 or 32 TiB | the surplus is reached by messages | one guest's regions must leave maps and addresses to the others |
 //! | DMA_MAP without read and write | `EINVAL` | the kernel's VFIO |
 //! | a regular file that is too short for its region | `EINVAL` | mmap(2) would accept it, and the first access fail |
 //! | DMA_UNMAP of a range with several regions, or none | takes all that lie in it; `EINVAL` when one lies across its border | the kernel's VFIO, which QEMU with a virtual IOMMU is written for; libvfio-user has `ENOENT` for anything but one region |
@@ -75,6 +76,9 @@
 //! | region info with too small an `argsz` | 32 bytes that tell the size needed; neither MMAP flag nor descriptor yet | the descriptor belongs to the reply that the client can use |
 //! | a client that says nothing | disconnected after 5 s | it would keep the next one out |
 //! | a second client beside a connected one | its VERSION is answered with `EBUSY`, then it is closed; one that says nothing is closed after 1 s | QEMU fails with a message instead of hanging, and does not meet a reset connection, which it aborts on |
+//! | a client that comes when the one before it has just gone | waits up to 1 s for the end of that session | a guest that restarts its QEMU finds its device |
+//! | a client that the [`Gate`] refuses | its VERSION is answered with `EUSERS`, then it is closed | QEMU says "Too many users"; `ENOSPC` would make people look at their disks |
+//! | a client that connects without end | 100 in 100 ms are accepted at one socket, the others wait | the thread that accepts belongs to all servers of the program |
 #![deny(missing_docs)]
 // Tests count in small numbers.
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
