@@ -21,9 +21,9 @@ const LATENESS: u64 = SECOND / 8;
 /// A floor may be late by so many of its grants as well.
 const LATE_GRANTS: u128 = 4;
 
-/// How far floors may carry a child beyond its share, in grants, before the rest is forgotten:
-/// without a bound it would have to wait for as long when its floor is taken away.
-const MOST_AHEAD: u64 = 16;
+/// How far floors may carry a child beyond its share, in grants of the lightest child, before the
+/// rest is forgotten: without a bound it would have to wait for as long when its floor is taken away.
+const MOST_AHEAD: u128 = 4;
 
 /// A child's place among its siblings. It keeps it while it is away.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +32,8 @@ pub(super) struct Place {
     virtual_time: u128,
     /// When it is due for its floor (fine time of the competition's clock).
     due: u128,
+    /// When it went, if it is away (fine time of the same clock).
+    went: u128,
 }
 
 impl Place {
@@ -50,8 +52,11 @@ pub(super) struct Competition {
     due: BTreeMap<(u128, ClassId), u128>,
     /// Those with a floor that are due later, by when that is, and the same.
     early: BTreeMap<(u128, ClassId), u128>,
-    /// The virtual time of whoever was last served by share; those who come back start here.
+    /// The least virtual time of those who took part when somebody got something: who comes back
+    /// starts here.
     virtual_time: u128,
+    /// The most virtual time that a grant has taken, of those who took part since there was nobody.
+    longest: u128,
     /// How much the clock of the floors is behind the real one (fine time): what the source has
     /// missed.
     missed: u128,
@@ -64,26 +69,31 @@ impl Competition {
 
     /// A child comes, or comes back. What it has not asked for while it was away is gone, apart from
     /// one grant by share: so it goes first if it had less than others.
+    ///
+    /// If its floor was late when it went, that is forgotten as quickly as it is away. One that is
+    /// away for a moment, because it asks for more when it has had something, still gets all of it.
     pub(super) fn enter(&mut self, id: ClassId, place: &mut Place, limits: &Limits, now: u64) {
         let credit = time_for(limits.quantum, limits.weight);
+        self.longest = if self.is_empty() { credit } else { self.longest.max(credit) };
         place.virtual_time = place.virtual_time.max(self.virtual_time.saturating_sub(credit));
-        let mut start = self.clock(now);
-        if let Some(((deadline, _), _)) = self.due.first_key_value() {
-            // If others are late, it is no later than they are.
-            start = start.min(*deadline);
-        }
-        place.due = place.due.max(start);
+        let clock = self.clock(now);
+        let away = clock.saturating_sub(place.went);
+        // If others are late, it is no later than they are.
+        let due = self.due.first_key_value().map(|((deadline, _), _)| *deadline);
+        let early = self.early.first_key_value().map(|((due, _), span)| due + span);
+        let start = due.into_iter().chain(early).fold(clock, u128::min);
+        place.due = place.due.max(start.min(place.due.saturating_add(2 * away)));
         self.insert(id, place, limits);
     }
 
-    /// A child goes. Returns whether it was due.
-    pub(super) fn leave(&mut self, id: ClassId, place: &Place, limits: &Limits) -> bool {
-        self.shares.remove(&(place.virtual_time, id));
+    /// A child goes.
+    pub(super) fn leave(&mut self, id: ClassId, place: &mut Place, limits: &Limits, now: u64) {
+        place.went = self.clock(now);
         if limits.floor == 0 {
-            return false;
+            // It was never late. It may come back with a floor.
+            place.due = place.went;
         }
-        self.early.remove(&(place.due, id));
-        self.due.remove(&(place.due + time_for(limits.quantum, limits.floor), id)).is_some()
+        self.take_out(id, place, limits);
     }
 
     /// Whose turn it is.
@@ -107,18 +117,28 @@ impl Competition {
 
     /// A child that takes part has got something.
     pub(super) fn charge(&mut self, id: ClassId, place: &mut Place, limits: &Limits, bytes: u64) {
-        let was_due = self.leave(id, place, limits);
+        if let Some((least, _)) = self.shares.first() {
+            self.virtual_time = self.virtual_time.max(*least);
+        }
+        let was_due = self.take_out(id, place, limits);
         let start = place.virtual_time;
         place.pay(limits, bytes);
         if was_due {
             place.due = place.due.saturating_add(time_for(bytes, limits.floor));
-            let most = time_for(MOST_AHEAD * limits.quantum, limits.weight);
-            let most = self.virtual_time.saturating_add(most).max(start);
+            let most = self.virtual_time.saturating_add(MOST_AHEAD * self.longest).max(start);
             place.virtual_time = place.virtual_time.min(most);
-        } else {
-            self.virtual_time = self.virtual_time.max(start);
         }
         self.insert(id, place, limits);
+    }
+
+    /// Takes a child out of the queues. Returns whether it was due.
+    fn take_out(&mut self, id: ClassId, place: &Place, limits: &Limits) -> bool {
+        self.shares.remove(&(place.virtual_time, id));
+        if limits.floor == 0 {
+            return false;
+        }
+        self.early.remove(&(place.due, id));
+        self.due.remove(&(place.due + time_for(limits.quantum, limits.floor), id)).is_some()
     }
 
     fn insert(&mut self, id: ClassId, place: &Place, limits: &Limits) {
@@ -126,6 +146,12 @@ impl Competition {
         if limits.floor > 0 {
             self.early.insert((place.due, id), time_for(limits.quantum, limits.floor));
         }
+    }
+
+    /// How many places are taken in all queues.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.shares.len() + self.due.len() + self.early.len()
     }
 
     /// The time of the floors' clock.

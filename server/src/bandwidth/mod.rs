@@ -17,7 +17,7 @@
 //! class of the way down chooses by all three.
 //!
 //! A [`Tree`] is a value that a test can hold: no thread, file or clock is in here, and every call
-//! says what time it is. `docs/bandwidth.md` explains
+//! says what time it is. [`simulator`] runs one on a clock of its own. `docs/bandwidth.md` explains
 //! the same to an administrator.
 //!
 //! ```
@@ -54,6 +54,7 @@ mod competition;
 mod curve;
 mod identifiers;
 mod limits;
+pub mod simulator;
 mod tree;
 
 pub use admission::{AdmissionError, RemovalError};

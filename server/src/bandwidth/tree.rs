@@ -265,7 +265,7 @@ impl Tree {
         }
         let competition = &mut self.classes.get_mut(parent)?.competition;
         if before == State::Competing {
-            competition.leave(id, &place, &limits);
+            competition.leave(id, &mut place, &limits, now);
         }
         if state == State::Competing {
             competition.enter(id, &mut place, &limits, now);
@@ -292,11 +292,12 @@ impl Tree {
     /// Lets a class live by its bandwidth.
     fn set_limits(&mut self, id: ClassId, now: u64) {
         let Some(class) = self.classes.get(id) else { return };
-        let (parent, place, state, old) = (class.parent, class.place, class.state, class.limits);
+        let (parent, state, old) = (class.parent, class.state, class.limits);
+        let mut place = class.place;
         let new = self.limits_of(id, &class.bandwidth);
         if let Some(parent) = parent.and_then(|parent| self.classes.get_mut(parent)) {
             if state == State::Competing {
-                parent.competition.leave(id, &place, &old);
+                parent.competition.leave(id, &mut place, &old, now);
             }
             parent.children_floors = parent.children_floors - old.floor + new.floor;
         }
@@ -304,7 +305,7 @@ impl Tree {
             self.capped.remove(&(until, id));
         }
         if let Some(class) = self.classes.get_mut(id) {
-            class.state = State::Idle;
+            (class.place, class.state) = (place, State::Idle);
             class.change(new, now);
         }
         self.settle(id, now);

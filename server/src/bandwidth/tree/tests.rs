@@ -213,3 +213,25 @@ fn a_class_that_is_gone_is_nobodys_business() {
     tree.request(A, 64, now);
     assert_eq!(tree.next(now), Next::Idle);
 }
+
+#[test]
+fn what_is_remembered_does_not_grow() {
+    let (mut tree, mut now) = tree();
+    for round in 0..1000 {
+        let bandwidth = if round % 2 == 0 { floor(8) } else { peak(1) };
+        for id in [A, B] {
+            tree.add(GROUP, id, "web", bandwidth, now).expect("it fits");
+            tree.request(id, 1 << 40, now);
+        }
+        serve(&mut tree, &mut now, Duration::from_millis(20));
+        let classes = [ROOT, GROUP].map(|id| tree.classes.get(id).expect("it is there"));
+        let places: usize = classes.iter().map(|class| class.competition.places()).sum();
+        assert!(places + tree.capped.len() <= 2 * 4, "{tree:?}");
+        for id in [A, B] {
+            tree.remove(id, now).expect("a leaf");
+        }
+    }
+    assert_eq!(tree.next(now), Next::Idle);
+    assert!(tree.capped.is_empty());
+    assert!(tree.classes.get(GROUP).expect("it is there").competition.is_empty());
+}
