@@ -7,12 +7,14 @@
 #                     beside them, and beside one that misbehaves; with a single guest
 #   bench.sh guest    /dev/hwrng of a guest with our virtio-rng; with QEMU's own; with
 #                     vhost-device-rng, which is installed into target/tools if it is missing
+#   bench.sh bandwidth
+#                     a decision about bandwidth among 10,000 classes; among 10
 #   bench.sh reload   a change of the device or the kernel module, from saving it until a running
 #                     guest sees it; one of the device inside QEMU, which is rebuilt and rebooted
 #   bench.sh all      all of them
 #
-# With --check RATIO one of them fails when its ratio is worse: more time for a read or a change than
-# that, or less speed for the others.
+# With --check RATIO one of them fails when its ratio is worse: more time for a read, a decision or a
+# change than that, or less speed for the others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,19 +41,20 @@ case $what in
 read) bench my-rng-server register_read "$@" ;;
 fill) bench my-rng-server entropy_fill "$@" ;;
 many) bench my-rng-server many_guests "$@" ;;
+bandwidth) bench my-rng-server bandwidth "$@" ;;
 guest)
 	install_vhost_device_rng
 	bench lab entropy "$@"
 	;;
 reload) bench lab reload "$@" ;;
 all)
-	for what in read fill many guest reload; do
+	for what in read fill many bandwidth guest reload; do
 		./scripts/bench.sh "$what"
 		echo
 	done
 	;;
 *)
-	echo "bench.sh: no benchmark $what; there are read, fill, many, guest, reload and all" >&2
+	echo "bench.sh: no benchmark $what; there are read, fill, many, bandwidth, guest, reload and all" >&2
 	exit 2
 	;;
 esac
