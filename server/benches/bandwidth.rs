@@ -1,7 +1,8 @@
 //! What a decision about shared bandwidth costs, with few classes and with many.
 //!
-//! A decision is whose turn it is, and the account of what it got. Its cost may not depend on how
-//! many guests there are: each of them would pay for all others. `./scripts/bench.sh bandwidth` runs
+//! A decision is whose turn it is, and the account of what it got. Its cost may hardly depend on how
+//! many guests there are: each of them would pay for all others. It is that of a few searches in
+//! sorted sets, and of the memory that they touch. `./scripts/bench.sh bandwidth` runs
 //! it; `--check RATIO` makes it fail when a decision among the most classes costs more than that
 //! times one among the fewest.
 
