@@ -258,11 +258,11 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use virtio_queue::desc::RawDescriptor;
-    use virtio_queue::desc::split::Descriptor as OracleDescriptor;
-    use virtio_queue::mock::MockSplitQueue;
-    use virtio_queue::{Queue, QueueT};
-    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+    use mock_virtio_queue::desc::RawDescriptor;
+    use mock_virtio_queue::desc::split::Descriptor as OracleDescriptor;
+    use mock_virtio_queue::mock::MockSplitQueue;
+    use mock_virtio_queue::{Queue, QueueT};
+    use mock_vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
     use super::*;
 

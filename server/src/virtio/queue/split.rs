@@ -271,8 +271,8 @@ mod tests {
 
     use proptest::prelude::*;
     use vfio_user_kit::Segment;
-    use virtio_queue::mock::MockSplitQueue;
-    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+    use mock_virtio_queue::mock::MockSplitQueue;
+    use mock_vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
     use super::*;
 

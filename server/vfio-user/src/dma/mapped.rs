@@ -139,7 +139,7 @@ impl MappedFile {
 }
 
 /// Size of the pages that a file is mapped by, in bytes.
-fn page_size(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+pub(super) fn page_size(file: BorrowedFd<'_>) -> Result<u64, Errno> {
     let status = fstatfs(file)?;
     let plain = rustix::param::page_size() as u64;
     if u64::try_from(status.f_type) != Ok(HUGETLBFS) {

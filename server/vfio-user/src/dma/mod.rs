@@ -8,6 +8,7 @@ mod budget;
 mod mapped;
 mod queue;
 mod sigbus;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,6 +19,7 @@ use budget::{Room, Share};
 pub(crate) use mapped::MappedFile;
 pub use queue::{DmaDone, DmaError, Segment};
 pub(crate) use queue::{DmaQueue, InFlight, Step};
+pub use watched::WatchedMemory;
 
 use crate::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};
 

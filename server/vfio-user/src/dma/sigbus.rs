@@ -3,8 +3,9 @@
 //! A mapped page whose file has shrunk raises SIGBUS when it is touched, which would end the
 //! process and every other guest's device with it. [`guarded`] marks, for this thread, the range
 //! that a copy is about to touch. The handler replaces the missing pages of a marked range by
-//! anonymous zero pages, so that the copy finishes, and says that it happened. A SIGBUS from
-//! anywhere else keeps its default action.
+//! anonymous zero pages, so that the copy finishes, and says that it happened. So it does for
+//! memory that others have mapped and [the kit watches](super::watched). A SIGBUS from anywhere else
+//! keeps its default action.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -12,6 +13,8 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{Ordering, compiler_fence};
+
+use super::watched;
 
 /// The addresses a copy of this thread may touch, and the first of them that was missing.
 #[derive(Clone, Copy)]
@@ -48,7 +51,8 @@ pub(super) fn guarded(
     GUARD.replace(NOTHING).missing
 }
 
-fn install() {
+/// Makes sure that there is a handler.
+pub(super) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: a zeroed sigaction is a valid value of that C structure, the handler has the
@@ -67,12 +71,21 @@ fn install() {
 
 extern "C" fn on_sigbus(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut c_void) {
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
-    let address = unsafe { (*info).si_addr() } as usize;
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     let guard = GUARD.get();
-    if guard.start <= address && address < guard.end && replace_pages(address, &guard) {
-        // A copy may begin at its end.
-        let missing = guard.missing.map_or(address, |other| other.min(address));
-        GUARD.set(Guard { missing: Some(missing), ..guard });
+    if guard.start <= address && address < guard.end {
+        let page = address as *mut c_void;
+        // SAFETY: the range lies in a mapping of guest memory that the interrupted `guarded` call
+        // of this thread holds on to; nothing but volatile copies ever looks into that mapping, and
+        // they make no assumption about what the memory holds.
+        if unsafe { replace_pages(page, guard.end, guard.page_size) } {
+            // A copy may begin at its end.
+            let missing = guard.missing.map_or(address, |other| other.min(address));
+            GUARD.set(Guard { missing: Some(missing), ..guard });
+            return;
+        }
+    } else if code == libc::BUS_ADRERR && watched::cover(address) {
+        // A signal that somebody has sent has another code.
         return;
     }
     // Not ours: the default action, when the faulting instruction runs again.
@@ -80,13 +93,16 @@ extern "C" fn on_sigbus(_signal: c_int, info: *mut libc::siginfo_t, _context: *m
     unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
 }
 
-/// Puts zero pages over everything from the page of `address` to the last one that is guarded.
-fn replace_pages(address: usize, guard: &Guard) -> bool {
-    let first = address & !(guard.page_size - 1);
-    let end = (guard.end + guard.page_size - 1) & !(guard.page_size - 1);
-    // SAFETY: the range lies in a mapping of guest memory that the interrupted `guarded` call of
-    // this thread holds on to; nothing but volatile copies ever looks into that mapping, and they
-    // make no assumption about what the memory holds. mmap is a plain system call.
+/// Puts zero pages over everything from the page of `address` to that of the last byte before
+/// `end`. Returns whether that was possible.
+///
+/// # Safety
+/// All of it is a shared mapping that stays there meanwhile, and that is only accessed in ways that
+/// do not depend on what it holds.
+pub(super) unsafe fn replace_pages(address: *mut c_void, end: usize, page_size: usize) -> bool {
+    let first = address as usize & !(page_size - 1);
+    let end = (end + page_size - 1) & !(page_size - 1);
+    // SAFETY: the caller's promise. mmap is a plain system call.
     let mapped = unsafe {
         libc::mmap(
             first as *mut c_void,
