@@ -14,4 +14,5 @@ pub mod latency;
 pub mod limiter;
 pub mod meter;
 pub mod source;
+pub mod vhost_user;
 pub mod virtio;

@@ -257,12 +257,12 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use mock_virtio_queue::desc::RawDescriptor;
     use mock_virtio_queue::desc::split::Descriptor as OracleDescriptor;
     use mock_virtio_queue::mock::MockSplitQueue;
     use mock_virtio_queue::{Queue, QueueT};
     use mock_vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+    use proptest::prelude::*;
 
     use super::*;
 

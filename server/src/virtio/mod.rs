@@ -29,5 +29,6 @@ pub use chain::{Buffer, Request};
 pub use fault::Fault;
 pub use flags::{Features, Status};
 pub use layout::{DeviceType, Interface};
+pub use log_limit::LogLimit;
 pub use queue::{Areas, MAX_QUEUE_SIZE, PackedQueue, Progress, SplitQueue, Virtqueue};
 pub use transport::Transport;

@@ -269,10 +269,10 @@ impl Virtqueue for SplitQueue {
 mod tests {
     use std::collections::VecDeque;
 
-    use proptest::prelude::*;
-    use vfio_user_kit::Segment;
     use mock_virtio_queue::mock::MockSplitQueue;
     use mock_vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+    use proptest::prelude::*;
+    use vfio_user_kit::Segment;
 
     use super::*;
 

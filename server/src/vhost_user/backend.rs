@@ -1,0 +1,180 @@
+//! The device as rust-vmm's `vhost-user-backend` wants it: what it can do, and what each event of
+//! its event loop means.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use vfio_user_kit::{Waker, WatchedMemory};
+use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
+use vhost_user_backend::{VhostUserBackendMut, VringMutex, VringT};
+use virtio_bindings::virtio_config::{VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_VERSION_1};
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_queue::QueueT;
+use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
+use vmm_sys_util::epoll::EventSet;
+
+use super::requests::{Again, Served, serve};
+use super::timer::Timer;
+use crate::entropy::Entropy;
+use crate::virtio::LogLimit;
+
+/// Guest memory that is exchanged as a whole when the VMM changes it.
+pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
+
+/// The only queue, `requestq`.
+const QUEUES: usize = 1;
+/// The most descriptors that it can have, as in vhost-device-rng.
+const MAX_QUEUE_SIZE: usize = 1024;
+
+/// Features of virtio that the guest's driver may take. There is no packed queue in rust-vmm's
+/// crate.
+const FEATURES: u64 = (1 << VIRTIO_F_VERSION_1)
+    | (1 << VIRTIO_F_NOTIFY_ON_EMPTY)
+    | (1 << VIRTIO_RING_F_INDIRECT_DESC)
+    | (1 << VIRTIO_RING_F_EVENT_IDX);
+
+/// Events of the event loop. 0 is the queue's kick, 1 is the loop's own.
+const KICKED: u16 = 0;
+const WOKEN: u16 = 2;
+const TIMER: u16 = 3;
+const STOP: u16 = 4;
+
+/// The device for one VMM.
+pub struct Backend {
+    entropy: Arc<Mutex<Entropy>>,
+    waker: Waker,
+    timer: Timer,
+    stop: Waker,
+    memory: Option<WatchedMemory>,
+    /// What the driver took.
+    features: u64,
+    /// Whether there is no sense in looking at the queue.
+    left_alone: bool,
+    log: LogLimit,
+}
+
+impl Backend {
+    /// A device for a VMM that connects. Its event loop ends when `stop` is used.
+    ///
+    /// # Errors
+    /// Descriptors run out.
+    pub fn new(entropy: Arc<Mutex<Entropy>>, stop: Waker) -> io::Result<Self> {
+        let waker = entropy.lock().unwrap_or_else(PoisonError::into_inner).waker().clone();
+        Ok(Backend {
+            entropy,
+            waker,
+            timer: Timer::new()?,
+            stop,
+            memory: None,
+            features: 0,
+            left_alone: false,
+            log: LogLimit::default(),
+        })
+    }
+
+    /// What the event loop has to wait for beside the queue: descriptors, and what their event is
+    /// called.
+    pub fn events(&self) -> [(RawFd, u64); 3] {
+        [
+            (self.waker.as_fd().as_raw_fd(), u64::from(WOKEN)),
+            (self.timer.as_fd().as_raw_fd(), u64::from(TIMER)),
+            (self.stop.as_fd().as_raw_fd(), u64::from(STOP)),
+        ]
+    }
+
+    /// Answers what can be answered, and sees to it that the rest is looked at again.
+    fn serve(&mut self, vring: &VringMutex<Memory>) {
+        let Some(memory) = &self.memory else { return };
+        let mut vring = vring.get_mut();
+        if self.left_alone || !vring.is_enabled() || !vring.get_queue().ready() {
+            return;
+        }
+        let queue = vring.get_queue_mut();
+        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &mut self.log);
+        drop(entropy);
+        match again {
+            Again::WhenKicked | Again::WhenWoken => {}
+            Again::After(time) => self.timer.set(time),
+            Again::Never => self.left_alone = true,
+        }
+        if memory.truncated() {
+            log::warn!("vhost-user: the VMM has truncated guest memory; its queue is left alone");
+            self.left_alone = true;
+        }
+        let emptied = again == Again::WhenKicked && self.took(VIRTIO_F_NOTIFY_ON_EMPTY);
+        let wanted = vring.get_queue_mut().needs_notification(memory.memory()).unwrap_or(true);
+        if answered > 0 && (wanted || emptied) {
+            // It fails when the counter is full: then there is a notification already.
+            let _ = vring.signal_used_queue();
+        }
+    }
+
+    fn took(&self, feature: u32) -> bool {
+        self.features & (1 << feature) != 0
+    }
+}
+
+impl VhostUserBackendMut for Backend {
+    type Bitmap = ();
+    type Vring = VringMutex<Memory>;
+
+    fn num_queues(&self) -> usize {
+        QUEUES
+    }
+
+    fn max_queue_size(&self) -> usize {
+        MAX_QUEUE_SIZE
+    }
+
+    fn features(&self) -> u64 {
+        FEATURES | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+    }
+
+    fn acked_features(&mut self, features: u64) {
+        self.features = features;
+    }
+
+    /// REPLY_ACK is offered by the crate itself. There is no CONFIG: a virtio-rng has no
+    /// configuration.
+    fn protocol_features(&self) -> VhostUserProtocolFeatures {
+        VhostUserProtocolFeatures::MQ
+    }
+
+    /// The queue itself knows.
+    fn set_event_idx(&mut self, _enabled: bool) {}
+
+    fn update_memory(&mut self, memory: Memory) -> io::Result<()> {
+        self.memory = Some(WatchedMemory::new(GuestMemoryMmap::clone(&memory.memory())));
+        Ok(())
+    }
+
+    /// The queue stops, and may be set up again. A request that waits is still in it.
+    fn stop_vring(&mut self, _queue: u32) -> io::Result<()> {
+        self.left_alone = false;
+        Ok(())
+    }
+
+    /// An error ends the event loop.
+    fn handle_event(
+        &mut self,
+        event: u16,
+        _events: EventSet,
+        vrings: &[Self::Vring],
+        _thread: usize,
+    ) -> io::Result<()> {
+        match event {
+            KICKED => {}
+            WOKEN => drop(rustix::io::read(&self.waker, &mut [0; 8])),
+            TIMER => self.timer.take(),
+            // Left unread, so that it stays so.
+            STOP => return Err(io::Error::other("the connection has ended")),
+            _ => return Ok(()),
+        }
+        if let Some(vring) = vrings.first() {
+            self.serve(vring);
+        }
+        Ok(())
+    }
+}

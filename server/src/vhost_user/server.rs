@@ -1,0 +1,118 @@
+//! The socket: one VMM after the other.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use vfio_user_kit::Listening;
+use vhost::vhost_user::Listener;
+
+use super::session::Session;
+use crate::entropy::Entropy;
+
+/// How long a session may take to end after its VMM has gone.
+const SESSION_END: Duration = Duration::from_secs(1);
+/// How long to leave the listening socket alone when a VMM cannot be served, for want of
+/// descriptors for example.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Why a server cannot be had, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The socket's file cannot be made.
+    #[error(transparent)]
+    Socket(#[from] vfio_user_kit::ServerError),
+    /// The listening socket is of no use.
+    #[error("the listening socket does not work")]
+    Listener(#[source] io::Error),
+    /// The listening socket failed.
+    #[error("the listening socket failed")]
+    Poll(#[from] Errno),
+}
+
+/// A listening socket and the entropy device behind it. The socket's file goes with this value.
+pub struct Server {
+    listening: Listening,
+    entropy: Arc<Mutex<Entropy>>,
+}
+
+impl Server {
+    /// Listens at `path`, exactly as it is given. A socket file that nobody serves is replaced.
+    ///
+    /// # Errors
+    /// [`ServerError::Socket`]; what is at the path is left alone then.
+    pub fn bind(path: &Path, mode: u32, entropy: Entropy) -> Result<Self, ServerError> {
+        Ok(Self::on(Listening::at(path, mode)?, entropy))
+    }
+
+    /// Serves at a socket that listens already.
+    pub fn on(listening: Listening, entropy: Entropy) -> Self {
+        Server { listening, entropy: Arc::new(Mutex::new(entropy)) }
+    }
+
+    /// Serves one VMM at a time, until `stop` becomes readable. The next one finds the device as
+    /// the one before has left it: with its limit, and with bytes that were read for nobody.
+    ///
+    /// # Errors
+    /// [`ServerError::Poll`], or [`ServerError::Listener`] at the start.
+    pub fn run(&self, stop: BorrowedFd<'_>) -> Result<(), ServerError> {
+        let listener = self.listening.listener();
+        let mut accepting = Listener::from(listener.try_clone().map_err(ServerError::Listener)?);
+        let mut current: Option<Session> = None;
+        let mut failure = String::new();
+        while wait_for_vmm(listener, stop)? {
+            if let Some(other) = current.and_then(|other| other.ended_within(SESSION_END)) {
+                refuse(listener);
+                current = Some(other);
+                continue;
+            }
+            current = match Session::start(&mut accepting, Arc::clone(&self.entropy)) {
+                Ok(session) => Some(session),
+                Err(error) => {
+                    let reason = error.to_string();
+                    if reason != failure {
+                        log::error!("cannot serve a VMM: {reason}; trying again");
+                    }
+                    failure = reason;
+                    let mut stop = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
+                    let _ = poll(&mut stop, Some(&PAUSE));
+                    None
+                }
+            };
+        }
+        if let Some(session) = current {
+            session.close();
+            if session.ended_within(SESSION_END).is_some() {
+                log::error!("vhost-user: a session does not end");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until a VMM wants to connect, or for the end: then it returns false.
+fn wait_for_vmm(listener: &UnixListener, stop: BorrowedFd<'_>) -> Result<bool, Errno> {
+    loop {
+        let fds = [listener.as_fd(), stop];
+        let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[1].revents().is_empty() => return Ok(false),
+            Ok(_) if !fds[0].revents().is_empty() => return Ok(true),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Closes a connection, so that the VMM behind it fails at once and not when its guest starts.
+fn refuse(listener: &UnixListener) {
+    match listener.accept() {
+        Ok(_) => log::warn!("refused a VMM: another one is connected"),
+        Err(error) => log::warn!("cannot accept a VMM, to refuse it: {error}"),
+    }
+}
