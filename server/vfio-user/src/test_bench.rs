@@ -208,7 +208,7 @@ impl TestBench {
 
     #[track_caller]
     fn check_access(&self, verb: &str, bar: u32, offset: u64, size: usize) {
-        let what = format_args!("{verb} of {} at {offset:#x} of BAR {bar}", Bytes(size as u64));
+        let what = format!("{verb} of {} at {offset:#x} of BAR {bar}", Bytes(size as u64));
         assert!(matches!(size, 1 | 2 | 4 | 8), "{what}: an access has 1, 2, 4 or 8 bytes");
         let Some(found) = self.host.bar(bar) else {
             panic!("{what}: the device's description has no BAR {bar}");
