@@ -13,6 +13,7 @@ mod status;
 use std::process::ExitCode;
 
 use my_rng_server::config::Configuration;
+use my_rng_server::vhost_user;
 use vfio_user_kit::program::{Program, make_room_for};
 
 use cli::{Arguments, Task};
@@ -34,6 +35,10 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.print_capabilities {
+        println!("{}", vhost_user::CAPABILITIES);
+        return Ok(());
+    }
     if let Some(file) = arguments.config.as_ref().filter(|_| arguments.check_config) {
         let Configuration { guests, .. } = Configuration::load(file)?;
         println!("{}: {} guests, nothing is wrong", file.display(), guests.len());

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use vfio_user_kit::Listening;
+use vfio_user_kit::{Gate, Listening, Watch};
 use vhost::vhost_user::Listener;
 
-use super::session::Session;
+use super::session::{Session, Stay};
 use crate::entropy::Entropy;
 
 /// How long a session may take to end after its VMM has gone.
@@ -27,8 +27,8 @@ pub enum ServerError {
     /// The socket's file cannot be made.
     #[error(transparent)]
     Socket(#[from] vfio_user_kit::ServerError),
-    /// The listening socket is of no use.
-    #[error("the listening socket does not work")]
+    /// Descriptors run out.
+    #[error("no descriptor for the listening socket")]
     Listener(#[source] io::Error),
     /// The listening socket failed.
     #[error("the listening socket failed")]
@@ -39,6 +39,8 @@ pub enum ServerError {
 pub struct Server {
     listening: Listening,
     entropy: Arc<Mutex<Entropy>>,
+    gate: Option<Arc<dyn Gate>>,
+    watch: Watch,
 }
 
 impl Server {
@@ -52,7 +54,21 @@ impl Server {
 
     /// Serves at a socket that listens already.
     pub fn on(listening: Listening, entropy: Entropy) -> Self {
-        Server { listening, entropy: Arc::new(Mutex::new(entropy)) }
+        let entropy = Arc::new(Mutex::new(entropy));
+        Server { listening, entropy, gate: None, watch: Watch::default() }
+    }
+
+    /// The same server, with a gate that is asked for each VMM. One that is refused finds its
+    /// connection closed: vhost-user has no words for a reason.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Arc<dyn Gate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// What tells about this server's VMMs while it runs. Whose process they are is not known.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Serves one VMM at a time, until `stop` becomes readable. The next one finds the device as
@@ -67,31 +83,51 @@ impl Server {
         let mut failure = String::new();
         while wait_for_vmm(listener, stop)? {
             if let Some(other) = current.and_then(|other| other.ended_within(SESSION_END)) {
-                refuse(listener);
+                self.refuse("another one is connected");
                 current = Some(other);
                 continue;
             }
-            current = match Session::start(&mut accepting, Arc::clone(&self.entropy)) {
-                Ok(session) => Some(session),
+            current = None;
+            let stay = match Stay::ask(self.gate.clone(), &self.watch) {
+                Ok(stay) => stay,
+                Err(refused) => {
+                    self.refuse(&refused.to_string());
+                    continue;
+                }
+            };
+            match Session::start(&mut accepting, Arc::clone(&self.entropy), stay) {
+                Ok(session) => current = Some(session),
                 Err(error) => {
                     let reason = error.to_string();
                     if reason != failure {
-                        log::error!("cannot serve a VMM: {reason}; trying again");
+                        let name = self.listening.name();
+                        log::error!("{name}: cannot serve a VMM: {reason}; trying again");
                     }
                     failure = reason;
                     let mut stop = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
                     let _ = poll(&mut stop, Some(&PAUSE));
-                    None
                 }
-            };
+            }
         }
         if let Some(session) = current {
             session.close();
             if session.ended_within(SESSION_END).is_some() {
-                log::error!("vhost-user: a session does not end");
+                log::error!("{}: a session does not end", self.listening.name());
             }
         }
         Ok(())
+    }
+
+    /// Closes a connection, so that the VMM behind it fails at once and not when its guest starts.
+    fn refuse(&self, reason: &str) {
+        let name = self.listening.name();
+        match self.listening.listener().accept() {
+            Ok(_) => {
+                log::warn!("{name}: refused a VMM: {reason}");
+                self.watch.refused();
+            }
+            Err(error) => log::warn!("{name}: cannot accept a VMM to refuse it: {error}"),
+        }
     }
 }
 
@@ -106,13 +142,5 @@ fn wait_for_vmm(listener: &UnixListener, stop: BorrowedFd<'_>) -> Result<bool, E
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
-    }
-}
-
-/// Closes a connection, so that the VMM behind it fails at once and not when its guest starts.
-fn refuse(listener: &UnixListener) {
-    match listener.accept() {
-        Ok(_) => log::warn!("refused a VMM: another one is connected"),
-        Err(error) => log::warn!("cannot accept a VMM, to refuse it: {error}"),
     }
 }

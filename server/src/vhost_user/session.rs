@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use vfio_user_kit::Waker;
+use vfio_user_kit::{Gate, Refused, Waker, Watch};
 use vhost::vhost_user::{Error as ProtocolError, Listener};
 use vhost_user_backend::{Error, ShutdownHandle, VhostUserDaemon};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
@@ -37,6 +37,33 @@ impl From<Error> for StartError {
     }
 }
 
+/// What ends with a session: the gate hears of it, and whoever watches.
+pub struct Stay {
+    gate: Option<Arc<dyn Gate>>,
+    watch: Watch,
+}
+
+impl Stay {
+    /// Asks the gate; without one every VMM is admitted.
+    ///
+    /// # Errors
+    /// The gate's reason.
+    pub fn ask(gate: Option<Arc<dyn Gate>>, watch: &Watch) -> Result<Self, Refused> {
+        if let Some(gate) = &gate {
+            gate.admit()?;
+        }
+        Ok(Stay { gate, watch: watch.clone() })
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.gate {
+            gate.left();
+        }
+    }
+}
+
 /// A VMM that is being served.
 pub struct Session {
     thread: JoinHandle<()>,
@@ -51,12 +78,19 @@ impl Session {
     pub fn start(
         listener: &mut Listener,
         entropy: Arc<Mutex<Entropy>>,
+        stay: Stay,
     ) -> Result<Self, StartError> {
         let mut service = Service::new(entropy)?;
         service.daemon.start(listener)?;
         log::info!("a VMM connected");
         let shutdown = service.daemon.shutdown_handle();
-        let waiting = move || report(service.daemon.wait());
+        let waiting = move || {
+            let stay = stay;
+            let _connected = stay.watch.connected(None);
+            report(service.daemon.wait());
+            // The queue's thread ends before the stay does.
+            drop(service);
+        };
         let thread = thread::Builder::new().name("session".into()).spawn(waiting)?;
         Ok(Session { thread, shutdown })
     }
