@@ -1,0 +1,91 @@
+//! Connections come and go.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use vfio_user_kit::{Gate, Refused};
+
+use crate::server::{PATIENCE, Scripted, TestServer, counted, wait_until};
+use crate::vmm::Vmm;
+
+#[test]
+fn one_monitor_after_the_other_is_served() {
+    let server = TestServer::counting();
+    for round in 0..30 {
+        let mut vmm = Vmm::start(&server.path(), &[]);
+        assert_eq!(vmm.get(16), counted(16 * round, 16));
+    }
+    assert_eq!(server.watch.status().admitted, 30);
+    assert_eq!(server.watch.status().refused, 0);
+    wait_until("the last one's end is seen", || server.watch.status().client.is_none());
+}
+
+#[test]
+fn a_second_monitor_is_refused_at_once_and_the_first_goes_on() {
+    let server = TestServer::counting();
+    let mut first = Vmm::start(&server.path(), &[]);
+    let mut second = UnixStream::connect(server.path()).unwrap();
+    second.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(second.read(&mut [0]).unwrap(), 0, "the connection is closed");
+    assert_eq!(server.watch.status().refused, 1);
+    assert_eq!(first.get(16), counted(0, 16));
+}
+
+#[test]
+fn two_guests_at_once_have_their_own_devices() {
+    let servers = [TestServer::counting(), TestServer::counting()];
+    let mut vmms = [0, 1].map(|number| Vmm::start(&TestServer::path(&servers[number]), &[]));
+    for round in 0..20 {
+        for vmm in &mut vmms {
+            assert_eq!(vmm.get(16), counted(16 * round, 16));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_stops_closes_its_connection_and_takes_its_socket_along() {
+    let mut server = TestServer::counting();
+    let mut vmm = Vmm::start(&server.path(), &[]);
+    assert_eq!(vmm.get(16).len(), 16);
+    server.stop();
+    assert!(!server.path().exists());
+    assert!(vmm.frontend_is_closed());
+    assert!(server.watch.status().client.is_none());
+}
+
+/// Admits two, and counts who has left.
+#[derive(Default)]
+struct Two {
+    asked: AtomicUsize,
+    left: AtomicUsize,
+}
+
+impl Gate for Two {
+    fn admit(&self) -> Result<(), Refused> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        if asked < 2 { Ok(()) } else { Err(Refused::new("two have been there")) }
+    }
+
+    fn left(&self) {
+        self.left.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_gate_is_asked_for_each_monitor_and_hears_when_it_has_gone() {
+    let gate = Arc::new(Two::default());
+    let server = TestServer::start_gated(Scripted::counting().entropy(None), gate.clone());
+    for round in 1..=2 {
+        let mut vmm = Vmm::start(&server.path(), &[]);
+        assert_eq!(vmm.get(16).len(), 16);
+        assert_eq!(gate.left.load(Ordering::SeqCst), round - 1);
+        drop(vmm);
+        wait_until("the gate hears of it", || gate.left.load(Ordering::SeqCst) == round);
+    }
+    let mut third = UnixStream::connect(server.path()).unwrap();
+    third.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(third.read(&mut [0]).unwrap(), 0, "the connection is closed");
+    assert_eq!(gate.left.load(Ordering::SeqCst), 2);
+}
