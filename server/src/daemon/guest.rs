@@ -4,11 +4,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use my_rng_server::config::{self, GuestSource};
-use my_rng_server::devices::{self, Surroundings};
+use my_rng_server::config::{self, GuestSource, Transport};
+use my_rng_server::devices::{self, Surroundings, virtio_rng};
 use my_rng_server::meter::Meter;
 use my_rng_server::source::Supplier;
-use vfio_user_kit::{Gate, Key, Options, Server, Servers, Watch};
+use my_rng_server::vhost_user;
+use vfio_user_kit::{Gate, Key, Listening, Options, Server, Servers, Watch};
 
 use super::kept::ClassGate;
 use super::rates::Rate;
@@ -22,7 +23,15 @@ pub struct Guest {
     pub meter: Arc<Meter>,
     pub watch: Watch,
     pub rate: Rate,
-    key: Key,
+    serving: Serving,
+}
+
+/// Who serves it.
+enum Serving {
+    /// The kit, among others.
+    VfioUser(Key),
+    /// A thread of its own.
+    VhostUser(vhost_user::Running),
 }
 
 /// What a guest needs beside its configuration.
@@ -39,7 +48,7 @@ impl Guest {
     ///
     /// # Errors
     /// Its source cannot be opened, or its socket cannot be had.
-    pub fn start(configuration: config::Guest, needs: Needs<'_>) -> Result<Self> {
+    pub fn start(configuration: config::Guest, mut needs: Needs<'_>) -> Result<Self> {
         let meter = Arc::new(Meter::default());
         let source: Arc<dyn Supplier> = match (&configuration.source, &needs.gate) {
             (GuestSource::Own(specification), _) => Arc::new(specification.clone()),
@@ -47,28 +56,67 @@ impl Guest {
             (GuestSource::Shared { .. }, None) => anyhow::bail!("it has no share"),
         };
         let surroundings = Surroundings { source, meter: Arc::clone(&meter) };
-        let kind = devices::find(configuration.device).context("no such device")?;
-        let device = (kind.make)(&configuration.settings, &surroundings)?;
-        let options =
-            Options { socket_mode: configuration.socket_mode, busy_poll: needs.busy_poll };
-        let mut server = match needs.listener {
-            Some(listener) => Server::from_listener(listener, device, options)?,
-            None => Server::bind(&configuration.socket, device, options)?,
+        let (serving, watch) = match configuration.transport {
+            Transport::VfioUser => serve_vfio_user(&configuration, &surroundings, &mut needs)?,
+            Transport::VhostUser => serve_vhost_user(&configuration, &surroundings, &mut needs)?,
         };
-        if let Some(gate) = &needs.gate {
-            server = server.with_gate(Arc::clone(gate) as Arc<dyn Gate>);
-        }
-        let watch = server.watch();
-        let key = needs.servers.add(server)?;
         log::info!("{}: listening at {}", configuration.name, configuration.socket.display());
         let (gate, rate) = (needs.gate, Rate::default());
-        Ok(Guest { configuration, gate, meter, watch, rate, key })
+        Ok(Guest { configuration, gate, meter, watch, rate, serving })
     }
 
     /// Ends several guests' connections and removes their sockets.
-    pub fn stop_all(guests: Vec<Guest>, servers: &Servers) {
-        let keys: Vec<_> = guests.iter().map(|guest| guest.key).collect();
+    pub fn stop_all(mut guests: Vec<Guest>, servers: &Servers) {
+        let mut keys = Vec::new();
+        for guest in &guests {
+            match &guest.serving {
+                Serving::VfioUser(key) => keys.push(*key),
+                Serving::VhostUser(running) => running.stop(),
+            }
+        }
         servers.remove(&keys);
+        for guest in &mut guests {
+            if let Serving::VhostUser(running) = &mut guest.serving {
+                running.wait();
+            }
+        }
         guests.iter().filter_map(|guest| guest.gate.as_ref()).for_each(|gate| gate.forget());
     }
+}
+
+fn serve_vfio_user(
+    guest: &config::Guest,
+    surroundings: &Surroundings,
+    needs: &mut Needs<'_>,
+) -> Result<(Serving, Watch)> {
+    let kind = devices::find(guest.device).context("no such device")?;
+    let device = (kind.make)(&guest.settings, surroundings)?;
+    let options = Options { socket_mode: guest.socket_mode, busy_poll: needs.busy_poll };
+    let mut server = match needs.listener.take() {
+        Some(listener) => Server::from_listener(listener, device, options)?,
+        None => Server::bind(&guest.socket, device, options)?,
+    };
+    if let Some(gate) = &needs.gate {
+        server = server.with_gate(Arc::clone(gate) as Arc<dyn Gate>);
+    }
+    let watch = server.watch();
+    Ok((Serving::VfioUser(needs.servers.add(server)?), watch))
+}
+
+fn serve_vhost_user(
+    guest: &config::Guest,
+    surroundings: &Surroundings,
+    needs: &mut Needs<'_>,
+) -> Result<(Serving, Watch)> {
+    let entropy = virtio_rng::entropy(&guest.settings, surroundings)?;
+    let listening = match needs.listener.take() {
+        Some(listener) => Listening::passed(listener)?,
+        None => Listening::at(&guest.socket, guest.socket_mode)?,
+    };
+    let mut server = vhost_user::Server::on(listening, entropy);
+    if let Some(gate) = &needs.gate {
+        server = server.with_gate(Arc::clone(gate) as Arc<dyn Gate>);
+    }
+    let watch = server.watch();
+    Ok((Serving::VhostUser(vhost_user::Running::start(server)?), watch))
 }

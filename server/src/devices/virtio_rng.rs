@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use vfio_user_kit::{Access, Bus, Description, Device, DmaDone, Waker};
 
-use super::{Kind, MakeError};
+use super::{Kind, MakeError, Settings, Surroundings};
 use crate::entropy::{Entropy, Supply};
 use crate::virtio::{DeviceType, Fault, Interface, Transport};
 
@@ -28,11 +28,7 @@ pub const KIND: Kind = Kind {
         "period",
     ],
     make: |settings, surroundings| {
-        let waker = Waker::new().map_err(MakeError::Waker)?;
-        let source = surroundings.source.open(waker.clone())?;
-        let entropy =
-            Entropy::new(source, waker, settings.limit).counted_by(Arc::clone(&surroundings.meter));
-        let mut device = VirtioRng::new(entropy, settings.interface);
+        let mut device = VirtioRng::new(entropy(settings, surroundings)?, settings.interface);
         if settings.packed {
             device.offer_packed_queue();
         }
@@ -42,6 +38,16 @@ pub const KIND: Kind = Kind {
         Ok(Box::new(device))
     },
 };
+
+/// The bytes that such a device gives, whoever it is shown by.
+///
+/// # Errors
+/// The source cannot be opened.
+pub fn entropy(settings: &Settings, surroundings: &Surroundings) -> Result<Entropy, MakeError> {
+    let waker = Waker::new().map_err(MakeError::Waker)?;
+    let source = surroundings.source.open(waker.clone())?;
+    Ok(Entropy::new(source, waker, settings.limit).counted_by(Arc::clone(&surroundings.meter)))
+}
 
 /// The device.
 pub struct VirtioRng {

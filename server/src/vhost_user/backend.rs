@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vfio_user_kit::{Waker, WatchedMemory};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
@@ -60,7 +60,7 @@ impl Backend {
     /// # Errors
     /// Descriptors run out.
     pub fn new(entropy: Arc<Mutex<Entropy>>, stop: Waker) -> io::Result<Self> {
-        let waker = entropy.lock().unwrap_or_else(PoisonError::into_inner).waker().clone();
+        let waker = lock(&entropy).waker().clone();
         Ok(Backend {
             entropy,
             waker,
@@ -91,7 +91,7 @@ impl Backend {
             return;
         }
         let queue = vring.get_queue_mut();
-        let mut entropy = self.entropy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entropy = lock(&self.entropy);
         let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &mut self.log);
         drop(entropy);
         match again {
@@ -114,6 +114,17 @@ impl Backend {
     fn took(&self, feature: u32) -> bool {
         self.features & (1 << feature) != 0
     }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        lock(&self.entropy).forget_request();
+    }
+}
+
+/// A session that panicked has harmed no other's bytes.
+fn lock(entropy: &Mutex<Entropy>) -> MutexGuard<'_, Entropy> {
+    entropy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl VhostUserBackendMut for Backend {
@@ -153,6 +164,7 @@ impl VhostUserBackendMut for Backend {
     /// The queue stops, and may be set up again. A request that waits is still in it.
     fn stop_vring(&mut self, _queue: u32) -> io::Result<()> {
         self.left_alone = false;
+        lock(&self.entropy).forget_request();
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | [`Server`] | the socket: one VMM after the other, until it is told to stop |
+//! | [`Running`] | a server in a thread of its own |
 //! | `session` | one VMM's connection, and rust-vmm's threads for it |
 //! | `backend` | the device: features, which event means what |
 //! | `requests` | the virtqueue: chains, answers, what a driver can get wrong |
@@ -19,10 +20,12 @@
 
 mod backend;
 mod requests;
+mod running;
 mod server;
 mod session;
 mod timer;
 
+pub use running::Running;
 pub use server::{Server, ServerError};
 
 /// What this program can do, as the vhost-user backend conventions have `--print-capabilities` say

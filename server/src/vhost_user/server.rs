@@ -31,7 +31,7 @@ pub enum ServerError {
     #[error("no descriptor for the listening socket")]
     Listener(#[source] io::Error),
     /// The listening socket failed.
-    #[error("the listening socket failed")]
+    #[error("cannot wait for VMMs")]
     Poll(#[from] Errno),
 }
 

@@ -1,1 +1,201 @@
+//! The daemon's program with `--transport vhost-user`.
 
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::server::wait_until;
+use crate::vmm::Vmm;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_my-rng-server");
+
+/// A daemon in a folder of its own.
+pub struct Daemon {
+    folder: TempDir,
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts it with these options, and waits until there is a socket of that name.
+    pub fn start(options: &[&str], socket: &str) -> Self {
+        Daemon::start_in(tempfile::tempdir().unwrap(), options, socket)
+    }
+
+    fn start_in(folder: TempDir, options: &[&str], socket: &str) -> Self {
+        let log = File::create(folder.path().join("log")).unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(["--transport", "vhost-user"]).args(options).current_dir(folder.path());
+        let child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let daemon = Daemon { folder, child };
+        wait_until("it listens", || UnixStream::connect(daemon.path(socket)).is_ok());
+        daemon
+    }
+
+    pub fn path(&self, socket: &str) -> PathBuf {
+        self.folder.path().join(socket)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    fn stop(&mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let mut status = None;
+        wait_until("it ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(options: &[&str]) -> Output {
+    Command::new(BINARY).args(options).stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn the_socket_is_its_owners_and_goes_at_the_end_with_a_monitor_connected() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = Daemon::start(&["-s", "rng.sock"], "rng.sock");
+        let path = daemon.path("rng.sock");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let mut vmm = Vmm::start(&path, &[]);
+        assert_eq!(vmm.get(64).len(), 64);
+        assert!(daemon.stop(signal).success(), "{}", daemon.log());
+        assert!(!path.exists());
+        assert!(vmm.frontend_is_closed());
+    }
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_another_file_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(UnixListener::bind(folder.path().join("rng.sock")).unwrap());
+    let daemon = Daemon::start_in(folder, &["-s", "rng.sock"], "rng.sock");
+    let path = daemon.path("rng.sock");
+    assert_eq!(Vmm::start(&path, &[]).get(64).len(), 64);
+    let second = run(&["--transport", "vhost-user", "-s", path.to_str().unwrap()]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("is served by a running process"));
+    let log = daemon.path("log");
+    let third = run(&["--transport", "vhost-user", "-s", log.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&third.stderr).contains("is not a socket"));
+    assert_eq!(Vmm::start(&path, &[]).get(64).len(), 64, "the first goes on");
+}
+
+#[test]
+fn the_command_line_of_vhost_device_rng_does_the_same() {
+    // That of its README, and its other options.
+    let daemon = Daemon::start(
+        &["--socket-path=rng.sock", "-c", "1", "-m", "512", "-p", "1000"],
+        "rng.sock0",
+    );
+    assert!(!daemon.path("rng.sock").exists());
+    let mut vmm = Vmm::start(&daemon.path("rng.sock0"), &[]);
+    assert_eq!(vmm.get(400).len(), 400);
+    assert_eq!(vmm.get(400).len(), 112);
+    vmm.ask(400);
+    vmm.assert_waits();
+
+    let words = ["-s", "r", "--socket-count", "2", "--max-bytes", "100", "--period", "60000"];
+    for source in
+        [&["-f", "/dev/zero"], &["--rng-source", "/dev/zero"], &["--filename", "/dev/zero"]]
+    {
+        let daemon = Daemon::start(&[&words[..], source].concat(), "r1");
+        for socket in ["r0", "r1"] {
+            let mut vmm = Vmm::start(&daemon.path(socket), &[]);
+            assert_eq!(vmm.get(64), [0; 50], "the bytes are shared out");
+        }
+    }
+}
+
+#[test]
+fn monitors_that_come_and_go_leave_nothing_behind() {
+    let daemon = Daemon::start(&["-s", "rng.sock"], "rng.sock");
+    let serve = || {
+        let mut vmm = Vmm::start(&daemon.path("rng.sock"), &[]);
+        assert_eq!(vmm.get(64).len(), 64);
+        daemon.descriptors()
+    };
+    let connected = serve();
+    println!("{connected} descriptors with a monitor");
+    for _ in 0..50 {
+        serve();
+    }
+    // The last one's may be there still.
+    wait_until("no descriptor is left", || daemon.descriptors() < connected);
+    assert!(serve() <= connected, "{connected} before");
+}
+
+#[test]
+fn a_monitor_that_truncates_its_memory_does_not_end_the_others() {
+    let daemon = Daemon::start(&["-s", "r", "-c", "2"], "r1");
+    let mut good = Vmm::start(&daemon.path("r0"), &[]);
+    let mut bad = Vmm::start(&daemon.path("r1"), &[]);
+    assert_eq!(bad.get(64).len(), 64);
+    rustix::fs::ftruncate(&bad.memory, 0).unwrap();
+    bad.kick();
+    wait_until("it is seen", || daemon.log().contains("has truncated guest memory"));
+    assert_eq!(good.get(64).len(), 64);
+}
+
+#[test]
+fn what_the_virtual_machine_says_and_other_devices_are_refused() {
+    let socket = ["--transport", "vhost-user", "-s", "/nonexistent/s"];
+    for (options, reason) in [
+        (&["--packed"][..], "split rings only"),
+        (&["--virtio", "transitional"], "--virtio is for the virtual machine to say"),
+        (&["--vectors", "0"], "--vectors is for the virtual machine to say"),
+        (&["--busy-poll-us", "5"], "--busy-poll-us"),
+        (&["--device", "my-rng"], "vhost-user has no my-rng, only virtio-rng"),
+        (&["--seed", "1"], "--seed is an option of --device my-rng"),
+    ] {
+        let output = run(&[&socket[..], options].concat());
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(reason), "{options:?}: {said}");
+    }
+}
+
+#[test]
+fn its_capabilities_are_json_whatever_else_is_asked_for() {
+    for options in [&["--print-capabilities"][..], &["--print-capabilities", "-s", "/x", "-c", "2"]]
+    {
+        let output = run(options);
+        assert!(output.status.success());
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(said, serde_json::json!({"type": "rng", "features": []}));
+    }
+}
+
+#[test]
+fn a_socket_that_listens_may_be_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" --transport vhost-user --fd 0", BINARY]);
+    let mut child = shell.stdin(std::os::fd::OwnedFd::from(listener)).spawn().unwrap();
+    assert_eq!(Vmm::start(&path, &[]).get(64).len(), 64);
+    assert_eq!(Vmm::start(&path, &[]).get(64).len(), 64, "the next one");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(Path::exists(&path), "its maker's");
+}
