@@ -3,6 +3,7 @@
 use lab::guest::Builder;
 use lab::{Guest, RunDir};
 
+use super::rng::chosen_has_no;
 use super::{
     Options, Rng, assert_delivers, assert_reader_goes_on, feature, guest, hwrng, interrupts,
     start_reader, usual,
@@ -20,6 +21,9 @@ fn linux_drives_it_in_shared_memory() {
 
 #[test]
 fn linux_drives_it_in_memory_that_the_server_cannot_map() {
+    if chosen_has_no("memory that is not shared") {
+        return;
+    }
     let run = RunDir::create("virtio-private").expect("a run can be made");
     let rng = it_works(&run, Builder::private_memory);
     if let Some(server) = rng.server() {
@@ -46,6 +50,9 @@ fn it_works<'run>(
 
 #[test]
 fn linux_takes_a_packed_queue_when_it_is_offered() {
+    if chosen_has_no("packed queue here") {
+        return;
+    }
     /// `VIRTIO_F_RING_PACKED`.
     const RING_PACKED: usize = 34;
     let run = RunDir::create("virtio-packed").expect("a run can be made");

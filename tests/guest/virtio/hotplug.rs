@@ -35,7 +35,7 @@ fn plugging(name: &str, rounds: usize) {
         say(&format!("round {round}"));
         rng.plug(&mut guest).expect("the device can be plugged in");
         is_taken(&mut guest);
-        guest.unplug(rng.id()).expect("the device can be unplugged");
+        rng.unplug(&mut guest).expect("the device can be unplugged");
         assert_eq!(hwrng(&mut guest, "rng_available"), "none");
         if round == WARM {
             warm = used(&rng);

@@ -2,6 +2,7 @@
 
 use lab::RunDir;
 
+use super::rng::chosen_has_no;
 use super::{Options, Rng, assert_delivers, feature, guest};
 use crate::{assert_kernel_is_content, say};
 
@@ -10,6 +11,9 @@ const ACCESS_PLATFORM: usize = 33;
 
 #[test]
 fn it_reaches_memory_through_a_virtual_iommu() {
+    if chosen_has_no("IOMMU here") {
+        return;
+    }
     let run = RunDir::create("virtio-iommu").expect("a run can be made");
     let options = Options { behind_iommu: true, ..Options::default() };
     let rng = Rng::start(&run, "rng", &options).expect("the device can be made");

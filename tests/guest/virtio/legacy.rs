@@ -2,6 +2,7 @@
 
 use lab::{Guest, RunDir};
 
+use super::rng::chosen_has_no;
 use super::{Options, Rng, assert_delivers, feature, guest};
 use crate::{assert_kernel_is_content, say};
 
@@ -10,6 +11,9 @@ const VERSION_1: usize = 32;
 
 #[test]
 fn a_modern_driver_uses_the_modern_interface_of_the_transitional_device() {
+    if chosen_has_no("transitional device") {
+        return;
+    }
     let run = RunDir::create("virtio-transitional").expect("a run can be made");
     let (_rng, mut guest) = boot(&run, "");
     assert!(feature(&mut guest, VERSION_1));
@@ -18,6 +22,9 @@ fn a_modern_driver_uses_the_modern_interface_of_the_transitional_device() {
 
 #[test]
 fn a_legacy_driver_uses_the_ports_of_the_transitional_device() {
+    if chosen_has_no("transitional device") {
+        return;
+    }
     let run = RunDir::create("virtio-legacy").expect("a run can be made");
     let (_rng, mut guest) = boot(&run, "virtio_pci.force_legacy=1");
     assert!(!feature(&mut guest, VERSION_1));

@@ -1,7 +1,9 @@
-//! A virtio-rng for a guest: that of our server, or QEMU's own.
+//! A virtio-rng for a guest: that of our server over vfio-user or vhost-user, or QEMU's own.
 //!
-//! `VIRTIO_RNG=qemu` runs these tests with the device inside QEMU, without a server. They have to
-//! pass with it too: then what they ask of our device is what guests are used to.
+//! `VIRTIO_RNG=vhost-user` runs these tests over vhost-user: the guest's driver sees a device of
+//! QEMU's, and our server fills its queue. `VIRTIO_RNG=qemu` runs them with the device inside QEMU,
+//! without a server. They have to pass with it too: then what they ask of our device is what guests
+//! are used to.
 
 use std::fs;
 
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 
 /// The environment variable that chooses.
 const VARIABLE: &str = "VIRTIO_RNG";
+const CHOICES: &[&str] = &["server", "vhost-user", "qemu"];
 
 /// How long the stream of [`Source::Stream`] is at least.
 const STREAM: usize = 1 << 20;
@@ -62,23 +65,52 @@ pub struct Rng<'run> {
     device: Value,
     /// QEMU's description of the source of its own device.
     source: Option<Value>,
+    /// Whether the server is attached to over vhost-user, by a character device of QEMU's.
+    vhost_user: bool,
+}
+
+/// Whether the user chose a device that has no such thing; says so.
+pub fn chosen_has_no(what: &str) -> bool {
+    let chosen = qemu::one_of(VARIABLE, CHOICES).expect("one of the choices");
+    let without = chosen == Some("vhost-user");
+    if without {
+        crate::say(&format!("skipped: vhost-user has no {what}"));
+    }
+    without
 }
 
 impl<'run> Rng<'run> {
     /// Makes the device the user chose; the name is the server's and QEMU's id.
     pub fn start(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
-        match qemu::one_of(VARIABLE, &["server", "qemu"])? {
+        match qemu::one_of(VARIABLE, CHOICES)? {
             Some("qemu") => Self::inside_qemu(run, name, options),
+            Some("vhost-user") => Self::over_vhost_user(run, name, options),
             _ => Self::of_our_server(run, name, options),
         }
     }
 
     fn of_our_server(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
-        let words = words(options);
+        let words = [words(options), words_of_pci(options)].concat();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let server = Server::start(run, name, &words)?;
         let device = server.device();
-        Ok(Self { id: name.to_owned(), server: Some(server), device, source: None })
+        let id = name.to_owned();
+        Ok(Self { id, server: Some(server), device, source: None, vhost_user: false })
+    }
+
+    /// Our server's over vhost-user, whatever was chosen.
+    pub fn over_vhost_user(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
+        let words = words(options);
+        let transport = ["--transport", "vhost-user"].into_iter();
+        let words: Vec<&str> = transport.chain(words.iter().map(String::as_str)).collect();
+        let server = Server::start(run, name, &words)?;
+        let vectors = if options.without_msix { 0 } else { 2 };
+        let chardev = chardev_id(name);
+        let device = json!({
+            "driver": "vhost-user-rng-pci", "id": name, "chardev": chardev, "vectors": vectors,
+        });
+        let id = name.to_owned();
+        Ok(Self { id, server: Some(server), device, source: None, vhost_user: true })
     }
 
     /// QEMU's own, whatever was chosen.
@@ -113,12 +145,8 @@ impl<'run> Rng<'run> {
         if options.behind_iommu {
             device["iommu_platform"] = true.into();
         }
-        Ok(Self { id: name.to_owned(), server: None, device, source: Some(source) })
-    }
-
-    /// Its name: QEMU's id.
-    pub fn id(&self) -> &str {
-        &self.id
+        let id = name.to_owned();
+        Ok(Self { id, server: None, device, source: Some(source), vhost_user: false })
     }
 
     /// Our server, if the device is its.
@@ -128,7 +156,12 @@ impl<'run> Rng<'run> {
 
     /// A guest that has it from the start.
     pub fn attach<'guest>(&self, guest: Builder<'guest>) -> Builder<'guest> {
-        self.announce(guest).arguments(&["-device", &self.device.to_string()])
+        let mut guest = self.announce(guest);
+        if self.vhost_user {
+            let chardev = format!("socket,id={},path={}.sock", chardev_id(&self.id), self.id);
+            guest = guest.arguments(&["-chardev", &chardev]);
+        }
+        guest.arguments(&["-device", &self.device.to_string()])
     }
 
     /// A guest into which it can be plugged.
@@ -141,9 +174,30 @@ impl<'run> Rng<'run> {
 
     /// Plugs it into a guest that runs.
     pub fn plug(&self, guest: &mut Guest) -> Result<()> {
+        if self.vhost_user {
+            let path = format!("{}.sock", self.id);
+            let address = json!({"type": "unix", "data": {"path": path}});
+            let backend = json!({"type": "socket", "data": {"addr": address, "server": false}});
+            let chardev = json!({"id": chardev_id(&self.id), "backend": backend});
+            guest.qmp().execute("chardev-add", &chardev)?;
+        }
         guest.qmp().execute("device_add", &self.device)?;
         Ok(())
     }
+
+    /// Unplugs it and waits until the guest has let it go.
+    pub fn unplug(&self, guest: &mut Guest) -> Result<()> {
+        guest.unplug(&self.id)?;
+        if self.vhost_user {
+            guest.qmp().execute("chardev-remove", &json!({"id": chardev_id(&self.id)}))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the character device of a device is called.
+fn chardev_id(name: &str) -> String {
+    format!("{name}-socket")
 }
 
 /// The options of our server.
@@ -160,16 +214,16 @@ fn words(options: &Options) -> Vec<String> {
         add("--max-bytes", limit.bytes.to_string());
         add("--period", limit.period.to_string());
     }
-    if options.transitional {
-        add("--virtio", "transitional".to_owned());
-    }
-    if options.without_msix {
-        add("--vectors", "0".to_owned());
-    }
-    if options.packed {
-        words.push("--packed".to_owned());
-    }
     words
+}
+
+/// Those that say what the device's PCI side is like. Over vhost-user QEMU is told.
+fn words_of_pci(options: &Options) -> Vec<String> {
+    let transitional = options.transitional.then_some(&["--virtio", "transitional"][..]);
+    let without_msix = options.without_msix.then_some(&["--vectors", "0"][..]);
+    let packed = options.packed.then_some(&["--packed"][..]);
+    let words = [transitional, without_msix, packed].into_iter().flatten().flatten();
+    words.map(|word| (*word).to_owned()).collect()
 }
 
 /// The first bytes of ChaCha20's key stream.
