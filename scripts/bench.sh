@@ -6,7 +6,8 @@
 #   bench.sh many     1,000 idle guests of one server: their memory, and a busy guest's register read
 #                     beside them, and beside one that misbehaves; with a single guest
 #   bench.sh guest    /dev/hwrng of a guest with our virtio-rng; with QEMU's own; with
-#                     vhost-device-rng, which is installed into target/tools if it is missing
+#                     vhost-device-rng, and with ours over vhost-user as that is; the former is
+#                     installed into target/tools if it is missing
 #   bench.sh bandwidth
 #                     a decision about bandwidth among 10,000 classes; among 10
 #   bench.sh reload   a change of the device or the kernel module, from saving it until a running

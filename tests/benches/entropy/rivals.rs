@@ -53,20 +53,21 @@ impl VhostDeviceRng {
         self.0.pid()
     }
 
-    /// A guest with both of its devices: as its README has it, and with a second MSI-X vector.
-    /// Linux uses MSI-X only if there is one for the queue too; QEMU's default is one vector. The
+    /// A guest with both of its devices: as its README has it, and with a second MSI-X vector. The
     /// guest's memory has to be shared.
     pub fn attach<'run>(&self, guest: Builder<'run>) -> Builder<'run> {
-        let mut guest = guest;
-        for (number, vectors) in [(0, 1), (1, 2)] {
-            let socket = format!("socket,id=vhost{number},path={SOCKET}{number}");
-            let device = json!({
-                "driver": "vhost-user-rng-pci",
-                "chardev": format!("vhost{number}"),
-                "vectors": vectors,
-            });
-            guest = guest.arguments(&["-chardev", &socket, "-device", &device.to_string()]);
-        }
-        guest
+        over_vhost_user(guest, SOCKET)
     }
+}
+
+/// A guest with the devices of a vhost-user server's two sockets. Linux uses MSI-X only if there is
+/// a vector for the queue too; QEMU's default is one vector, and the second device has two.
+pub fn over_vhost_user<'run>(mut guest: Builder<'run>, socket: &str) -> Builder<'run> {
+    for (number, vectors) in [(0, 1), (1, 2)] {
+        let id = format!("{}-{number}", socket.replace('.', "-"));
+        let chardev = format!("socket,id={id},path={socket}{number}");
+        let device = json!({"driver": "vhost-user-rng-pci", "chardev": id, "vectors": vectors});
+        guest = guest.arguments(&["-chardev", &chardev, "-device", &device.to_string()]);
+    }
+    guest
 }
