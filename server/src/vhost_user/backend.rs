@@ -14,10 +14,10 @@ use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
+use super::log::DriverLog;
 use super::requests::{Again, Served, serve};
 use super::timer::Timer;
 use crate::entropy::Entropy;
-use crate::virtio::LogLimit;
 
 /// Guest memory that is exchanged as a whole when the VMM changes it.
 pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
@@ -51,7 +51,7 @@ pub struct Backend {
     features: u64,
     /// Whether there is no sense in looking at the queue.
     left_alone: bool,
-    log: LogLimit,
+    log: DriverLog,
 }
 
 impl Backend {
@@ -59,7 +59,7 @@ impl Backend {
     ///
     /// # Errors
     /// Descriptors run out.
-    pub fn new(entropy: Arc<Mutex<Entropy>>, stop: Waker) -> io::Result<Self> {
+    pub fn new(entropy: Arc<Mutex<Entropy>>, stop: Waker, log: DriverLog) -> io::Result<Self> {
         let waker = lock(&entropy).waker().clone();
         Ok(Backend {
             entropy,
@@ -69,7 +69,7 @@ impl Backend {
             memory: None,
             features: 0,
             left_alone: false,
-            log: LogLimit::default(),
+            log,
         })
     }
 
@@ -100,7 +100,7 @@ impl Backend {
             Again::Never => self.left_alone = true,
         }
         if memory.truncated() {
-            log::warn!("vhost-user: the VMM has truncated guest memory; its queue is left alone");
+            self.log.note(&"guest memory was truncated; its queue is left alone");
             self.left_alone = true;
         }
         let emptied = again == Again::WhenKicked && self.took(VIRTIO_F_NOTIFY_ON_EMPTY);

@@ -13,12 +13,14 @@
 //! | `backend` | the device: features, which event means what |
 //! | `requests` | the virtqueue: chains, answers, what a driver can get wrong |
 //! | `timer` | a timerfd |
+//! | `log` | what a guest does wrong |
 //!
 //! A request that has to wait stays in the queue: the queue's position is put back before it, and
 //! it is looked at again when there may be bytes. So there is nothing to lose when the driver resets
 //! the device meanwhile, or the VMM is gone.
 
 mod backend;
+mod log;
 mod requests;
 mod running;
 mod server;

@@ -11,8 +11,8 @@ use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
 
+use super::log::DriverLog;
 use crate::entropy::{Entropy, Supply};
-use crate::virtio::LogLimit;
 
 /// Requests that are answered in one go: a driver that makes new ones all the time must not keep
 /// the thread from looking at anything else.
@@ -75,13 +75,13 @@ pub fn serve(
     queue: &mut Queue,
     memory: &GuestMemoryMmap,
     entropy: &mut Entropy,
-    log: &mut LogLimit,
+    log: &mut DriverLog,
 ) -> Served {
     let mut answered = 0;
     let again = match serve_all(queue, memory, entropy, log, &mut answered) {
         Ok(again) => again,
         Err(error) => {
-            note(log, &format_args!("the queue is left alone until it is set up again: {error}"));
+            log.note(&format_args!("its queue is left alone until it is set up again: {error}"));
             Again::Never
         }
     };
@@ -92,7 +92,7 @@ fn serve_all(
     queue: &mut Queue,
     memory: &GuestMemoryMmap,
     entropy: &mut Entropy,
-    log: &mut LogLimit,
+    log: &mut DriverLog,
     answered: &mut usize,
 ) -> Result<Again, virtio_queue::Error> {
     // Else the iterator would write a line to the log for each kick.
@@ -124,7 +124,7 @@ fn serve_all(
                 }
             },
             Err(fault) => {
-                note(log, &format_args!("a request of the driver is refused: {fault}"));
+                log.note(&format_args!("a request of the driver is refused: {fault}"));
                 if matches!(fault, Fault::NoSuchDescriptor(_)) {
                     // It has no name by which it could be given back.
                     continue;
@@ -194,11 +194,4 @@ fn fill(memory: &GuestMemoryMmap, buffers: &[Descriptor], bytes: &[u8]) -> u32 {
         rest = later;
     }
     u32::try_from(bytes.len() - rest.len()).unwrap_or(u32::MAX)
-}
-
-/// Writes a line to the log, if there is room for it.
-fn note(log: &mut LogLimit, line: &dyn fmt::Display) {
-    if let Some(end) = log.allow() {
-        log::warn!("vhost-user: {line}{end}");
-    }
 }

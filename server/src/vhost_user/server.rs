@@ -88,7 +88,7 @@ impl Server {
                 continue;
             }
             current = None;
-            let stay = match Stay::ask(self.gate.clone(), &self.watch) {
+            let stay = match Stay::ask(self.listening.name(), self.gate.clone(), &self.watch) {
                 Ok(stay) => stay,
                 Err(refused) => {
                     self.refuse(&refused.to_string());

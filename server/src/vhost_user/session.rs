@@ -15,6 +15,7 @@ use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
 use super::backend::Backend;
+use super::log::DriverLog;
 use crate::entropy::Entropy;
 
 /// How often to look whether a session has ended.
@@ -39,6 +40,7 @@ impl From<Error> for StartError {
 
 /// What ends with a session: the gate hears of it, and whoever watches.
 pub struct Stay {
+    name: String,
     gate: Option<Arc<dyn Gate>>,
     watch: Watch,
 }
@@ -48,11 +50,11 @@ impl Stay {
     ///
     /// # Errors
     /// The gate's reason.
-    pub fn ask(gate: Option<Arc<dyn Gate>>, watch: &Watch) -> Result<Self, Refused> {
+    pub fn ask(name: &str, gate: Option<Arc<dyn Gate>>, watch: &Watch) -> Result<Self, Refused> {
         if let Some(gate) = &gate {
             gate.admit()?;
         }
-        Ok(Stay { gate, watch: watch.clone() })
+        Ok(Stay { name: name.to_owned(), gate, watch: watch.clone() })
     }
 }
 
@@ -80,14 +82,14 @@ impl Session {
         entropy: Arc<Mutex<Entropy>>,
         stay: Stay,
     ) -> Result<Self, StartError> {
-        let mut service = Service::new(entropy)?;
+        let mut service = Service::new(entropy, &stay.name)?;
         service.daemon.start(listener)?;
-        log::info!("a VMM connected");
+        log::info!("{}: a VMM connected", stay.name);
         let shutdown = service.daemon.shutdown_handle();
         let waiting = move || {
             let stay = stay;
             let _connected = stay.watch.connected(None);
-            report(service.daemon.wait());
+            report(&stay.name, service.daemon.wait());
             // The queue's thread ends before the stay does.
             drop(service);
         };
@@ -125,9 +127,9 @@ struct Service {
 }
 
 impl Service {
-    fn new(entropy: Arc<Mutex<Entropy>>) -> Result<Self, StartError> {
+    fn new(entropy: Arc<Mutex<Entropy>>, name: &str) -> Result<Self, StartError> {
         let stop = Waker::new()?;
-        let backend = Backend::new(entropy, stop.clone())?;
+        let backend = Backend::new(entropy, stop.clone(), DriverLog::new(name))?;
         let events = backend.events();
         let backend = Arc::new(Mutex::new(backend));
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
@@ -151,12 +153,12 @@ impl Drop for Service {
 }
 
 /// Says in the log how a connection ended.
-fn report(end: Result<(), Error>) {
+fn report(name: &str, end: Result<(), Error>) {
     match end {
         Ok(()) | Err(Error::HandleRequest(ProtocolError::Disconnected)) => {
-            log::info!("the VMM disconnected");
+            log::info!("{name}: the VMM disconnected");
         }
-        Err(Error::WaitDaemon(_)) => log::error!("vhost-user: the protocol's thread panicked"),
-        Err(error) => log::warn!("the VMM was disconnected: {error}"),
+        Err(Error::WaitDaemon(_)) => log::error!("{name}: the protocol's thread panicked"),
+        Err(error) => log::warn!("{name}: the VMM was disconnected: {error}"),
     }
 }

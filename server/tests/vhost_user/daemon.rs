@@ -152,7 +152,7 @@ fn a_monitor_that_truncates_its_memory_does_not_end_the_others() {
     assert_eq!(bad.get(64).len(), 64);
     rustix::fs::ftruncate(&bad.memory, 0).unwrap();
     bad.kick();
-    wait_until("it is seen", || daemon.log().contains("has truncated guest memory"));
+    wait_until("it is seen", || daemon.log().contains("r1: guest memory was truncated"));
     assert_eq!(good.get(64).len(), 64);
 }
 
