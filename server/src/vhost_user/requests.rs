@@ -195,3 +195,39 @@ fn fill(memory: &GuestMemoryMmap, buffers: &[Descriptor], bytes: &[u8]) -> u32 {
     }
     u32::try_from(bytes.len() - rest.len()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use vfio_user_kit::Waker;
+
+    use super::*;
+    use crate::source::Specification;
+
+    /// Descriptors of the queue, and where its parts are.
+    const SIZE: u16 = 512;
+    const AVAILABLE: u64 = 0x4000;
+    const USED: u64 = 0x8000;
+    const BUFFER: u64 = 0xc000;
+
+    #[test]
+    fn very_many_requests_are_answered_in_several_goes() {
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x10000)]).unwrap();
+        // One buffer of 4 bytes for the device to write, which all requests share.
+        memory.write_obj(BUFFER, GuestAddress(0)).unwrap();
+        memory.write_obj([4_u32, 2], GuestAddress(8)).unwrap();
+        memory.write_obj(SIZE, GuestAddress(AVAILABLE + 2)).unwrap();
+        let mut queue = Queue::new(SIZE).unwrap();
+        queue.set_avail_ring_address(Some(u32::try_from(AVAILABLE).unwrap()), Some(0));
+        queue.set_used_ring_address(Some(u32::try_from(USED).unwrap()), Some(0));
+        queue.set_ready(true);
+        let waker = Waker::new().unwrap();
+        let source = "chacha20:1".parse::<Specification>().unwrap().open(waker.clone()).unwrap();
+        let mut entropy = Entropy::new(source, waker, None);
+        let mut log = DriverLog::new("test");
+        let mut go = || serve(&mut queue, &memory, &mut entropy, &mut log);
+        let first = Served { answered: MOST_AT_ONCE, again: Again::After(Duration::ZERO) };
+        assert_eq!(go(), first);
+        assert_eq!(go().answered, usize::from(SIZE) - MOST_AT_ONCE);
+        assert_eq!(go(), Served { answered: 0, again: Again::WhenKicked });
+    }
+}

@@ -7,8 +7,8 @@
 
 use std::ffi::c_void;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
@@ -32,7 +32,8 @@ struct Region {
     start: usize,
     end: usize,
     page_size: usize,
-    truncated: bool,
+    /// Its owner's.
+    truncated: Arc<AtomicBool>,
 }
 
 /// A guest's memory as rust-vmm has mapped it. Whoever accesses it, also behind the kit's back,
@@ -41,6 +42,7 @@ struct Region {
 pub struct WatchedMemory {
     memory: GuestMemoryMmap,
     id: usize,
+    truncated: Arc<AtomicBool>,
 }
 
 impl WatchedMemory {
@@ -49,17 +51,19 @@ impl WatchedMemory {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         sigbus::install();
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let truncated = Arc::new(AtomicBool::new(false));
         let regions = memory.iter().filter_map(|region| {
             let start = region.get_host_address(MemoryRegionAddress(0)).ok()? as usize;
             let length = usize::try_from(region.len()).ok()?;
             let file = region.file_offset()?.file();
             let page_size = usize::try_from(page_size(file.as_fd()).ok()?).ok()?;
             let end = start.checked_add(length)?;
-            Some(Region { owner: id, start, end, page_size, truncated: false })
+            let truncated = Arc::clone(&truncated);
+            Some(Region { owner: id, start, end, page_size, truncated })
         });
         let regions: Vec<Region> = regions.collect();
         lock().extend(regions);
-        WatchedMemory { memory, id }
+        WatchedMemory { memory, id, truncated }
     }
 
     /// The memory itself.
@@ -69,7 +73,7 @@ impl WatchedMemory {
 
     /// Whether an access has found a part of it missing.
     pub fn truncated(&self) -> bool {
-        lock().iter().any(|region| region.owner == self.id && region.truncated)
+        self.truncated.load(Ordering::Relaxed)
     }
 }
 
@@ -89,7 +93,7 @@ fn lock() -> MutexGuard<'static, Vec<Region>> {
 pub(super) fn cover(address: usize) -> bool {
     // Only memory that is broken itself raises SIGBUS in a thread that has the lock already. That
     // one shall end, and not wait for itself.
-    let Some(mut regions) = (0..ATTEMPTS).find_map(|_| {
+    let Some(regions) = (0..ATTEMPTS).find_map(|_| {
         let locked = REGIONS.try_lock().ok();
         if locked.is_none() {
             thread::yield_now();
@@ -98,11 +102,11 @@ pub(super) fn cover(address: usize) -> bool {
     }) else {
         return false;
     };
-    let at_fault = |region: &&mut Region| (region.start..region.end).contains(&address);
-    let Some(region) = regions.iter_mut().find(at_fault) else {
+    let at_fault = |region: &&Region| (region.start..region.end).contains(&address);
+    let Some(region) = regions.iter().find(at_fault) else {
         return false;
     };
-    region.truncated = true;
+    region.truncated.store(true, Ordering::Relaxed);
     // SAFETY: the region is a shared mapping of a file, which is there as long as its owner has it
     // in the table. rust-vmm makes no reference into such memory, only volatile accesses, since the
     // guest changes it at any time anyway.
