@@ -28,9 +28,14 @@ impl Daemon {
     }
 
     fn start_in(folder: TempDir, options: &[&str], socket: &str) -> Self {
+        let options = [&["--transport", "vhost-user"], options].concat();
+        Daemon::start_with(folder, &options, socket)
+    }
+
+    fn start_with(folder: TempDir, options: &[&str], socket: &str) -> Self {
         let log = File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new(BINARY);
-        command.args(["--transport", "vhost-user"]).args(options).current_dir(folder.path());
+        command.args(options).current_dir(folder.path());
         let child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let daemon = Daemon { folder, child };
         wait_until("it listens", || UnixStream::connect(daemon.path(socket)).is_ok());
@@ -49,8 +54,12 @@ impl Daemon {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    fn stop(&mut self, signal: Signal) -> ExitStatus {
+    fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn stop(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
         let mut status = None;
         wait_until("it ends", || {
             status = self.child.try_wait().unwrap();
@@ -203,4 +212,35 @@ fn a_socket_that_listens_may_be_passed() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(Path::exists(&path), "its maker's");
+}
+
+#[test]
+fn a_reload_stops_the_guests_that_are_gone_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("guests.toml");
+    let write = |names: &[&str]| {
+        let guest = |name: &&str| {
+            let socket = folder.path().join(name);
+            let socket = socket.display();
+            format!(
+                "[[guest]]\nname = {name:?}\nsocket = \"{socket}\"\ntransport = \"vhost-user\"\n"
+            )
+        };
+        std::fs::write(&file, names.iter().map(guest).collect::<String>()).unwrap();
+    };
+    write(&["a", "b"]);
+    let other = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // An absolute path stays what it is.
+    let second = path("b").display().to_string();
+    let daemon = Daemon::start_with(other, &["--config", file.to_str().unwrap()], &second);
+    let mut kept = Vmm::start(&path("a"), &[]);
+    let gone = Vmm::start(&path("b"), &[]);
+    write(&["a", "c"]);
+    daemon.signal(Signal::HUP);
+    wait_until("the new one listens", || UnixStream::connect(path("c")).is_ok());
+    assert!(!path("b").exists());
+    assert!(gone.frontend_is_closed());
+    assert_eq!(kept.get(64).len(), 64, "its connection goes on");
+    assert_eq!(Vmm::start(&path("c"), &[]).get(64).len(), 64);
 }
