@@ -4,10 +4,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use vfio_user_kit::{Waker, WatchedMemory};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{VhostUserBackendMut, VringMutex, VringT};
+use vhost_user_backend::{VhostUserBackendMut, VringMutex, VringState, VringT};
 use virtio_bindings::virtio_config::{VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_VERSION_1};
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::QueueT;
@@ -26,6 +27,10 @@ pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 const QUEUES: usize = 1;
 /// The most descriptors that it can have, as in vhost-device-rng.
 const MAX_QUEUE_SIZE: usize = 1024;
+
+/// How often the queue is looked at before other events have their turn: a driver that makes new
+/// requests all the time must not keep the thread.
+const LOOKS: usize = 4;
 
 /// Features of virtio that the guest's driver may take. There is no packed queue in rust-vmm's
 /// crate.
@@ -85,30 +90,46 @@ impl Backend {
 
     /// Answers what can be answered, and sees to it that the rest is looked at again.
     fn serve(&mut self, vring: &VringMutex<Memory>) {
-        let Some(memory) = &self.memory else { return };
         let mut vring = vring.get_mut();
-        if self.left_alone || !vring.is_enabled() || !vring.get_queue().ready() {
-            return;
+        for _ in 0..LOOKS {
+            if self.left_alone || !vring.is_enabled() || !vring.get_queue().ready() {
+                return;
+            }
+            if !self.look(&mut vring) {
+                return;
+            }
         }
-        let queue = vring.get_queue_mut();
+        self.timer.set(Duration::ZERO);
+    }
+
+    /// Looks at the queue once. Returns whether there were new requests at the end.
+    fn look(&mut self, vring: &mut VringState<Memory>) -> bool {
+        let Some(memory) = &self.memory else { return false };
         let mut entropy = lock(&self.entropy);
+        let queue = vring.get_queue_mut();
         let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &mut self.log);
         drop(entropy);
-        match again {
-            Again::WhenKicked | Again::WhenWoken => {}
-            Again::After(time) => self.timer.set(time),
-            Again::Never => self.left_alone = true,
-        }
         if memory.truncated() {
             self.log.note(&"guest memory was truncated; its queue is left alone");
             self.left_alone = true;
         }
         let emptied = again == Again::WhenKicked && self.took(VIRTIO_F_NOTIFY_ON_EMPTY);
-        let wanted = vring.get_queue_mut().needs_notification(memory.memory()).unwrap_or(true);
+        let wanted = queue.needs_notification(memory.memory()).unwrap_or(true);
         if answered > 0 && (wanted || emptied) {
             // It fails when the counter is full: then there is a notification already.
             let _ = vring.signal_used_queue();
         }
+        match again {
+            // With EVENT_IDX the driver kicks only for what comes after this. It was called before,
+            // so as not to wait for it.
+            Again::WhenKicked => {
+                return vring.get_queue_mut().enable_notification(memory.memory()).unwrap_or(false);
+            }
+            Again::WhenWoken => {}
+            Again::After(time) => self.timer.set(time),
+            Again::Never => self.left_alone = true,
+        }
+        false
     }
 
     fn took(&self, feature: u32) -> bool {

@@ -51,7 +51,7 @@ impl fmt::Display for Fault {
 /// When to look at the queue again.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Again {
-    /// When the driver kicks.
+    /// When the driver kicks, which it has to be asked for: the queue is empty.
     WhenKicked,
     /// When the source's waker is used: a request waits.
     WhenWoken,
@@ -101,10 +101,6 @@ fn serve_all(
     }
     for _ in 0..MOST_AT_ONCE {
         let Some(chain) = queue.iter(memory)?.next() else {
-            // With EVENT_IDX the driver kicks only for what comes after this.
-            if queue.enable_notification(memory)? {
-                continue;
-            }
             return Ok(Again::WhenKicked);
         };
         let head = chain.head_index();
