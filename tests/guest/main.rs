@@ -10,6 +10,7 @@ mod links;
 mod module;
 mod my_rng;
 mod several;
+mod today;
 mod twin;
 mod virtio;
 mod watch;
