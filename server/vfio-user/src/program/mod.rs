@@ -3,6 +3,7 @@
 //! [`main`] is the whole `main` of a program that serves one device. A program with options of its
 //! own flattens [`Arguments`] into them, and does with [`Program`] what [`main`] does.
 
+mod code;
 mod given;
 mod limits;
 mod readiness;
@@ -231,6 +232,7 @@ impl Program {
     /// # Errors
     /// Whoever waits for `--ready-fd` has gone, or the servers cannot be run.
     pub fn run(self, servers: &Servers) -> Result<(), ProgramError> {
+        code::leave_to_the_page_cache();
         self.readiness.announce()?;
         servers.run(self.stop.as_fd())?;
         log::info!("stopped");
