@@ -3,7 +3,7 @@
 //! Everything that is wrong is noted, not only the first thing, so that a file is right after one
 //! look at the list. What is noted is replaced by a default, and the rest is looked at all the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,14 +35,15 @@ pub(super) fn configuration(
     let sources: Vec<_> = file.sources.into_iter().map(|table| judge.source(table)).collect();
     let groups = judge.groups(file.groups, &sources);
     let roots = sources.iter().map(|source| source.name.as_str());
-    let shared: Vec<&str> = roots.chain(groups.iter().map(|group| group.name.as_str())).collect();
+    let shared: HashSet<&str> =
+        roots.chain(groups.iter().map(|group| group.name.as_str())).collect();
     if let Some(path) = &file.control_socket {
-        judge.taken.insert(Name::socket(path), 1);
+        judge.socket("control-socket", path);
     }
     let guests: Vec<_> =
         file.guests.into_iter().map(|table| judge.guest(table.into_inner(), &shared)).collect();
     let configuration = Configuration {
-        control_socket: file.control_socket,
+        control_socket: file.control_socket.map(Spanned::into_inner),
         status_file: file.status_file,
         sources,
         groups,
@@ -63,12 +64,6 @@ pub(super) fn configuration(
 /// Something of which there can be one only: what it is, and its name.
 #[derive(PartialEq, Eq, Hash)]
 struct Name(&'static str, PathBuf);
-
-impl Name {
-    fn socket(path: &Path) -> Self {
-        Name("socket", path.into())
-    }
-}
 
 /// Who notes what is wrong.
 struct Judge<L> {
@@ -164,7 +159,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
 
     /// The groups, in an order in which each is behind its parent.
     fn groups(&mut self, tables: Vec<GroupTable>, sources: &[SharedSource]) -> Vec<Group> {
-        let mut known: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+        let mut known: HashSet<String> = sources.iter().map(|source| source.name.clone()).collect();
         for table in &tables {
             self.class_name(&table.name);
         }
@@ -178,7 +173,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
             }
             for table in next {
                 let bandwidth = table.bandwidth.map(|table| Self::bandwidth(&table));
-                known.push(table.name.get_ref().clone());
+                known.insert(table.name.get_ref().clone());
                 ordered.push(Group {
                     name: table.name.into_inner(),
                     parent: table.parent.into_inner(),
@@ -195,9 +190,9 @@ impl<L: Fn(usize) -> usize> Judge<L> {
         ordered
     }
 
-    fn guest(&mut self, table: GuestTable, shared: &[&str]) -> Guest {
+    fn guest(&mut self, table: GuestTable, shared: &HashSet<&str>) -> Guest {
         let name = self.name("guest", &table.name);
-        self.socket(&table.socket);
+        self.socket("socket", &table.socket);
         let mode = table.socket_mode.as_ref().and_then(|mode| {
             let parsed = u32::from_str_radix(mode.get_ref(), 8).ok().filter(|mode| *mode <= 0o777);
             self.judged(mode, "socket-mode", parsed.ok_or("an octal number up to 777 is needed"))
@@ -217,12 +212,11 @@ impl<L: Fn(usize) -> usize> Judge<L> {
         }
     }
 
-    fn socket(&mut self, path: &Spanned<PathBuf>) {
+    fn socket(&mut self, key: &str, path: &Spanned<PathBuf>) {
         let length = path.get_ref().as_os_str().len();
         if !(1..=LONGEST_SOCKET_PATH).contains(&length) {
-            let reason = format!(
-                "socket: a path of {length} bytes; 1 to {LONGEST_SOCKET_PATH} are possible"
-            );
+            let reason =
+                format!("{key}: a path of {length} bytes; 1 to {LONGEST_SOCKET_PATH} are possible");
             self.note(path, reason);
         }
         self.only_once("socket", path, path.get_ref());
@@ -301,7 +295,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
         self.judged(max_bytes, "max-bytes", limit)
     }
 
-    fn guest_source(&mut self, table: &GuestTable, shared: &[&str]) -> GuestSource {
+    fn guest_source(&mut self, table: &GuestTable, shared: &HashSet<&str>) -> GuestSource {
         let repeat = table.file_loop.as_ref().filter(|repeat| *repeat.get_ref());
         let Some(source) = &table.source else {
             if let Some(repeat) = repeat {
@@ -313,7 +307,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
             return GuestSource::Own(Specification::default());
         };
         let parent = source.get_ref();
-        if shared.contains(&parent.as_str()) {
+        if shared.contains(parent.as_str()) {
             if let Some(repeat) = repeat {
                 self.note(repeat, "file-loop: this is the affair of the shared source");
             }

@@ -24,6 +24,7 @@ pub(super) struct Misfit {
 pub(super) fn misfits(configuration: &Configuration) -> Vec<Misfit> {
     let mut trees = Trees { now: Instant::now(), classes: HashMap::new(), trees: Vec::new() };
     let mut misfits = Vec::new();
+    let overcommitted = configuration.overcommitted();
     let mut note = |kind, name: &str, result: Result<(), Reason>| {
         if let Err(Reason(reason)) = result {
             misfits.push(Misfit { kind, name: name.to_owned(), reason });
@@ -42,7 +43,7 @@ pub(super) fn misfits(configuration: &Configuration) -> Vec<Misfit> {
     for guest in &configuration.guests {
         let GuestSource::Shared { parent, bandwidth } = &guest.source else { continue };
         let added = trees.add(parent, &guest.name, *bandwidth);
-        if let (Ok(Some(place)), true) = (&added, configuration.may_be_overcommitted(parent)) {
+        if let (Ok(Some(place)), true) = (&added, overcommitted.contains(parent.as_str())) {
             trees.remove(*place);
         }
         note("guest", &guest.name, added.map(|_| ()));

@@ -13,7 +13,7 @@ use super::amount::Amount;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
-    pub control_socket: Option<PathBuf>,
+    pub control_socket: Option<Spanned<PathBuf>>,
     pub status_file: Option<PathBuf>,
     #[serde(default, rename = "source")]
     pub sources: Vec<SourceTable>,

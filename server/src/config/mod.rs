@@ -36,6 +36,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -214,11 +215,12 @@ impl Configuration {
         source.map(|source| source.name.as_str())
     }
 
-    /// Whether the floors of the guests in a class may be more than its own.
-    fn may_be_overcommitted(&self, class: &str) -> bool {
+    /// The classes in which the floors of guests may be more than their own.
+    fn overcommitted(&self) -> HashSet<&str> {
         let sources = self.sources.iter().map(|source| (&source.name, source.overcommit));
         let groups = self.groups.iter().map(|group| (&group.name, group.overcommit));
-        sources.chain(groups).any(|(name, overcommit)| name == class && overcommit)
+        let all = sources.chain(groups);
+        all.filter(|(_, overcommit)| *overcommit).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Reads a file.
@@ -238,7 +240,8 @@ impl Configuration {
     /// Everything that is wrong, at least one thing. After a syntax error nothing else is looked
     /// at.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        let line_of = |offset: usize| 1 + text[..offset.min(text.len())].matches('\n').count();
+        let ends: Vec<usize> = text.match_indices('\n').map(|(end, _)| end).collect();
+        let line_of = |offset: usize| 1 + ends.partition_point(|end| *end < offset);
         let file = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(span.start));
             vec![Problem { line, reason: error.message().to_owned() }]

@@ -170,8 +170,8 @@ fn duplicates_are_refused_with_the_line_of_the_first() {
     assert_eq!(problem(&text), (6, "\"a\" is the guest of line 2 already".into()));
     let text = format!("{}\n[[guest]]\nname = \"b\"\nsocket = \"/run/a\"", guest(""));
     assert_eq!(problem(&text), (7, "\"/run/a\" is the socket of line 3 already".into()));
-    let text = format!("control-socket = \"/run/a\"\n{}", guest(""));
-    assert_eq!(problem(&text), (4, "\"/run/a\" is the socket of line 1 already".into()));
+    let text = format!("\ncontrol-socket = \"/run/a\"\n{}", guest(""));
+    assert_eq!(problem(&text), (5, "\"/run/a\" is the socket of line 2 already".into()));
     let text = format!("{SHARED}[[group]]\nname = \"hw\"\nparent = \"hw\"");
     assert_eq!(problem(&text), (6, "\"hw\" is the source or group of line 2 already".into()));
 }
@@ -258,6 +258,9 @@ fn a_shared_source_has_a_capacity_and_a_name_of_its_own() {
 fn long_socket_paths_are_refused() {
     let text = guest("").replace("/run/a", &"x".repeat(108));
     assert_eq!(problem(&text).0, 3);
+    let text = format!("\ncontrol-socket = \"{}\"", "x".repeat(108));
+    let reason = "control-socket: a path of 108 bytes; 1 to 107 are possible";
+    assert_eq!(problem(&text), (2, reason.into()));
     Configuration::parse(&guest("").replace("/run/a", &"x".repeat(107))).unwrap();
 }
 
@@ -288,4 +291,26 @@ proptest! {
             prop_assert!(problems.iter().all(|problem| problem.line <= text.lines().count().max(1)));
         }
     }
+}
+
+/// The time that is needed for a file of so many guests.
+fn time_for(guests: usize) -> std::time::Duration {
+    let mut text = SHARED.to_owned();
+    for index in 0..guests {
+        text += &format!(
+            "[[group]]\nname = \"g{index}\"\nparent = \"hw\"\n[[guest]]\nname = \"{index}\"\n\
+             socket = \"/run/{index}\"\ndevice = \"virtio-rng\"\nsource = \"g{index}\"\n"
+        );
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(Configuration::parse(&text).unwrap().guests.len(), guests);
+    start.elapsed()
+}
+
+#[test]
+fn ten_times_the_guests_need_about_ten_times_the_time() {
+    let ratio = |_| time_for(5000).as_secs_f64() / time_for(500).as_secs_f64();
+    // If each guest needed time in proportion to the others, it would be 100.
+    let least = (0..3).map(ratio).fold(f64::INFINITY, f64::min);
+    assert!(least < 30.0, "{least}");
 }
