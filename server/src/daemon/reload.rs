@@ -1,17 +1,30 @@
 //! A configuration that takes another one's place while the daemon runs.
 //!
-//! Guests that are the same in both keep their connections; so do those of which only the bandwidth
-//! has changed, and those of a shared source of which only numbers have. Numbers are changed first:
-//! if what connected guests are promised does not fit into the new ones, nothing is changed at all.
+//! Guests that are the same in both keep their connections, whatever comes and goes beside them; so
+//! do those of which only the bandwidth has changed, or that of a source or group above them. Sources
+//! that stay are changed first: if what connected guests are promised does not fit into the new
+//! numbers, nothing is changed at all.
 
-use anyhow::{Context, Result};
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
 use my_rng_server::bandwidth::Bandwidth;
 use my_rng_server::config::{self, Configuration, GuestSource};
-use my_rng_server::source::Share;
+use my_rng_server::source::{Change, Share};
+use vfio_user_kit::program::make_room_for;
 
 use super::Daemon;
 use super::guest::Guest;
 use super::sources::Family;
+
+type Names = HashSet<String>;
+
+/// What goes on as it is, but for numbers.
+struct Stay<'a> {
+    /// Shared sources and groups.
+    classes: &'a Names,
+    guests: &'a Names,
+}
 
 /// What a reload did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,69 +45,94 @@ impl Daemon {
     /// # Errors
     /// Something in it is impossible while guests are connected; nothing has changed then.
     pub fn reload(&mut self, new: Configuration) -> Result<Summary> {
-        let old = self.configuration.clone();
+        let old = &self.configuration;
         if old.control_socket != new.control_socket || old.status_file != new.status_file {
             log::warn!("control-socket and status-file are read when the daemon starts");
         }
-        let stay: Vec<String> = sources_that_stay(&old, &new);
-        self.change_bandwidths(&old, &new, &stay)?;
-        let keep = |guest: &config::Guest| {
-            let before = old.guests.iter().find(|before| before.name == guest.name);
-            before.is_some_and(|before| is_kept(&old, before, &new, guest, &stay))
-        };
-        let kept: Vec<String> = new.guests.iter().filter(|guest| keep(guest)).map(name).collect();
-        let summary = self.replace_guests(&new, &kept, &stay);
+        make_room_for(new.guests.len())?;
+        let classes = self.classes_that_stay(&new);
+        let guests = new.guests.iter().filter(|guest| self.goes_on(guest, &classes));
+        let guests = guests.map(|guest| guest.name.clone()).collect();
+        self.change_sources(&new, &Stay { classes: &classes, guests: &guests })?;
+        let summary = self.replace_guests(&new, &Stay { classes: &classes, guests: &guests });
         self.configuration = new;
         Ok(summary)
     }
 
-    /// Gives the sources that stay their new numbers: all or none.
-    fn change_bandwidths(
-        &self,
-        old: &Configuration,
-        new: &Configuration,
-        stay: &[String],
-    ) -> Result<()> {
-        for (index, source) in stay.iter().enumerate() {
-            if let Err(error) = self.set_bandwidths(source, new) {
-                for undone in stay.iter().take(index) {
-                    if let Err(error) = self.set_bandwidths(undone, old) {
-                        log::error!("the shared source {undone:?}: {error:#}");
-                    }
-                }
-                return Err(error).with_context(|| format!("the shared source {source:?}"));
+    /// The sources that are open and the same, and the groups below them that are where they were.
+    fn classes_that_stay(&self, new: &Configuration) -> Names {
+        let old = &self.configuration;
+        let mut stay = Names::new();
+        for source in &new.sources {
+            let before = old.sources.iter().find(|before| before.name == source.name);
+            let same = before.is_some_and(|before| before.source == source.source);
+            // One that could not be opened is tried again.
+            if same && self.sources.get(&source.name).is_some() {
+                stay.insert(source.name.clone());
             }
         }
+        let groups = old.groups.iter().map(|group| (&group.name, &group.parent));
+        let parents: HashMap<_, _> = groups.collect();
+        for group in &new.groups {
+            if parents.get(&group.name) == Some(&&group.parent) && stay.contains(&group.parent) {
+                stay.insert(group.name.clone());
+            }
+        }
+        stay
+    }
+
+    /// Whether a guest goes on as it is.
+    fn goes_on(&self, after: &config::Guest, classes: &Names) -> bool {
+        // One that could not be started is tried again.
+        let Some(Guest { configuration: before, .. }) = self.guests.get(&after.name) else {
+            return false;
+        };
+        let same_but_for_the_source =
+            config::Guest { source: before.source.clone(), ..after.clone() } == *before;
+        let same_source = match (&before.source, &after.source) {
+            (GuestSource::Own(before), GuestSource::Own(after)) => before == after,
+            (
+                GuestSource::Shared { parent: before, .. },
+                GuestSource::Shared { parent: after, .. },
+            ) => before == after && classes.contains(after),
+            _ => false,
+        };
+        same_but_for_the_source && same_source
+    }
+
+    /// Gives the sources that stay their new groups and numbers: all or none.
+    fn change_sources(&self, new: &Configuration, stay: &Stay<'_>) -> Result<()> {
+        let bandwidths = new.guests.iter().filter(|guest| stay.guests.contains(&guest.name));
+        let bandwidths: HashMap<_, _> = bandwidths
+            .filter_map(|guest| match &guest.source {
+                GuestSource::Shared { bandwidth, .. } => Some((&guest.name, *bandwidth)),
+                GuestSource::Own(_) => None,
+            })
+            .collect();
+        let mut shares: HashMap<&str, Vec<(&Share, Option<Bandwidth>)>> = HashMap::new();
+        for (name, guest) in &self.guests {
+            let Some(gate) = &guest.gate else { continue };
+            let share = (&*gate.share, bandwidths.get(name).copied());
+            shares.entry(&gate.source).or_default().push(share);
+        }
+        let families = Family::all_of(new);
+        let mut changes = Vec::new();
+        for family in families.iter().filter(|family| stay.classes.contains(family.name())) {
+            let shares = shares.remove(family.name()).unwrap_or_default();
+            changes.push(self.sources.prepare(family, shares)?);
+        }
+        changes.into_iter().for_each(Change::apply);
         Ok(())
     }
 
-    fn set_bandwidths(&self, source: &str, to: &Configuration) -> Result<()> {
-        let Some(family) = Family::of(to, source) else { return Ok(()) };
-        let shares: Vec<(&Share, Bandwidth)> = to
-            .guests
-            .iter()
-            .filter_map(|guest| {
-                let GuestSource::Shared { parent, bandwidth } = &guest.source else { return None };
-                let running = self.guests.get(&guest.name)?;
-                let GuestSource::Shared { parent: before, .. } = &running.configuration.source
-                else {
-                    return None;
-                };
-                let gate = running.gate.as_ref().filter(|_| parent == before)?;
-                (to.source_of(parent) == Some(source)).then_some((&*gate.share, *bandwidth))
-            })
-            .collect();
-        self.sources.change(source, &family.bandwidths(), &shares)
-    }
-
-    fn replace_guests(&mut self, new: &Configuration, kept: &[String], stay: &[String]) -> Summary {
-        let gone: Vec<String> =
-            self.guests.keys().filter(|name| !kept.contains(name)).cloned().collect();
+    fn replace_guests(&mut self, new: &Configuration, stay: &Stay<'_>) -> Summary {
+        let gone = self.guests.keys().filter(|name| !stay.guests.contains(*name));
+        let gone: Vec<String> = gone.cloned().collect();
         let stopped: Vec<Guest> = gone.iter().filter_map(|name| self.guests.remove(name)).collect();
         let mut summary =
-            Summary { kept: kept.len(), stopped: stopped.len(), ..Summary::default() };
+            Summary { kept: stay.guests.len(), stopped: stopped.len(), ..Summary::default() };
         Guest::stop_all(stopped, &self.servers);
-        self.replace_sources(new, stay);
+        self.replace_sources(new, stay.classes);
         for guest in &new.guests {
             if let Some(running) = self.guests.get_mut(&guest.name) {
                 running.configuration = guest.clone();
@@ -111,60 +149,19 @@ impl Daemon {
         summary
     }
 
-    fn replace_sources(&mut self, new: &Configuration, stay: &[String]) {
-        let gone: Vec<String> = self
-            .sources
-            .all()
-            .map(|(name, _)| name.to_owned())
-            .filter(|name| !stay.contains(name))
-            .collect();
+    fn replace_sources(&mut self, new: &Configuration, stay: &Names) {
+        let all = self.sources.all().map(|(name, _)| name.to_owned());
+        let gone: Vec<String> = all.filter(|name| !stay.contains(name)).collect();
         for name in gone {
             self.sources.stop(&name);
         }
-        for source in new.sources.iter().filter(|source| !stay.contains(&source.name)) {
-            let Some(family) = Family::of(new, &source.name) else { continue };
+        for family in Family::all_of(new) {
+            if stay.contains(family.name()) {
+                continue;
+            }
             if let Err(error) = self.sources.start(&family, &self.kept) {
                 log::error!("{error:#}");
             }
         }
     }
-}
-
-fn name(guest: &config::Guest) -> String {
-    guest.name.clone()
-}
-
-/// The shared sources of which nothing but numbers has changed.
-fn sources_that_stay(old: &Configuration, new: &Configuration) -> Vec<String> {
-    let names = new.sources.iter().map(|source| &source.name);
-    names
-        .filter(|name| {
-            let (before, after) = (Family::of(old, name), Family::of(new, name));
-            before.zip(after).is_some_and(|(before, after)| before.has_shape_of(&after))
-        })
-        .cloned()
-        .collect()
-}
-
-/// Whether a guest goes on as it is.
-fn is_kept(
-    old: &Configuration,
-    before: &config::Guest,
-    new: &Configuration,
-    after: &config::Guest,
-    stay: &[String],
-) -> bool {
-    let same_but_for_the_source =
-        config::Guest { source: before.source.clone(), ..after.clone() } == *before;
-    let same_source = match (&before.source, &after.source) {
-        (GuestSource::Own(before), GuestSource::Own(after)) => before == after,
-        (GuestSource::Shared { parent: before, .. }, GuestSource::Shared { parent: after, .. }) => {
-            let root = new.source_of(after);
-            before == after
-                && old.source_of(before) == root
-                && root.is_some_and(|root| stay.iter().any(|name| name == root))
-        }
-        _ => false,
-    };
-    same_but_for_the_source && same_source
 }

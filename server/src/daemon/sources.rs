@@ -1,11 +1,11 @@
 //! The shared sources: which there are, and which class is of which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
 use my_rng_server::bandwidth::Bandwidth;
-use my_rng_server::config::{Configuration, Group, Guest, GuestSource};
-use my_rng_server::source::{GroupOf, Share, SharedSource};
+use my_rng_server::config::{Configuration, GuestSource};
+use my_rng_server::source::{Change, GroupOf, Share, SharedSource};
 
 use super::kept::Kept;
 
@@ -17,39 +17,42 @@ pub struct Sources(BTreeMap<String, SharedSource>);
 pub struct Family<'a> {
     source: &'a my_rng_server::config::SharedSource,
     /// The groups below it, each behind its parent.
-    groups: Vec<&'a Group>,
+    groups: Vec<GroupOf<'a>>,
     /// The guests below it.
-    guests: Vec<&'a str>,
+    guests: BTreeSet<&'a str>,
 }
 
 impl<'a> Family<'a> {
-    /// The source of that name and all below it.
-    pub fn of(configuration: &'a Configuration, source: &str) -> Option<Self> {
-        let source = configuration.sources.iter().find(|candidate| candidate.name == source)?;
-        let is_of = |class: &str| configuration.source_of(class) == Some(source.name.as_str());
-        let is_guest = |guest: &&Guest| match &guest.source {
-            GuestSource::Shared { parent, .. } => is_of(parent),
-            GuestSource::Own(_) => false,
-        };
-        let groups = configuration.groups.iter().filter(|group| is_of(&group.name)).collect();
-        let guests = configuration.guests.iter().filter(is_guest);
-        Some(Family { source, groups, guests: guests.map(|guest| guest.name.as_str()).collect() })
+    /// The sources, each with all below it.
+    pub fn all_of(configuration: &'a Configuration) -> Vec<Self> {
+        let sources = configuration.sources.iter();
+        let mut families: Vec<_> = sources
+            .map(|source| Family { source, groups: Vec::new(), guests: BTreeSet::new() })
+            .collect();
+        let names = families.iter().map(|family| family.source.name.as_str());
+        let mut family_of: HashMap<&str, usize> = names.zip(0..).collect();
+        // Each group is behind its parent.
+        for group in &configuration.groups {
+            let Some(index) = family_of.get(group.parent.as_str()).copied() else { continue };
+            family_of.insert(&group.name, index);
+            families[index].groups.push(GroupOf {
+                name: &group.name,
+                parent: &group.parent,
+                bandwidth: group.bandwidth,
+            });
+        }
+        for guest in &configuration.guests {
+            let GuestSource::Shared { parent, .. } = &guest.source else { continue };
+            if let Some(index) = family_of.get(parent.as_str()) {
+                families[*index].guests.insert(&guest.name);
+            }
+        }
+        families
     }
 
-    /// The source and its groups, with what they have.
-    pub fn bandwidths(&self) -> Vec<(&'a str, Bandwidth)> {
-        let root = (self.source.name.as_str(), self.source.bandwidth);
-        let groups = self.groups.iter().map(|group| (group.name.as_str(), group.bandwidth));
-        std::iter::once(root).chain(groups).collect()
-    }
-
-    /// Whether the other one differs in nothing but numbers, and guests.
-    pub fn has_shape_of(&self, other: &Family<'_>) -> bool {
-        let shape = |family: &Family<'_>| -> Vec<(String, String)> {
-            let groups = family.groups.iter();
-            groups.map(|group| (group.name.clone(), group.parent.clone())).collect()
-        };
-        self.source.source == other.source.source && shape(self) == shape(other)
+    /// The name of the source.
+    pub fn name(&self) -> &'a str {
+        &self.source.name
     }
 }
 
@@ -60,21 +63,12 @@ impl Sources {
     /// It cannot be opened.
     pub fn start(&mut self, family: &Family<'_>, kept: &Kept) -> Result<()> {
         let name = &family.source.name;
-        let groups: Vec<GroupOf<'_>> = family
-            .groups
-            .iter()
-            .map(|group| GroupOf {
-                name: &group.name,
-                parent: &group.parent,
-                bandwidth: group.bandwidth,
-            })
-            .collect();
         let taken = kept.of_source(name, &family.guests);
         let source = SharedSource::start(
             name,
             &family.source.source,
             family.source.bandwidth,
-            &groups,
+            &family.groups,
             &taken,
         )
         .with_context(|| format!("the shared source {name:?}"))?;
@@ -97,17 +91,19 @@ impl Sources {
         self.0.iter().map(|(name, source)| (name.as_str(), source))
     }
 
-    /// Gives classes and connected guests of a source other bandwidths, all or none.
+    /// Prepares a source for other groups and bandwidths; guests that are to go have none.
     ///
     /// # Errors
     /// Something does not fit.
-    pub fn change(
-        &self,
-        name: &str,
-        classes: &[(&str, Bandwidth)],
-        shares: &[(&Share, Bandwidth)],
-    ) -> Result<()> {
+    pub fn prepare<'a>(
+        &'a self,
+        family: &Family<'a>,
+        shares: Vec<(&'a Share, Option<Bandwidth>)>,
+    ) -> Result<Change<'a>> {
+        let name = family.name();
         let source = self.get(name).with_context(|| format!("no shared source {name:?}"))?;
-        Ok(source.change(classes, shares)?)
+        source
+            .prepare(family.source.bandwidth, family.groups.clone(), shares)
+            .with_context(|| format!("the shared source {name:?}"))
     }
 }

@@ -8,6 +8,8 @@
 //! Bytes that nobody takes any more, because the guest they were drawn for has gone, are the first
 //! that the next one gets: what is scarce is not thrown away.
 
+mod change;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio_user_kit::Waker;
+
+pub use change::Change;
 
 use super::{Drawn, Source, SourceError, Specification, Supplier};
 use crate::bandwidth::{
@@ -62,12 +66,13 @@ pub struct ClassState {
     pub id: ClassId,
     /// What it was given by the configuration.
     pub bandwidth: Bandwidth,
-    /// How much of its floor is promised to those within it, bytes in a second.
+    /// How much of its floor is promised to groups and connected guests in it, bytes in a second.
     pub promised: u64,
 }
 
 /// A source that is shared. It is closed when the last handle and the last share of it have gone.
 pub struct SharedSource {
+    name: String,
     common: Arc<Common>,
     thread: Option<JoinHandle<()>>,
 }
@@ -85,6 +90,8 @@ struct State {
     identifiers: Identifiers,
     /// The source and the groups, by their names.
     classes: BTreeMap<String, Class>,
+    /// Groups that there are no more, and that guests have not left yet.
+    retired: Vec<ClassId>,
     /// The guests that are connected.
     leaves: HashMap<ClassId, Leaf>,
     /// Drawn for somebody who has gone.
@@ -93,6 +100,8 @@ struct State {
 
 struct Class {
     id: ClassId,
+    /// None for the source.
+    parent: Option<String>,
     bandwidth: Bandwidth,
 }
 
@@ -125,7 +134,7 @@ impl SharedSource {
         let threads_own = Arc::clone(&common);
         let thread = thread::Builder::new().name("shared source".into());
         let thread = thread.spawn(move || threads_own.run(source)).map_err(SourceError::Worker)?;
-        Ok(SharedSource { common, thread: Some(thread) })
+        Ok(SharedSource { name: name.into(), common, thread: Some(thread) })
     }
 
     /// A guest's part below the class of that name; it has nothing until it joins.
@@ -138,54 +147,22 @@ impl SharedSource {
         })
     }
 
-    /// Gives the source, groups and connected guests other bandwidths, all or none of them.
-    ///
-    /// # Errors
-    /// [`SharedError::Admission`] for the first that does not fit.
-    pub fn change(
-        &self,
-        classes: &[(&str, Bandwidth)],
-        shares: &[(&Share, Bandwidth)],
-    ) -> Result<(), SharedError> {
-        // Seats before the state, as everywhere.
-        let mut seats: Vec<_> =
-            shares.iter().map(|(share, bandwidth)| (share.seat(), *bandwidth)).collect();
-        let mut state = self.common.state();
-        let mut changes = Vec::new();
-        for (name, bandwidth) in classes {
-            changes.push((state.class(name)?, *bandwidth));
-        }
-        for (seat, bandwidth) in &seats {
-            changes.extend(seat.class.map(|class| (class, *bandwidth)));
-        }
-        state.tree.change(&changes, Instant::now())?;
-        for (name, bandwidth) in classes {
-            if let Some(class) = state.classes.get_mut(*name) {
-                class.bandwidth = *bandwidth;
-            }
-        }
-        for (seat, bandwidth) in &mut seats {
-            seat.bandwidth = *bandwidth;
-            if let Some(leaf) = seat.class.and_then(|class| state.leaves.get_mut(&class)) {
-                leaf.bandwidth = *bandwidth;
-            }
-        }
-        drop(state);
-        self.common.bell.wake();
-        Ok(())
-    }
-
     /// The source and its groups, by their names.
     pub fn classes(&self) -> BTreeMap<String, ClassState> {
         let state = self.common.state();
-        let promised = |id: ClassId| {
-            let leaves = state.leaves.values().filter(|leaf| leaf.parent == id);
-            leaves.filter_map(|leaf| leaf.bandwidth.floor).sum()
-        };
+        let mut promised: HashMap<ClassId, u64> = HashMap::new();
+        for leaf in state.leaves.values() {
+            *promised.entry(leaf.parent).or_default() += leaf.bandwidth.floor.unwrap_or(0);
+        }
+        for group in state.classes.values() {
+            if let Some(above) = group.parent.as_ref().and_then(|name| state.classes.get(name)) {
+                *promised.entry(above.id).or_default() += group.bandwidth.floor.unwrap_or(0);
+            }
+        }
         let class = |class: &Class| ClassState {
             id: class.id,
             bandwidth: class.bandwidth,
-            promised: promised(class.id),
+            promised: promised.get(&class.id).copied().unwrap_or(0),
         };
         state.classes.iter().map(|(name, found)| (name.clone(), class(found))).collect()
     }
@@ -214,15 +191,42 @@ impl State {
         }
         let (id, now) = (identifiers.take()?, Instant::now());
         let tree = Tree::new(id, name, bandwidth, now)?;
-        let classes = BTreeMap::from([(name.to_owned(), Class { id, bandwidth })]);
-        let (leaves, surplus) = (HashMap::new(), VecDeque::new());
-        let mut state = State { tree, identifiers, classes, leaves, surplus };
-        for GroupOf { name, parent, bandwidth } in groups {
-            let (parent, id) = (state.class(parent)?, state.identifiers.take()?);
-            state.tree.add(parent, id, name, *bandwidth, now)?;
-            state.classes.insert((*name).to_owned(), Class { id, bandwidth: *bandwidth });
-        }
+        let mut state = State {
+            tree,
+            identifiers,
+            classes: BTreeMap::from([(name.to_owned(), Class { id, parent: None, bandwidth })]),
+            retired: Vec::new(),
+            leaves: HashMap::new(),
+            surplus: VecDeque::new(),
+        };
+        groups.iter().try_for_each(|group| state.add_group(group, now))?;
         Ok(state)
+    }
+
+    fn add_group(&mut self, group: &GroupOf<'_>, now: Instant) -> Result<(), SharedError> {
+        let GroupOf { name, parent, bandwidth } = *group;
+        let (above, id) = (self.class(parent)?, self.identifiers.take()?);
+        if let Err(error) = self.tree.add(above, id, name, bandwidth, now) {
+            self.identifiers.give_back(id);
+            return Err(error.into());
+        }
+        self.classes.insert(name.into(), Class { id, parent: Some(parent.into()), bandwidth });
+        Ok(())
+    }
+
+    /// Removes those retired groups in which nothing is any more.
+    fn remove_retired(&mut self, now: Instant) {
+        let mut before = usize::MAX;
+        while self.retired.len() < before {
+            before = self.retired.len();
+            self.retired.retain(|id| match self.tree.remove(*id, now) {
+                Ok(()) => {
+                    self.identifiers.give_back(*id);
+                    false
+                }
+                Err(_) => true,
+            });
+        }
     }
 
     fn class(&self, name: &str) -> Result<ClassId, SharedError> {
@@ -373,6 +377,7 @@ impl Share {
         if !keep_number {
             state.identifiers.give_back(id);
         }
+        state.remove_retired(Instant::now());
         drop(state);
         self.common.bell.wake();
     }

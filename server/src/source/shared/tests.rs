@@ -100,11 +100,43 @@ fn bandwidths_change_all_or_not_at_all() {
     let shares = ["a", "b"].map(|name| shared.share("stream", name, floor(8)));
     shares.iter().for_each(|share| assert!(share.join(None).is_ok()));
     let [a, b] = &shares;
-    let too_much = shared.change(&[("stream", capacity(10))], &[(a, floor(6)), (b, floor(6))]);
-    assert!(matches!(too_much, Err(SharedError::Admission(_))), "{too_much:?}");
+    let floors = |of_b| vec![(&**a, Some(floor(6))), (&**b, Some(floor(of_b)))];
+    let too_much = shared.prepare(capacity(10), Vec::new(), floors(6)).err();
+    assert!(matches!(too_much, Some(SharedError::Admission(_))), "{too_much:?}");
     assert_eq!((a.bandwidth(), shared.classes()["stream"].promised), (floor(8), 16 * KIB));
-    shared.change(&[("stream", capacity(10))], &[(a, floor(6)), (b, floor(4))]).unwrap();
+    shared.prepare(capacity(10), Vec::new(), floors(4)).unwrap().apply();
     assert_eq!((a.bandwidth(), shared.classes()["stream"].promised), (floor(6), 10 * KIB));
+}
+
+#[test]
+fn what_is_prepared_and_dropped_has_changed_nothing() {
+    let shared = stream();
+    let before = shared.classes();
+    let group = GroupOf { name: "group", parent: "stream", bandwidth: floor(4) };
+    drop(shared.prepare(capacity(10), vec![group], Vec::new()).unwrap());
+    assert_eq!(shared.classes(), before);
+}
+
+#[test]
+fn groups_come_and_go_beside_connected_guests() {
+    let group = |name, parent| GroupOf { name, parent, bandwidth: floor(4) };
+    let shared = stream();
+    let give = |groups, shares| shared.prepare(capacity(8), groups, shares).unwrap().apply();
+    give(vec![group("old", "stream"), group("inner", "old")], Vec::new());
+    let (_stays, mut of_stays, waker) = guest(&shared, "stays");
+    let goes = shared.share("inner", "goes", floor(4));
+    goes.join(None).unwrap();
+    let before = shared.classes();
+    // The new one fits only without the old one, in which somebody is until he is told.
+    give(vec![group("new", "stream"), group("inner", "new")], vec![(&goes, None)]);
+    let after = shared.classes();
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["inner", "new", "stream"]);
+    assert_eq!((after["stream"].promised, after["inner"].promised), (4 * KIB, 0));
+    assert_ne!(after["inner"].id, before["inner"].id, "it is in another one");
+    goes.leave(false);
+    assert_eq!(shared.common.state().retired, []);
+    assert_eq!(draw(of_stays.as_mut(), &waker, 4), STREAM[..4]);
+    shared.share("inner", "comes", floor(4)).join(None).unwrap();
 }
 
 #[test]
