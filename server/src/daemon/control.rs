@@ -51,11 +51,15 @@ impl Control {
     }
 
     /// Accepts a client, if there is one, and serves it on a thread of its own: it may be slow.
-    pub fn accept(&self, daemon: &Arc<Mutex<Daemon>>) {
+    /// Returns false if it is better not to try again at once.
+    pub fn accept(&self, daemon: &Arc<Mutex<Daemon>>) -> bool {
         let client = match self.socket.listener().accept() {
             Ok((client, _)) => client,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(error) => return log::warn!("the control socket: {error}"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+            Err(error) => {
+                log::warn!("the control socket: cannot accept clients: {error}; trying again");
+                return false;
+            }
         };
         let (daemon, counted) = (Arc::clone(daemon), Arc::clone(&self.clients));
         let thread = thread::Builder::new().name("control".into()).spawn(move || {
@@ -64,9 +68,10 @@ impl Control {
             }
             drop(counted);
         });
-        if let Err(error) = thread {
-            log::warn!("the control socket: {error}");
+        if let Err(error) = &thread {
+            log::warn!("the control socket: cannot serve a client: {error}");
         }
+        thread.is_ok()
     }
 }
 

@@ -66,20 +66,25 @@ impl Guest {
     }
 
     /// Ends several guests' connections and removes their sockets.
-    pub fn stop_all(mut guests: Vec<Guest>, servers: &Servers) {
+    pub fn disconnect(guests: &mut [Guest], servers: &Servers) {
         let mut keys = Vec::new();
-        for guest in &guests {
+        for guest in guests.iter() {
             match &guest.serving {
                 Serving::VfioUser(key) => keys.push(*key),
                 Serving::VhostUser(running) => running.stop(),
             }
         }
         servers.remove(&keys);
-        for guest in &mut guests {
+        for guest in guests {
             if let Serving::VhostUser(running) = &mut guest.serving {
                 running.wait();
             }
         }
+    }
+
+    /// The same for guests that there are no more.
+    pub fn stop_all(mut guests: Vec<Guest>, servers: &Servers) {
+        Guest::disconnect(&mut guests, servers);
         guests.iter().filter_map(|guest| guest.gate.as_ref()).for_each(|gate| gate.forget());
     }
 }

@@ -1,6 +1,6 @@
 //! Which class number each guest has, in memory and in the status file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,8 @@ pub struct Kept {
     numbers: Mutex<Identifiers>,
     /// Set when the daemon is told to end: guests that go now keep their numbers.
     ending: Arc<AtomicBool>,
+    /// Whether the file could not be written the last time, which was said then.
+    failing: AtomicBool,
 }
 
 impl Kept {
@@ -27,7 +29,7 @@ impl Kept {
     /// The file cannot be read.
     pub fn load(file: StatusFile, ending: Arc<AtomicBool>) -> Result<Self> {
         let numbers = Mutex::new(file.load()?);
-        Ok(Kept { file, numbers, ending })
+        Ok(Kept { file, numbers, ending, failing: AtomicBool::new(false) })
     }
 
     fn numbers(&self) -> MutexGuard<'_, Identifiers> {
@@ -36,10 +38,10 @@ impl Kept {
 
     /// The numbers that guests of a source have, if they are among `guests`. Those of others are
     /// forgotten.
-    pub fn of_source(&self, source: &str, guests: &[&str]) -> Vec<ClassId> {
+    pub fn of_source(&self, source: &str, guests: &BTreeSet<&str>) -> Vec<ClassId> {
         let mut numbers = self.numbers();
         let Some(kept) = numbers.get_mut(source) else { return Vec::new() };
-        kept.retain(|guest, _| guests.contains(&guest.as_str()));
+        kept.retain(|guest, _| guests.contains(guest.as_str()));
         kept.values().copied().map(ClassId).collect()
     }
 
@@ -56,8 +58,24 @@ impl Kept {
             Some(ClassId(number)) => of_source.insert(guest.into(), number),
             None => of_source.remove(guest),
         };
-        if let Err(error) = self.file.store(&numbers) {
-            log::error!("{error:#}");
+        self.write(&numbers);
+    }
+
+    /// Writes what there is to the file.
+    pub fn store(&self) {
+        self.write(&self.numbers());
+    }
+
+    /// Guests that come and go while the disk is full do not fill the log as well.
+    fn write(&self, numbers: &Identifiers) {
+        match self.file.store(numbers) {
+            Ok(()) if self.failing.swap(false, Ordering::Relaxed) => {
+                log::warn!("the status file can be written again");
+            }
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                log::error!("{error:#}; until it can be, numbers are lost with the daemon");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 }
@@ -78,6 +96,10 @@ impl ClassGate {
     /// The guest is not served any more. If it had a number before a restart and has not come for
     /// it, others may have that.
     pub fn forget(&self) {
+        if self.share.class().is_some() {
+            // Its session does not end; when it does, the number is returned.
+            return;
+        }
         if let Some(number) = self.kept.number(&self.source, &self.guest) {
             self.kept.note(&self.source, &self.guest, None);
             self.share.release(number);

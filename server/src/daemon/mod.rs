@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -71,6 +71,7 @@ pub fn run(program: Program, start: Start) -> Result<()> {
     let overseer = overseer::start(signals, control, file, Arc::clone(&daemon))?;
     let served = program.run(&servers);
     overseer.stop();
+    daemon.lock().unwrap_or_else(PoisonError::into_inner).close();
     Ok(served?)
 }
 
@@ -88,16 +89,25 @@ impl Daemon {
             started: Instant::now(),
         };
         let configuration = start.configuration;
-        for source in &configuration.sources {
-            if let Some(family) = Family::of(&configuration, &source.name) {
-                daemon.sources.start(&family, &daemon.kept)?;
-            }
+        for family in Family::all_of(&configuration) {
+            daemon.sources.start(&family, &daemon.kept)?;
         }
         for guest in &configuration.guests {
             daemon.start_guest(&configuration, guest)?;
         }
         daemon.configuration = configuration;
+        // If it cannot be written, somebody should know before it is needed.
+        daemon.kept.store();
         Ok(daemon)
+    }
+
+    /// Closes what is still open in the end: what a reload has opened meanwhile, and the sources.
+    /// Clients of the control socket may have the daemon for longer than that.
+    fn close(&mut self) {
+        let mut guests: Vec<_> = std::mem::take(&mut self.guests).into_values().collect();
+        Guest::disconnect(&mut guests, &self.servers);
+        drop(guests);
+        self.sources = Sources::default();
     }
 
     fn start_guest(&mut self, configuration: &Configuration, guest: &config::Guest) -> Result<()> {

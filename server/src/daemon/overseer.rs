@@ -1,12 +1,14 @@
 //! A thread that hears signals and the control socket while the guests are served.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,6 +21,10 @@ use super::control::Control;
 
 /// How often counters are looked at, for the rates that the control socket tells.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long it may take to end. It takes no time, unless it is about to read a file that somebody
+/// would have to write first: a FIFO, or one on a server that does not answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Readable when SIGHUP has come.
 pub struct Signals {
@@ -45,17 +51,18 @@ impl Signals {
 
 /// The thread, while it runs.
 pub struct Overseer {
-    thread: JoinHandle<()>,
     /// Closed to end it.
     stop: UnixStream,
+    /// Disconnected when it has ended.
+    end: Receiver<Infallible>,
 }
 
 impl Overseer {
     /// Ends the thread.
     pub fn stop(self) {
         drop(self.stop);
-        if self.thread.join().is_err() {
-            log::error!("the thread that hears signals panicked");
+        if let Err(RecvTimeoutError::Timeout) = self.end.recv_timeout(PATIENCE) {
+            log::warn!("the configuration file is still being read, and left alone");
         }
     }
 }
@@ -71,9 +78,10 @@ pub fn start(
     daemon: Arc<Mutex<Daemon>>,
 ) -> Result<Overseer> {
     let (stop, stopped) = UnixStream::pair()?;
-    let work = Work { signals, control, file, daemon, stopped };
-    let thread = thread::Builder::new().name("overseer".into()).spawn(move || work.run())?;
-    Ok(Overseer { thread, stop })
+    let (ended, end) = channel();
+    let work = Work { signals, control, file, daemon, stopped, _ended: ended };
+    thread::Builder::new().name("overseer".into()).spawn(move || work.run())?;
+    Ok(Overseer { stop, end })
 }
 
 struct Work {
@@ -82,16 +90,18 @@ struct Work {
     file: Option<PathBuf>,
     daemon: Arc<Mutex<Daemon>>,
     stopped: UnixStream,
+    _ended: Sender<Infallible>,
 }
 
 impl Work {
     fn run(self) {
         let mut tick = Instant::now();
+        let mut accepts = true;
         loop {
             // Without a control socket nobody asks for rates, and nothing is to be done.
             let timeout =
                 self.control.as_ref().map(|_| tick.saturating_duration_since(Instant::now()));
-            let (stop, reload, control) = self.wait(timeout);
+            let (stop, reload, control) = self.wait(timeout, accepts);
             if stop {
                 return;
             }
@@ -99,24 +109,27 @@ impl Work {
                 self.reload();
             }
             if let Some(socket) = self.control.as_ref().filter(|_| control) {
-                socket.accept(&self.daemon);
+                // For want of descriptors, for example: it stays readable, and is left alone.
+                accepts = socket.accept(&self.daemon);
             }
             let now = Instant::now();
             if self.control.is_some() && now >= tick {
                 self.daemon.lock().unwrap_or_else(PoisonError::into_inner).note_rates(now);
                 tick = now + TICK;
+                accepts = true;
             }
         }
     }
 
     /// Waits for something to do: to stop, to reload, a client of the control socket.
-    fn wait(&self, timeout: Option<Duration>) -> (bool, bool, bool) {
+    fn wait(&self, timeout: Option<Duration>, accepts: bool) -> (bool, bool, bool) {
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.stopped.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.signals.reload.as_fd(), PollFlags::IN),
         ];
-        if let Some(control) = self.control.as_ref().filter(|control| control.has_room()) {
+        let may_accept = |control: &&Control| accepts && control.has_room();
+        if let Some(control) = self.control.as_ref().filter(may_accept) {
             fds.push(PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN));
         }
         // What interrupts it makes the caller look at everything again, which is right.

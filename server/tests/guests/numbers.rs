@@ -139,3 +139,20 @@ fn a_guest_that_leaves_the_configuration_leaves_its_number() {
     let (_a, number) = connect(&daemon, "a");
     assert_eq!(number, before);
 }
+
+#[test]
+fn a_status_file_that_cannot_be_written_is_reported_once_and_serves_all_the_same() {
+    let text = SHARING.replace("FOLDER/classes.json", "FOLDER/later/classes.json");
+    let daemon = Daemon::configured(&text);
+    let complaint = "cannot write the status file";
+    assert_eq!(daemon.log().matches(complaint).count(), 1, "{}", daemon.log());
+    for _ in 0..3 {
+        let (b, _) = connect(&daemon, "b");
+        drop(b);
+        wait_until("the number is returned", || class(&daemon, "b").is_none());
+    }
+    assert_eq!(daemon.log().matches(complaint).count(), 1, "{}", daemon.log());
+    std::fs::create_dir(daemon.file("later")).unwrap();
+    let (_b, _) = connect(&daemon, "b");
+    assert!(daemon.log().contains("the status file can be written again"), "{}", daemon.log());
+}

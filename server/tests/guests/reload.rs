@@ -1,9 +1,12 @@
 //! SIGHUP: the configuration file is read again, and guests that did not change do not notice.
 
+use std::process::Command;
+
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
 use rustix::process::Signal;
 
 use crate::common::*;
-use crate::daemon::Daemon;
+use crate::daemon::{BINARY, Daemon};
 use crate::rng_guest::Guest;
 
 fn guest(name: &str, keys: &str) -> String {
@@ -117,4 +120,139 @@ fn guests_of_a_shared_source_that_is_another_one_now_are_served_from_that() {
     let mut after = Guest::at(&daemon.file("a"));
     after.ask(4);
     assert_eq!(after.answer(), [0x76, 0xb8, 0xe0, 0xad]);
+}
+
+/// What is in `sharing`, with a group of the third guest's own.
+fn sharing_with_group(group: &str, parent: &str) -> String {
+    let keys =
+        format!("device = \"virtio-rng\"\nsource = \"{group}\"\nbandwidth = {{ floor = 4 }}");
+    format!(
+        "[[group]]\nname = \"{group}\"\nparent = \"{parent}\"\nbandwidth = {{ floor = 4 }}\n{}{}",
+        guest("c", &keys),
+        sharing(64, [8, 16]),
+    )
+}
+
+#[test]
+fn groups_come_and_go_beside_connected_guests() {
+    let daemon = Daemon::configured(&sharing(64, [8, 16]));
+    let mut stays = Guest::at(&daemon.file("a"));
+    let mut answered = || {
+        stays.ask(4);
+        assert_eq!(stays.answer(), [0; 4]);
+    };
+    answered();
+    let summary = "2 guests go on, 0 stopped, 1 started, 0 failed";
+    reload(&daemon, &sharing_with_group("tenants", "hw"), summary);
+    answered();
+    let mut of_group = Guest::at(&daemon.file("c"));
+    of_group.ask(4);
+    assert_eq!(of_group.answer(), [0; 4]);
+    let summary = "2 guests go on, 1 stopped, 1 started, 0 failed";
+    reload(&daemon, &sharing_with_group("others", "hw"), summary);
+    answered();
+    of_group.client.assert_closed();
+    let mut of_group = Guest::at(&daemon.file("c"));
+    of_group.ask(4);
+    assert_eq!(of_group.answer(), [0; 4]);
+    let summary = "2 guests go on, 1 stopped, 0 started, 0 failed";
+    reload(&daemon, &sharing(64, [8, 16]), summary);
+    answered();
+}
+
+#[test]
+fn what_a_guest_that_goes_was_promised_is_free_for_those_that_stay() {
+    let daemon = Daemon::configured(&sharing(64, [40, 16]));
+    let mut guests = ["a", "b"].map(|name| Guest::at(&daemon.file(name)));
+    let smaller = sharing(32, [0, 30]);
+    let (source, guests_of_it) = smaller.split_once("[[guest]]\nname = \"a\"").unwrap();
+    let (_, b) = guests_of_it.split_once("[[guest]]").unwrap();
+    let text = format!("{source}[[guest]]{b}");
+    reload(&daemon, &text, "1 guests go on, 1 stopped, 0 started, 0 failed");
+    guests[0].client.assert_closed();
+    guests[1].ask(4);
+    assert_eq!(guests[1].answer(), [0; 4]);
+}
+
+#[test]
+fn what_could_not_be_started_is_tried_again() {
+    let daemon = Daemon::configured(&guest("other", ""));
+    let text = sharing(64, [8, 16]).replace("file:/dev/zero", "file:FOLDER/later");
+    let text = text + &guest("other", "");
+    reload(&daemon, &text, "1 guests go on, 0 stopped, 0 started, 2 failed");
+    assert!(daemon.log().contains("the shared source \"hw\": cannot read"), "{}", daemon.log());
+    std::fs::write(daemon.file("later"), [7; 100]).unwrap();
+    reload(&daemon, &text, "1 guests go on, 0 stopped, 2 started, 0 failed");
+    let mut served = Guest::at(&daemon.file("a"));
+    served.ask(4);
+    assert_eq!(served.answer(), [7; 4]);
+}
+
+#[test]
+fn a_socket_goes_from_one_guest_to_another() {
+    let daemon = Daemon::configured(&[guest("a", ""), guest("b", "")].concat());
+    let clients = ["a", "b"].map(|name| Client::negotiated(&daemon.file(name)));
+    let text = [guest("a", ""), guest("b", "")].concat();
+    let crossed = text.replace("FOLDER/a", "FOLDER/x").replace("FOLDER/b", "FOLDER/a");
+    let crossed = crossed.replace("FOLDER/x", "FOLDER/b");
+    reload(&daemon, &crossed, "0 guests go on, 2 stopped, 2 started, 0 failed");
+    clients.into_iter().for_each(|mut client| client.assert_closed());
+    ["a", "b"].iter().for_each(|name| Client::negotiated(&daemon.file(name)).assert_in_sync());
+}
+
+#[test]
+fn many_reloads_leave_nothing_behind() {
+    let texts = [sharing_with_group("g", "hw"), sharing_with_group("h", "hw")]
+        .map(|text| text + &guest("seed", "seed = 1"));
+    let daemon = Daemon::configured(&texts[0]);
+    let mut stays = Guest::at(&daemon.file("a"));
+    stays.ask(4);
+    stays.answer();
+    let tasks = format!("/proc/{}/task", daemon.pid());
+    let open = || (daemon.descriptors(), std::fs::read_dir(&tasks).unwrap().count());
+    let before = open();
+    for round in 0..30 {
+        let mut goes = Guest::at(&daemon.file("c"));
+        goes.ask(4);
+        goes.answer();
+        reload(&daemon, &texts[(round + 1) % 2], "3 guests go on, 1 stopped, 1 started, 0 failed");
+        goes.client.assert_closed();
+        stays.ask(4);
+        stays.answer();
+    }
+    // A thread may be about to end.
+    wait_until("nothing is left behind", || open() == before);
+}
+
+#[test]
+fn more_guests_than_before_get_more_descriptors() {
+    let daemon = {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("guests.toml"), guest("a", "").replace("FOLDER/", ""))
+            .unwrap();
+        let mut command = Command::new("bash");
+        let script = format!("ulimit -S -n 64; exec {BINARY} --config guests.toml \"$@\"");
+        command.args(["-c", &script, "bash"]);
+        Daemon::launch(&mut command, folder)
+    };
+    let many: String = (0..100).map(|number| guest(&number.to_string(), "")).collect();
+    let summary = "1 guests go on, 0 stopped, 100 started, 0 failed";
+    reload(&daemon, &(guest("a", "").replace("FOLDER/", "") + &many), summary);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_does_not_keep_the_daemon_from_ending() {
+    let mut daemon = Daemon::configured(&guest("a", ""));
+    let file = daemon.file("guests.toml");
+    std::fs::remove_file(&file).unwrap();
+    mkfifoat(CWD, &file, Mode::RUSR | Mode::WUSR).unwrap();
+    daemon.signal(Signal::HUP);
+    let mut writer = None;
+    wait_until("it opens the FIFO", || {
+        writer = open(&file, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok();
+        writer.is_some()
+    });
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(!daemon.file("a").exists());
 }
