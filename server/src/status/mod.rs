@@ -3,13 +3,14 @@
 mod prometheus;
 mod table;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::daemon::snapshot::{Reply, Request, Snapshot};
 
@@ -23,7 +24,9 @@ EXAMPLES
 
   For node_exporter's textfile collector, from a timer:
 
-    my-rng-server status --format prometheus > /var/lib/node_exporter/my-rng-server.prom";
+    cd /var/lib/node_exporter
+    my-rng-server status --format prometheus > my-rng-server.new
+    mv my-rng-server.new my-rng-server.prom";
 
 /// Show what a running daemon's guests do: connections, bytes, waiting requests, rates, classes.
 ///
@@ -54,7 +57,11 @@ enum Format {
 impl Status {
     /// Asks, and shows the answer.
     pub fn run(&self) -> Result<()> {
-        let snapshot = self.ask().with_context(|| {
+        let answer = self.ask().map_err(|error| match error.downcast_ref::<io::Error>() {
+            Some(reason) if reason.kind() == ErrorKind::WouldBlock => anyhow!("it does not answer"),
+            _ => error,
+        });
+        let snapshot = answer.with_context(|| {
             format!(
                 "no status from {}; does a daemon run with this control socket?",
                 self.control_socket.display()
@@ -65,17 +72,26 @@ impl Status {
             Format::Json => serde_json::to_string(&snapshot)? + "\n",
             Format::Prometheus => prometheus::of(&snapshot)?,
         };
-        std::io::stdout().write_all(text.as_bytes())?;
-        Ok(())
+        match io::stdout().write_all(text.as_bytes()) {
+            // Whoever reads has seen enough: head(1), for example.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
     }
 
     fn ask(&self) -> Result<Snapshot> {
-        let mut socket = UnixStream::connect(&self.control_socket)?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        let mut socket = UnixStream::from(socket);
         socket.set_read_timeout(Some(PATIENCE))?;
+        // It counts for connect(2), too: a daemon that hangs does not accept anybody.
+        socket.set_write_timeout(Some(PATIENCE))?;
+        connect(&socket, &SocketAddrUnix::new(&self.control_socket)?).map_err(io::Error::from)?;
         let request = serde_json::to_string(&Request::Status)? + "\n";
         socket.write_all(request.as_bytes())?;
         let mut line = String::new();
         BufReader::new(socket).read_line(&mut line)?;
+        ensure!(!line.is_empty(), "it hung up without an answer");
         match serde_json::from_str(&line)? {
             Reply::Status(snapshot) => Ok(*snapshot),
             Reply::Error(error) => bail!("{error}"),

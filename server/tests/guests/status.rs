@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 
 use crate::common::*;
@@ -169,4 +171,69 @@ fn the_control_socket_is_its_owners_alone_and_goes_with_the_daemon() {
     daemon.signal(rustix::process::Signal::TERM);
     daemon.wait();
     assert!(!path.exists());
+}
+
+#[test]
+fn a_daemon_out_of_descriptors_goes_on_and_answers_when_it_has_some() {
+    let daemon = Daemon::start(&["--control-socket", "control"]);
+    let pid = Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
+    // No more than the standard streams, which are open.
+    let none = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    let before = prlimit(pid, Resource::Nofile, none).unwrap();
+    let _waits = UnixStream::connect(daemon.file("control")).unwrap();
+    daemon.wait_for_log("the control socket: cannot accept clients");
+    std::thread::park_timeout(std::time::Duration::from_millis(300));
+    let said = daemon.log().matches("cannot accept clients").count();
+    assert!(said < 10, "{said} times");
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    json(&daemon);
+}
+
+#[test]
+fn a_client_of_the_control_socket_holds_nothing_up_in_the_end() {
+    let mut daemon =
+        Daemon::configured(&TWO.replace("file:/dev/zero", "egd:unix:FOLDER/egd,listen"));
+    let mut silent = UnixStream::connect(daemon.file("control")).unwrap();
+    silent.write_all(b"{\"command\":\"status\"}\n").unwrap();
+    BufReader::new(&silent).read_line(&mut String::new()).unwrap();
+    assert!(daemon.file("egd").exists());
+    daemon.signal(rustix::process::Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    for socket in ["egd", "control", "web"] {
+        assert!(!daemon.file(socket).exists(), "{socket}");
+    }
+}
+
+#[test]
+fn groups_are_promises_to_those_above_them() {
+    let group = "[[group]]\nname = \"g\"\nparent = \"hw\"\nbandwidth = { floor = 24 }\n";
+    let daemon = Daemon::configured(&format!("{TWO}{group}"));
+    assert_eq!(json(&daemon)["classes"][0]["promised"], 24 << 10);
+}
+
+#[test]
+fn a_daemon_that_hangs_is_not_waited_for_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control");
+    let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&listener, 0).unwrap();
+    // It accepts nobody, and has no room for more.
+    let _first = UnixStream::connect(&path).unwrap();
+    let mut command = Command::new(BINARY);
+    let output = command.args(["status", "--control-socket"]).arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with("it does not answer\n"), "{said}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let daemon = Daemon::start(&["--control-socket", "control"]);
+    let mut command = Command::new(BINARY);
+    command.args(["status", "--control-socket"]).arg(daemon.file("control"));
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
