@@ -34,14 +34,14 @@ EXAMPLES
 
   Serve the standard entropy device, 1024 bytes a second of what a hardware generator gives:
 
-    my-rng-server --socket-path /tmp/rng.sock --device virtio-rng \
+    my-rng-server --socket-path /tmp/rng.sock --device virtio-rng \\
       --source file:/dev/hwrng --max-bytes 1024 --period 1000
 
   The same for vhost-user, which any QEMU and other virtual machine monitors attach to:
 
     my-rng-server --transport vhost-user --socket-path /tmp/rng.sock -m 1024 -p 1000 &
-    qemu-system-x86_64 ... \
-      -object memory-backend-memfd,id=m0,size=256M,share=on -machine memory-backend=m0 \
+    qemu-system-x86_64 ... \\
+      -object memory-backend-memfd,id=m0,size=256M,share=on -machine memory-backend=m0 \\
       -chardev socket,id=rng0,path=/tmp/rng.sock -device vhost-user-rng-pci,chardev=rng0
 
   Many guests, and a scarce source that they share (see docs/configuration.md):
@@ -59,8 +59,11 @@ SIGNALS
   is 0. SIGHUP has the file of --config read again.
 
 EXIT STATUS
-  0 after a signal, 1 if a socket cannot be served or a file of --config is wrong, 2
-  for a wrong command line.";
+  0 after SIGINT or SIGTERM, and of --check-config if nothing is wrong; 1 if a socket cannot be
+  served or the file of --config is wrong; 2 for a wrong command line.";
+
+/// What a file of --config says about sockets.
+const BESIDE_CONFIG: [&str; 4] = ["socket_path", "socket_count", "fd", "socket_mode"];
 
 /// Headings in the help.
 const MY_RNG: &str = "Options of --device my-rng";
@@ -101,7 +104,7 @@ pub struct Arguments {
 
     /// Serve the guests that FILE names, and share sources among them. SIGHUP has it read
     /// again: guests that have not changed keep their connection.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["socket_path", "fd", "socket_mode"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = BESIDE_CONFIG)]
     pub config: Option<PathBuf>,
 
     /// Only say what is wrong with the file of --config.

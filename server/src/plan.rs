@@ -1,6 +1,6 @@
 //! From the command line to what the daemon is to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use my_rng_server::config::{Configuration, Guest, GuestSource};
 use my_rng_server::devices::{self, Settings};
 use my_rng_server::limiter::Limit;
 use my_rng_server::source::Specification;
-use vfio_user_kit::program::PassedSocket;
+use vfio_user_kit::program::{PassedSocket, make_room_for};
 
 use crate::cli::Arguments;
 use crate::daemon::{Start, path_of};
@@ -54,7 +54,10 @@ fn sockets(arguments: &Arguments, passed: &[PassedSocket]) -> Result<Vec<PathBuf
     match (&arguments.program.socket_path, passed) {
         (Some(path), []) => Ok(match arguments.socket_count {
             None => vec![path.clone()],
-            Some(count) => (0..count).map(|number| with_number(path, number)).collect(),
+            Some(count) => {
+                make_room_for(count).with_context(|| format!("-c {count}"))?;
+                (0..count).map(|number| with_number(path, number)).collect()
+            }
         }),
         (Some(_), _) => bail!("--socket-path, and sockets were passed: one or the other"),
         (None, []) => bail!("LISTEN_FDS names no socket, and neither does --socket-path"),
@@ -83,10 +86,13 @@ fn guests(arguments: &Arguments, sockets: Vec<PathBuf>) -> Result<Vec<Guest>> {
     };
     let device = devices::find(&arguments.device).context("no such device")?.name;
     let source = source(arguments)?;
-    let mut guests: Vec<Guest> = Vec::new();
+    let (mut guests, mut names) = (Vec::new(), HashSet::new());
     for socket in sockets {
         let name = socket.file_name().unwrap_or(socket.as_os_str()).to_string_lossy().into_owned();
-        ensure!(guests.iter().all(|guest| guest.name != name), "two sockets are called {name:?}");
+        ensure!(
+            names.insert(name.clone()),
+            "two sockets are called {name:?}; a file for --config can give them names"
+        );
         guests.push(Guest {
             name,
             socket,

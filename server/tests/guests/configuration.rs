@@ -69,7 +69,7 @@ fn what_the_file_says_cannot_be_said_by_options_too() {
         let said = String::from_utf8(check(GUEST, options).stderr).unwrap();
         assert!(said.contains("with --config, the file says this"), "{said}");
     }
-    for options in [&["-s", "x"][..], &["--fd", "0"], &["--control-socket", "x"]] {
+    for options in [&["-s", "x"][..], &["--fd", "0"], &["--control-socket", "x"], &["-c", "3"]] {
         let said = String::from_utf8(check(GUEST, options).stderr).unwrap();
         assert!(said.contains("cannot be used with"), "{said}");
     }
