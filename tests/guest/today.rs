@@ -177,7 +177,7 @@ fn start_as_systemd(run: &RunDir, unit: &str) -> (Child, Vec<String>) {
         let value = text.lines().find_map(|line| line.strip_prefix(key)).expect("it has the key");
         value.replace("%i", instance).trim_matches('"').to_owned()
     };
-    let path = value("my-rng-server@.socket", "ListenStream=").replace("/run/my-rng-server/", "");
+    let path = value("my-rng-server@.socket", "ListenStream=").replace("/run/my-rng-server@", "");
     let options = value("my-rng-server@.service", "Environment=\"OPTIONS=");
     let command = value("my-rng-server@.service", "ExecStart=/usr/bin/my-rng-server ");
     let binary = cargo_build::server().expect("the server can be built");
