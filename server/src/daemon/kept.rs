@@ -1,7 +1,7 @@
 //! Which class number each guest has, in memory and in the status file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
@@ -16,6 +16,11 @@ use super::identifiers::{Identifiers, StatusFile};
 pub struct Kept {
     file: StatusFile,
     numbers: Mutex<Identifiers>,
+    /// How often they have changed. It is counted while they are locked.
+    changes: AtomicU64,
+    /// How many of the changes are in the file. It is locked while that is written, and the numbers
+    /// are not: guests that come at the same time share what the disk takes.
+    written: Mutex<u64>,
     /// Set when the daemon is told to end: guests that go now keep their numbers.
     ending: Arc<AtomicBool>,
     /// Whether the file could not be written the last time, which was said then.
@@ -29,7 +34,8 @@ impl Kept {
     /// The file cannot be read.
     pub fn load(file: StatusFile, ending: Arc<AtomicBool>) -> Result<Self> {
         let numbers = Mutex::new(file.load()?);
-        Ok(Kept { file, numbers, ending, failing: AtomicBool::new(false) })
+        let (changes, written) = (AtomicU64::new(1), Mutex::new(0));
+        Ok(Kept { file, numbers, changes, written, ending, failing: AtomicBool::new(false) })
     }
 
     fn numbers(&self) -> MutexGuard<'_, Identifiers> {
@@ -58,12 +64,24 @@ impl Kept {
             Some(ClassId(number)) => of_source.insert(guest.into(), number),
             None => of_source.remove(guest),
         };
-        self.write(&numbers);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        drop(numbers);
+        self.store();
     }
 
-    /// Writes what there is to the file.
+    /// Writes to the file what has changed until now, unless somebody else has.
     pub fn store(&self) {
-        self.write(&self.numbers());
+        let wanted = self.changes.load(Ordering::Relaxed);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written >= wanted {
+            return;
+        }
+        let numbers = self.numbers();
+        let changes = self.changes.load(Ordering::Relaxed);
+        let copy = numbers.clone();
+        drop(numbers);
+        self.write(&copy);
+        *written = changes;
     }
 
     /// Guests that come and go while the disk is full do not fill the log as well.
