@@ -17,7 +17,7 @@ use super::{Configuration, Group, Guest, GuestSource, Problem, SharedSource, Tra
 use crate::bandwidth::Bandwidth;
 use crate::devices::{self, Settings, my_rng, virtio_rng};
 use crate::limiter::{DEFAULT_PERIOD, Limit, LimitError};
-use crate::source::Specification;
+use crate::source::{Specification, SpecificationError};
 
 /// Longest path of a socket, `sun_path` in unix(7) less the zero at its end.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -133,18 +133,10 @@ impl<L: Fn(usize) -> usize> Judge<L> {
 
     fn source(&mut self, table: SourceTable) -> SharedSource {
         let name = self.class_name(&table.name);
-        let source = self.specification(&table.source, table.file_loop);
+        let source = specification(table.source.get_ref(), table.file_loop);
+        let source = self.judged(&table.source, "source", source).unwrap_or_default();
         let bandwidth = Self::bandwidth(&table.bandwidth);
         SharedSource { name, source, bandwidth, overcommit: table.overcommit }
-    }
-
-    fn specification(&mut self, text: &Spanned<String>, file_loop: bool) -> Specification {
-        let parsed = text.get_ref().parse::<Specification>();
-        let parsed = match file_loop {
-            true => parsed.and_then(Specification::repeating),
-            false => parsed,
-        };
-        self.judged(text, "source", parsed).unwrap_or_default()
     }
 
     fn bandwidth(table: &Spanned<BandwidthTable>) -> Bandwidth {
@@ -323,8 +315,15 @@ impl<L: Fn(usize) -> usize> Judge<L> {
                 format!("bandwidth: {parent:?} is no shared [[source]] and no [[group]]"),
             );
         }
-        GuestSource::Own(self.specification(source, repeat.is_some()))
+        let own = specification(parent, repeat.is_some())
+            .map_err(|error| format!("{error}; or the name of a [[source]] or [[group]]"));
+        GuestSource::Own(self.judged(source, "source", own).unwrap_or_default())
     }
+}
+
+fn specification(text: &str, file_loop: bool) -> Result<Specification, SpecificationError> {
+    let parsed = text.parse::<Specification>()?;
+    if file_loop { parsed.repeating() } else { Ok(parsed) }
 }
 
 impl GuestTable {

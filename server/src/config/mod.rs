@@ -45,6 +45,9 @@ use crate::bandwidth::Bandwidth;
 use crate::devices::Settings;
 use crate::source::Specification;
 
+/// What the parser says of `[guest]`.
+const ONE_TABLE: &str = "invalid type: map, expected a sequence";
+
 /// Who can attach to a guest's socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
@@ -244,7 +247,11 @@ impl Configuration {
         let line_of = |offset: usize| 1 + ends.partition_point(|end| *end < offset);
         let file = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(span.start));
-            vec![Problem { line, reason: error.message().to_owned() }]
+            let mut reason = error.message().to_owned();
+            if reason == ONE_TABLE {
+                reason += "; there can be several of these, in [[ ]]";
+            }
+            vec![Problem { line, reason }]
         })?;
         check::configuration(file, line_of)
     }

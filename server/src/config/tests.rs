@@ -155,6 +155,7 @@ fn what_is_wrong_with_a_virtio_rng_is_said_with_its_line() {
         ("period = 4294967296", "period: Parameter 'period' expects uint32_t"),
         ("source = \"/dev/hwrng\"", "source: \"/dev/hwrng\" is not a source"),
         ("source = \"nowhere\"", "source: \"nowhere\" is not a source"),
+        ("source = \"nowhere\"", "; or the name of a [[source]] or [[group]]"),
         ("file-loop = true", "file-loop: only a file can be read again"),
         ("source = \"getrandom\"\nfile-loop = true", "source: --file-loop is for a file"),
     ] {
@@ -174,6 +175,12 @@ fn duplicates_are_refused_with_the_line_of_the_first() {
     assert_eq!(problem(&text), (5, "\"/run/a\" is the socket of line 2 already".into()));
     let text = format!("{SHARED}[[group]]\nname = \"hw\"\nparent = \"hw\"");
     assert_eq!(problem(&text), (6, "\"hw\" is the source or group of line 2 already".into()));
+}
+
+#[test]
+fn one_pair_of_brackets_is_too_few() {
+    let (line, reason) = problem("\n[guest]\nname = \"a\"\nsocket = \"a\"");
+    assert!(line == 2 && reason.ends_with("in [[ ]]"), "{line}: {reason}");
 }
 
 #[test]
