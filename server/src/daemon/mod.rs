@@ -62,7 +62,7 @@ struct Daemon {
 /// A guest, a shared source or the control socket cannot be had.
 pub fn run(program: Program, start: Start) -> Result<()> {
     let ending = Arc::new(AtomicBool::new(false));
-    let signals = overseer::Signals::new(&ending)?;
+    let signals = overseer::Signals::new(&ending, start.file.is_some())?;
     let control = start.configuration.control_socket.as_deref();
     let control = control.map(control::Control::bind).transpose()?;
     let file = start.file.clone();

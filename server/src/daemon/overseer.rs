@@ -26,26 +26,33 @@ const TICK: Duration = Duration::from_secs(1);
 /// would have to write first: a FIFO, or one on a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Readable when SIGHUP has come.
+/// What becomes readable when SIGHUP has come.
 pub struct Signals {
     reload: UnixStream,
+    /// The other end, if nobody else has it.
+    _silent: Option<UnixStream>,
 }
 
 impl Signals {
-    /// Handles SIGHUP from now on, and notes in `ending` when the daemon is told to end.
+    /// Notes in `ending` when the daemon is told to end, and handles SIGHUP from now on if there is
+    /// a file to read again. Otherwise SIGHUP ends the process, as that of any program whose
+    /// terminal is closed.
     ///
     /// # Errors
     /// The handlers cannot be set up.
-    pub fn new(ending: &Arc<AtomicBool>) -> Result<Self> {
+    pub fn new(ending: &Arc<AtomicBool>, has_file: bool) -> Result<Self> {
         for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(ending))
                 .context("cannot handle signals")?;
         }
         let (reload, signalled) = UnixStream::pair()?;
         reload.set_nonblocking(true)?;
+        if !has_file {
+            return Ok(Signals { reload, _silent: Some(signalled) });
+        }
         signal_hook::low_level::pipe::register(SIGHUP, signalled)
             .context("cannot handle SIGHUP")?;
-        Ok(Signals { reload })
+        Ok(Signals { reload, _silent: None })
     }
 }
 
@@ -141,9 +148,7 @@ impl Work {
     fn reload(&self) {
         // Several signals at once are one.
         while let Ok(1..) = io::Read::read(&mut &self.signals.reload, &mut [0; 64]) {}
-        let Some(file) = &self.file else {
-            return log::warn!("SIGHUP: there is no --config to read again");
-        };
+        let Some(file) = &self.file else { return };
         match self.read_again(file) {
             Ok(()) => {}
             Err(error) => log::error!("nothing has changed: {error:#}"),
