@@ -158,9 +158,7 @@ fn an_available_ring_that_makes_no_sense_is_left_alone_until_the_queue_starts_ag
     let server = TestServer::counting();
     let mut vmm = Vmm::start(&server.path(), &[]);
     // More than a ring has.
-    for _ in 0..=SIZE {
-        vmm.offer(0);
-    }
+    vmm.offer_again_and_again(0, SIZE + 1);
     vmm.kick();
     vmm.assert_waits();
     let base = vmm.stop_queue();

@@ -179,9 +179,17 @@ impl Vmm {
 
     /// Makes a chain available, without a kick.
     pub fn offer(&mut self, head: u16) {
-        let place = u64::from(self.available % SIZE);
-        self.write(AVAILABLE + 4 + 2 * place, &head.to_le_bytes());
-        self.available = self.available.wrapping_add(1);
+        self.offer_again_and_again(head, 1);
+    }
+
+    /// Makes a chain available so many times, all of them in one moment: the device may look at
+    /// the ring at any time, not only when it is kicked.
+    pub fn offer_again_and_again(&mut self, head: u16, times: u16) {
+        for _ in 0..times {
+            let place = u64::from(self.available % SIZE);
+            self.write(AVAILABLE + 4 + 2 * place, &head.to_le_bytes());
+            self.available = self.available.wrapping_add(1);
+        }
         self.write(AVAILABLE + 2, &self.available.to_le_bytes());
     }
 
