@@ -6,10 +6,12 @@
 //! it; `--check RATIO` makes it fail when a decision among the most classes costs more than that
 //! times one among the fewest.
 
-use std::env;
+mod check;
+
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use my_rng_server::bandwidth::{AdmissionError, Bandwidth, ClassId, Next, Tree};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -19,38 +21,18 @@ const SIZES: [u16; 4] = [10, 100, 1_000, 10_000];
 const DECISIONS: u32 = 10_000;
 /// Rounds of each size.
 const ROUNDS: usize = 41;
-/// How often `--check` measures before it gives up: somebody else may have had the processor.
-const ATTEMPTS: usize = 3;
 /// What the source makes, bytes per second.
 const CAPACITY: u64 = 64 << 20;
 /// Leaves of a group.
 const GROUP: u16 = 10;
 
 fn main() -> Result<()> {
-    let limit = limit(env::args())?;
-    for attempt in 1..=ATTEMPTS {
-        let ratio = measure()?;
-        match limit {
-            Some(limit) if ratio > limit && attempt == ATTEMPTS => bail!(
-                "a decision among {} classes costs {ratio:.2} of one among {} in each of {ATTEMPTS} \
-                 attempts, {limit} at most",
-                SIZES[SIZES.len() - 1],
-                SIZES[0]
-            ),
-            Some(limit) if ratio > limit => println!("over {limit}: measuring again"),
-            _ => break,
-        }
-    }
-    Ok(())
-}
-
-/// What `--check RATIO` asks for.
-fn limit(mut arguments: impl Iterator<Item = String>) -> Result<Option<f64>> {
-    if !arguments.any(|argument| argument == "--check") {
-        return Ok(None);
-    }
-    let ratio = arguments.next().context("--check: which ratio?")?;
-    Ok(Some(ratio.parse().with_context(|| format!("--check {ratio}"))?))
+    let what = format!(
+        "a decision among {} classes in terms of one among {}",
+        SIZES[SIZES.len() - 1],
+        SIZES[0]
+    );
+    check::checked(check::limit()?, Ordering::Greater, &what, measure)
 }
 
 /// Measures and reports all sizes; returns what the largest costs in terms of the smallest.

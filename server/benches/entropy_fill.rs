@@ -10,10 +10,12 @@
     reason = "every number of the queue is a small constant"
 )]
 
-use std::env;
+mod check;
+
+use std::cmp::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use my_rng_server::devices::virtio_rng::VirtioRng;
 use my_rng_server::entropy::{Entropy, MOST_BYTES};
 use my_rng_server::generator::ChaCha20;
@@ -29,34 +31,12 @@ const ROUND: usize = 1 << 20;
 const ROUNDS: usize = 100;
 /// Rounds before the first one that counts.
 const WARM_UP: usize = 10;
-/// How often `--check` measures before it gives up: somebody else may have had the processor.
-const ATTEMPTS: usize = 3;
 /// The seed of the generators that need one.
 const SEED: u32 = 42;
 
 fn main() -> Result<()> {
-    let limit = limit(env::args())?;
-    for attempt in 1..=ATTEMPTS {
-        let ratio = measure()?;
-        match limit {
-            Some(limit) if ratio < limit && attempt == ATTEMPTS => bail!(
-                "the device has {ratio:.2} of a generator's speed in each of {ATTEMPTS} attempts, \
-                 {limit} at least"
-            ),
-            Some(limit) if ratio < limit => println!("under {limit}: measuring again"),
-            _ => break,
-        }
-    }
-    Ok(())
-}
-
-/// What `--check RATIO` asks for.
-fn limit(mut arguments: impl Iterator<Item = String>) -> Result<Option<f64>> {
-    if !arguments.any(|argument| argument == "--check") {
-        return Ok(None);
-    }
-    let ratio = arguments.next().context("--check: which ratio?")?;
-    Ok(Some(ratio.parse().with_context(|| format!("--check {ratio}"))?))
+    let what = "the device's speed in terms of a generator's";
+    check::checked(check::limit()?, Ordering::Less, what, measure)
 }
 
 /// Measures and reports all generators; returns the smallest ratio of the device's speed to theirs.

@@ -8,6 +8,9 @@
 //! takes several times as long as a read on some machines, in some rounds and not in others, and
 //! would be all that is compared.
 
+mod check;
+
+use std::cmp::Ordering;
 use std::env;
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,7 +18,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use vfio_user_kit::wire::{Command as WireCommand, Header, RegionAccess, Version};
 use zerocopy::{FromBytes, IntoBytes};
@@ -30,8 +33,6 @@ const ROUND: usize = 2_000;
 const ROUNDS: usize = 30;
 /// Exchanges before the first round.
 const WARM_UP: usize = 2_000;
-/// How often `--check` measures before it gives up: somebody else may have had the processor.
-const ATTEMPTS: usize = 3;
 /// Microseconds of busy polling that are shown.
 const BUSY_POLL_US: &str = "50";
 /// Set in the environment of the process at the other end of the ping-pong.
@@ -41,22 +42,11 @@ fn main() -> Result<()> {
     if let Some(path) = env::var_os(PONG) {
         return pong(Path::new(&path));
     }
-    let limit = limit(env::args())?;
+    let limit = check::limit()?;
     if limit.is_some() {
         keep_to_one_processor()?;
     }
-    for attempt in 1..=ATTEMPTS {
-        let ratio = measure()?;
-        match limit {
-            Some(limit) if ratio > limit && attempt == ATTEMPTS => bail!(
-                "a register read takes {ratio:.2} of a ping-pong in each of {ATTEMPTS} attempts, \
-                 {limit} at most"
-            ),
-            Some(limit) if ratio > limit => println!("over {limit}: measuring again"),
-            _ => break,
-        }
-    }
-    Ok(())
+    check::checked(limit, Ordering::Greater, "a register read in terms of a ping-pong", measure)
 }
 
 /// Keeps this process, and those that it starts, on the processor where it is.
@@ -64,15 +54,6 @@ fn keep_to_one_processor() -> Result<()> {
     let mut processors = CpuSet::new();
     processors.set(sched_getcpu());
     sched_setaffinity(None, &processors).context("cannot keep to one processor")
-}
-
-/// What `--check RATIO` allows.
-fn limit(mut arguments: impl Iterator<Item = String>) -> Result<Option<f64>> {
-    if !arguments.any(|argument| argument == "--check") {
-        return Ok(None);
-    }
-    let ratio = arguments.next().context("--check: which ratio?")?;
-    Ok(Some(ratio.parse().with_context(|| format!("--check {ratio}"))?))
 }
 
 /// Measures and reports all contenders; returns the ratio of a register read to a ping-pong.

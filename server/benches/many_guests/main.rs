@@ -20,16 +20,18 @@
 //! or any processor time, or the median of the reads of a busy guest is larger by more than RATIO
 //! for its neighbours' sake.
 
+#[path = "../check/mod.rs"]
+mod check;
 mod guest;
 mod host;
 mod neighbour;
 mod reads;
 
-use std::env;
+use std::cmp::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use rustix::thread::sched_getaffinity;
 use vfio_user_kit::program::make_room_for;
 
@@ -48,14 +50,12 @@ const IDLE: Duration = Duration::from_secs(3);
 const AT_IT: Duration = Duration::from_millis(5);
 /// How long a neighbour's processor time is measured.
 const WATCHED: Duration = Duration::from_secs(1);
-/// How often `--check` measures before it gives up: somebody else may have had the processor.
-const ATTEMPTS: usize = 3;
 
 fn main() -> Result<()> {
     if neighbour::misbehave_if_told()? {
         return Ok(());
     }
-    let limit = limit(env::args())?;
+    let limit = check::limit()?;
     // For this process's ends of the sockets.
     make_room_for(GUESTS)?;
     for device in ["my-rng", "virtio-rng"] {
@@ -64,44 +64,20 @@ fn main() -> Result<()> {
     let processors = processors()?;
     keep_to(None, processors[0])?;
     reads::title("on one processor");
-    checked(limit, "a register read beside 1,000 idle guests", beside_idle_ones)?;
+    let idle_ones = "a register read beside 1,000 idle guests";
+    check::checked(limit, Ordering::Greater, idle_ones, beside_idle_ones)?;
     let [busy, other, ..] = processors[..] else {
         println!("\nSKIPPED: neighbours, which need a second processor");
         return Ok(());
     };
     reads::title("its neighbour on another processor");
     for neighbour in neighbour::ALL {
-        checked(limit, &format!("a register read beside one that {}", neighbour.name), || {
-            beside(neighbour, busy, other)
-        })?;
+        let what = format!("a register read beside one that {}", neighbour.name);
+        check::checked(limit, Ordering::Greater, &what, || beside(neighbour, busy, other))?;
     }
     reads::title("everything on one processor (not checked)");
     for neighbour in neighbour::ALL.iter().chain([&neighbour::SPINNING]) {
         beside(neighbour, busy, busy)?;
-    }
-    Ok(())
-}
-
-/// What `--check RATIO` allows.
-fn limit(mut arguments: impl Iterator<Item = String>) -> Result<Option<f64>> {
-    if !arguments.any(|argument| argument == "--check") {
-        return Ok(None);
-    }
-    let ratio = arguments.next().context("--check: which ratio?")?;
-    Ok(Some(ratio.parse().with_context(|| format!("--check {ratio}"))?))
-}
-
-/// Measures again when a ratio is over the limit.
-fn checked(limit: Option<f64>, what: &str, measure: impl Fn() -> Result<f64>) -> Result<()> {
-    for attempt in 1..=ATTEMPTS {
-        let ratio = measure()?;
-        match limit {
-            Some(limit) if ratio > limit && attempt == ATTEMPTS => {
-                bail!("{what} takes {ratio:.2} in each of {ATTEMPTS} attempts, {limit} at most")
-            }
-            Some(limit) if ratio > limit => println!("over {limit}: measuring again"),
-            _ => break,
-        }
     }
     Ok(())
 }

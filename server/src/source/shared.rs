@@ -330,11 +330,6 @@ impl Share {
         self.seat().bandwidth
     }
 
-    /// Whether it is one of the classes of that source.
-    pub fn is_of(&self, source: &SharedSource) -> bool {
-        Arc::ptr_eq(&self.common, &source.common)
-    }
-
     /// Becomes a class of the tree, with a number that it had before or else the lowest free one.
     ///
     /// # Errors
