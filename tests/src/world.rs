@@ -21,8 +21,8 @@ pub const GUEST: Root = Root {
     purpose: "the guest's kernels, compiler and tools",
     size: "250 MB",
     packages: &[
-        "?narrow(?codename(^trixie$),?not(?archive(security$)),?name(^linux-image-6\\.12\\..*-cloud-amd64$))",
-        "?narrow(?codename(^trixie$),?not(?archive(security$)),?name(^linux-headers-6\\.12\\..*-cloud-amd64$))",
+        "?narrow(?codename(^trixie$),?archive(^stable$),?name(^linux-image-6\\.12\\..*-cloud-amd64$))",
+        "?narrow(?codename(^trixie$),?archive(^stable$),?name(^linux-headers-6\\.12\\..*-cloud-amd64$))",
         "?narrow(?codename(^bookworm$),?not(?archive(security$)),?name(^linux-headers-6\\.1\\..*-cloud-amd64$))",
         "linux-image-cloud-amd64",
         "linux-headers-cloud-amd64",
