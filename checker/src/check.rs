@@ -13,18 +13,17 @@ use crate::submission::Submission;
 /// Makes everything that is the same for all submissions.
 pub fn prepare(profile: Profile, kernel: Choice) -> Result<Tools> {
     let world = world::get()?;
-    let release = world.kernel(kernel)?.release.clone();
+    let booted = world.kernel(kernel);
     cargo_build::server()?;
     let device = match &profile.device.source {
         Some(source) => Some(DeviceCrate::open(source)?.build()?),
         None => None,
     };
-    let root = &world.guest_root;
     let driver = match &profile.app.driver {
-        Some(source) => module_build::build_folder(source, root, &release)?.module,
-        None => module_build::build(root, &release)?.module,
+        Some(source) => module_build::build_folder(source, booted)?.module,
+        None => module_build::build(booted)?.module,
     };
-    Ok(Tools { profile, kernel, release, exerciser: cargo_build::exerciser()?, device, driver })
+    Ok(Tools { profile, kernel, booted, exerciser: cargo_build::exerciser()?, device, driver })
 }
 
 /// Builds and checks the parts of a submission. What is wrong with those is in the report; an error
@@ -50,7 +49,7 @@ pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
     Ok(Report {
         submission: submission.name.clone(),
         profile: tools.profile.name.clone(),
-        kernel: tools.release.clone(),
+        kernel: tools.booted.release.clone(),
         notes,
         entries,
         took: begun.elapsed(),

@@ -138,13 +138,13 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
     }
     let source = read(&ours.join("my_rng.c"))?;
     let world = world::get()?;
-    let release = &world.kernel(Choice::default())?.release;
+    let kernel = world.kernel(Choice::default());
     let mut modules = Vec::new();
     for round in 0..ROUNDS {
         let changed = format!("/dev/%s ready, {}", number(round));
         save(&source, "/dev/%s ready", &changed, &folder.join("my_rng.c"))?;
         modules.push(time(
-            || module_build::build_folder(&folder, &world.guest_root, release),
+            || module_build::build_folder(&folder, kernel),
             |built| {
                 bench.exchange_driver(&built.module)?;
                 let shown = bench.show(Some("dmesg"))?;

@@ -104,9 +104,9 @@ fn start_example(run: &RunDir) -> Server<'_> {
 /// What the module says of the device.
 fn report(guest: &mut Guest, parameters: &str) -> String {
     let world = world::get().expect("the lab's world can be made");
-    let release = &world.kernel(Choice::default()).expect("there is one").release;
+    let kernel = world.kernel(Choice::default());
     let source = paths::checkout().join(MODULE);
-    let built = build_folder(&source, &world.guest_root, release).expect("the module builds");
+    let built = build_folder(&source, kernel).expect("the module builds");
     assert_eq!(complaints(&built.said), [""; 0]);
     guest.copy_in(&built.module, "edu_check.ko").expect("it can be copied");
     let command = format!("insmod edu_check.ko {parameters}");

@@ -164,7 +164,12 @@ fn the_doctor_names_qemu_and_the_accelerator() {
     let _turn = turn();
     let ended = run(&["--doctor"], Input::Nothing);
     assert!(ended.status.success(), "{}{}", ended.out, ended.err);
-    for words in ["  yes    QEMU: QEMU ", "  yes    guest: kernels 6.1", "KVM: accelerator "] {
+    for words in [
+        "  yes    QEMU: QEMU ",
+        "  yes    guest: kernels ",
+        "  yes    guest is of trixie: ",
+        "KVM: accelerator ",
+    ] {
         assert!(ended.out.contains(words), "no {words:?} in {}", ended.out);
     }
 }
@@ -222,6 +227,42 @@ fn without_a_network_and_packages_it_says_what_it_could_not_fetch() {
     let left = fs::read_dir(folder.path()).expect("it is there").flatten();
     let left: Vec<_> = left.filter(|entry| entry.path().is_dir()).map(|dir| dir.path()).collect();
     assert!(left.is_empty(), "these are left: {left:?}");
+}
+
+/// Makes $1 read-only, as another user's folder is, and runs the rest.
+const READ_ONLY: &str = r#"set -eu
+mount --bind "$1" "$1"
+mount -o remount,bind,ro "$1"
+shift
+exec "$@""#;
+
+/// The program, to which the packages are read-only and belong to another user.
+fn beside_another_users_packages(cache: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    if !process::is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--mount", "--", "sh", "-c", READ_ONLY, "sh"]).arg(paths::packages()).arg(LAB);
+    command.env(paths::VARIABLE, paths::packages()).env("XDG_CACHE_HOME", cache);
+    command
+}
+
+#[test]
+fn packages_of_another_user_are_enough_and_what_is_made_goes_to_the_cache() {
+    let _turn = turn();
+    let cache = tempfile::tempdir().expect("a folder can be made");
+    let mut command = beside_another_users_packages(cache.path());
+    command.arg("--driver").arg(paths::checkout().join("guest-driver"));
+    command.args(["--run", "cat /sys/module/my_rng/initstate"]);
+    let ended = Lab::start(&mut command, Input::Nothing).end();
+    assert!(ended.status.success(), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("live"), "{}", ended.out);
+    let made = fs::read_dir(cache.path().join("my-rng-lab")).expect("it is there").flatten();
+    let made: Vec<PathBuf> = made.map(|entry| entry.path()).collect();
+    assert!(made.iter().any(|folder| folder.join("modules").is_dir()), "{made:?}");
+    let mut command = beside_another_users_packages(cache.path());
+    let ended = Lab::start(command.arg("--update"), Input::Nothing).end();
+    assert!(ended.err.contains("belongs to another user, who has to update it"), "{}", ended.err);
 }
 
 #[test]

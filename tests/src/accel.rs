@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::initramfs::{self, Initramfs};
-use crate::kernel::{self, Kernel};
+use crate::kernel::Kernel;
 use crate::process::Child;
 use crate::qemu::{self, Machine, Qemu};
 use crate::{lock, paths, process, progress};
@@ -64,14 +64,14 @@ impl fmt::Display for Accel {
 pub fn choose(
     qemu: &Qemu,
     guest_root: &Path,
-    kernels: &[Kernel],
+    kernel: &Kernel,
     _right: &lock::Preparing,
 ) -> Result<Accel> {
     if let Some(accel) = without_probe(qemu)? {
         return Ok(accel);
     }
     progress::say("trying whether KVM really runs a guest");
-    let verdict = probe(qemu, guest_root, kernels)?;
+    let verdict = probe(qemu, guest_root, kernel)?;
     let path = verdict_path();
     std::fs::write(&path, format!("{}\n{verdict}", probed(qemu)))
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -114,8 +114,7 @@ fn from_verdict(verdict: &str) -> Accel {
 }
 
 /// Boots a guest under KVM until its first words.
-fn probe(qemu: &Qemu, guest_root: &Path, kernels: &[Kernel]) -> Result<String> {
-    let kernel = kernel::choose(kernels, kernel::Choice::V6_12)?;
+fn probe(qemu: &Qemu, guest_root: &Path, kernel: &Kernel) -> Result<String> {
     let initramfs = Initramfs::minimal(guest_root).write("kvm-probe")?;
     let console = paths::lab().join("kvm-probe.log");
     lock::remove(&console)?;

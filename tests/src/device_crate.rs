@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo_build, paths};
+use crate::{cargo_build, lock, paths};
 
 /// The package that a crate around a file is based on: the optimisation and the versions of all
 /// dependencies are the checkout's own, so that they are compiled once.
@@ -40,6 +40,8 @@ debug = "line-tables-only"
 pub struct DeviceCrate {
     source: PathBuf,
     manifest: PathBuf,
+    /// The lab's folder for it, which no other source has.
+    folder: PathBuf,
 }
 
 impl DeviceCrate {
@@ -48,8 +50,8 @@ impl DeviceCrate {
         let source = path.canonicalize().with_context(|| {
             format!("no device at {}: name a Rust file or a crate's folder", path.display())
         })?;
-        let folder = paths::lab().join("devices").join(program_name(&source));
-        Self::open_in(&source, &folder)
+        let name = format!("{}-{}", program_name(&source), paths::key(&source));
+        Self::open_in(&source, &paths::lab().join("devices").join(name))
     }
 
     /// As [`DeviceCrate::open`], with another place for the crate around a file.
@@ -64,7 +66,7 @@ impl DeviceCrate {
         if !manifest.is_file() {
             bail!("{} has no Cargo.toml, so it is no crate's folder", source.display());
         }
-        Ok(Self { source: source.to_path_buf(), manifest })
+        Ok(Self { source: source.to_path_buf(), manifest, folder: folder.to_path_buf() })
     }
 
     /// What the author edits: the file, or the crate's folder.
@@ -84,12 +86,29 @@ impl DeviceCrate {
     /// Builds it and returns the program. What is wrong with the source, cargo tells the user.
     pub fn build(&self) -> Result<PathBuf> {
         let what = self.source.display().to_string();
+        // Until it is copied: cargo puts programs of one name in one place.
+        let _right = lock::preparing()?;
         let mut programs = cargo_build::programs(&what, &self.cargo_arguments())?;
         match (programs.pop(), programs.is_empty()) {
-            (Some(program), true) => Ok(program),
+            (Some(program), true) => self.keep(&program),
             (None, _) => bail!("{what} has no program: give it a src/main.rs with a main function"),
             (Some(_), false) => bail!("{what} has several programs: leave one, the device"),
         }
+    }
+}
+
+impl DeviceCrate {
+    /// Copies a program that was built to this source's own folder.
+    fn keep(&self, program: &Path) -> Result<PathBuf> {
+        let name = program.file_name().context("a program has a name")?;
+        let bin = self.folder.join("bin");
+        let (kept, partial) = (bin.join(name), bin.join("new.partial"));
+        // Renamed into place: the old one may be running.
+        fs::create_dir_all(&bin)
+            .and_then(|()| fs::copy(program, &partial).map(drop))
+            .and_then(|()| fs::rename(&partial, &kept))
+            .with_context(|| format!("cannot copy {} to {}", program.display(), bin.display()))?;
+        Ok(kept)
     }
 }
 
@@ -149,6 +168,7 @@ fn toml_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process;
 
     #[test]
     fn names_of_packages_are_made_of_any_name() {
@@ -168,6 +188,22 @@ mod tests {
         assert!(text.contains("my \\\"device\\\".rs\""), "{text}");
         assert!(folder.path().join("crate/Cargo.lock").is_file());
         assert_eq!(made.source(), file);
+    }
+
+    #[test]
+    fn devices_with_files_of_one_name_are_kept_apart() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let programs = ["first", "second"].map(|name| {
+            let file = folder.path().join(name).join("my_device.rs");
+            fs::create_dir(folder.path().join(name)).expect("writable");
+            fs::write(&file, format!("fn main() {{ print!(\"{name}\"); }}")).expect("writable");
+            DeviceCrate::open(&file).expect("it is one").build().expect("it compiles")
+        });
+        // The first was built before the second.
+        let said = programs.map(|program| {
+            process::output("a device", &mut process::tied(&program)).expect("it runs")
+        });
+        assert_eq!(said, [b"first".to_vec(), b"second".to_vec()]);
     }
 
     #[test]

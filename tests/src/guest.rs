@@ -237,7 +237,7 @@ impl<'run> Builder<'run> {
 
     /// The kernel's image and the initramfs.
     fn boot_files(&self, world: &World) -> Result<(PathBuf, PathBuf)> {
-        let kernel = world.kernel(self.kernel)?;
+        let kernel = world.kernel(self.kernel);
         let image = kernel.image.clone().context("a chosen kernel has an image")?;
         let mut files = Initramfs::minimal(&world.guest_root);
         let mut name = kernel.release.clone();
@@ -247,7 +247,7 @@ impl<'run> Builder<'run> {
             name.push_str("-without-tools");
         }
         if self.driver {
-            let module = module_build::build(&world.guest_root, &kernel.release)?.module;
+            let module = module_build::build(kernel)?.module;
             files = files.file("root/my_rng.ko", &module);
             files = files.file("usr/bin/my-rng-tester", &cargo_build::tester()?);
         } else {

@@ -1,10 +1,9 @@
 //! The kernels of the guest's root: images to boot and headers to build against.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-
-use crate::world;
+use anyhow::{Context, Result, bail, ensure};
 
 /// The environment variable that chooses the guest's kernel.
 pub const VARIABLE: &str = "KERNEL";
@@ -19,6 +18,15 @@ pub enum Choice {
     Newest,
 }
 
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V6_12 => "6.12",
+            Self::Newest => "newest",
+        })
+    }
+}
+
 impl Choice {
     /// What the user chose by [`VARIABLE`], or the default.
     pub fn from_environment() -> Result<Self> {
@@ -30,7 +38,7 @@ impl Choice {
     }
 }
 
-/// A kernel of the root.
+/// A kernel of a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernel {
     /// What `uname -r` says.
@@ -39,6 +47,8 @@ pub struct Kernel {
     pub image: Option<PathBuf>,
     /// The folder with its modules and the link to its headers.
     pub modules: PathBuf,
+    /// The root it is in, with what building modules for it needs.
+    pub root: PathBuf,
 }
 
 /// All kernels of a root, oldest first.
@@ -55,45 +65,49 @@ pub fn list(root: &Path) -> Result<Vec<Kernel>> {
             let images =
                 [modules.join("vmlinuz"), root.join("boot").join(format!("vmlinuz-{release}"))];
             let image = images.into_iter().find(|image| image.is_file());
-            Kernel { release, image, modules }
+            Kernel { release, image, modules, root: root.to_owned() }
         })
         .collect();
     kernels.sort_by_key(|kernel| version(&kernel.release));
     Ok(kernels)
 }
 
-/// The kernel of a choice that can be booted.
-pub fn choose(kernels: &[Kernel], choice: Choice) -> Result<&Kernel> {
-    find(kernels, choice).with_context(|| {
-        format!(
-            "no kernel for {choice:?}, only {:?}; remove {}, and the next run fetches them again",
-            releases(kernels),
-            world::GUEST.path().display()
-        )
+/// The newest kernel of a root.
+pub fn newest(root: &Path) -> Result<Kernel> {
+    list(root)?.pop().with_context(|| format!("{} has no kernel", root.display()))
+}
+
+/// The newest kernel of a root that can be booted.
+pub fn bootable(root: &Path) -> Result<Kernel> {
+    list(root)?.into_iter().rfind(|kernel| kernel.image.is_some()).with_context(|| {
+        format!("{} has no kernel to boot; ./scripts/lab.sh --update fetches it", root.display())
     })
 }
 
-/// Checks that a new root has a kernel for each choice.
-pub fn check(root: &Path) -> Result<()> {
-    let kernels = list(root)?;
-    for choice in [Choice::V6_12, Choice::Newest] {
-        if find(&kernels, choice).is_none() {
-            bail!("they came without a kernel for {choice:?}, only {:?}", releases(&kernels));
-        }
-    }
+/// Checks that a new root has a kernel to boot, whichever it is.
+pub fn check_bootable(root: &Path) -> Result<()> {
+    ensure!(
+        list(root)?.iter().any(|kernel| kernel.image.is_some()),
+        "none of them is a kernel that boots"
+    );
     Ok(())
 }
 
-fn find(kernels: &[Kernel], choice: Choice) -> Option<&Kernel> {
-    let mut bootable = kernels.iter().filter(|kernel| kernel.image.is_some());
-    match choice {
-        Choice::V6_12 => bootable.rfind(|kernel| version(&kernel.release).starts_with(&[6, 12])),
-        Choice::Newest => bootable.rfind(|kernel| is_newer(&kernel.release)),
-    }
+/// Checks that a new root has a kernel to boot that is newer than the release's.
+pub fn check_newer(root: &Path) -> Result<()> {
+    let kernels = list(root)?;
+    let releases: Vec<&str> = kernels.iter().map(|kernel| kernel.release.as_str()).collect();
+    ensure!(
+        kernels.iter().any(|kernel| kernel.image.is_some() && is_newer(&kernel.release)),
+        "no kernel among them is newer than 6.12: {}",
+        releases.join(", ")
+    );
+    Ok(())
 }
 
-fn releases(kernels: &[Kernel]) -> Vec<&str> {
-    kernels.iter().map(|kernel| kernel.release.as_str()).collect()
+/// Checks that a new root has a kernel's headers.
+pub fn check_any(root: &Path) -> Result<()> {
+    newest(root).map(drop)
 }
 
 /// Whether a release is of a later series than 6.12, as backports' kernels are.
@@ -116,12 +130,17 @@ pub fn version(release: &str) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn kernel(release: &str, bootable: bool) -> Kernel {
-        Kernel {
-            release: release.to_owned(),
-            image: bootable.then(PathBuf::new),
-            modules: PathBuf::new(),
+    /// A root with these kernels; those that boot have an image.
+    fn root(kernels: &[(&str, bool)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a folder can be made");
+        for (release, boots) in kernels {
+            let modules = root.path().join("usr/lib/modules").join(release);
+            std::fs::create_dir_all(&modules).expect("writable");
+            if *boots {
+                std::fs::write(modules.join("vmlinuz"), "").expect("writable");
+            }
         }
+        root
     }
 
     #[test]
@@ -133,15 +152,23 @@ mod tests {
 
     #[test]
     fn headers_alone_are_not_booted() {
-        let kernels = [
-            kernel("6.1.0-47-cloud-amd64", false),
-            kernel("6.12.94-cloud-amd64", true),
-            kernel("7.2.12-cloud-amd64", true),
-            kernel("7.3.1-cloud-amd64", false),
-        ];
-        assert_eq!(choose(&kernels, Choice::V6_12).expect("there").release, "6.12.94-cloud-amd64");
-        assert_eq!(choose(&kernels, Choice::Newest).expect("there").release, "7.2.12-cloud-amd64");
-        assert!(choose(&kernels[..1], Choice::Newest).is_err());
-        assert!(choose(&kernels[..2], Choice::Newest).is_err(), "6.12 is not the newest");
+        let root = root(&[
+            ("6.1.0-47-cloud-amd64", false),
+            ("6.12.94+deb13-cloud-amd64", true),
+            ("6.12.107+deb13-cloud-amd64", true),
+            ("7.3.1-cloud-amd64", false),
+        ]);
+        let kernel = bootable(root.path()).expect("there is one");
+        assert_eq!(kernel.release, "6.12.107+deb13-cloud-amd64");
+        assert_eq!(newest(root.path()).expect("there is one").release, "7.3.1-cloud-amd64");
+        assert!(check_newer(root.path()).is_err(), "7.3.1 does not boot");
+    }
+
+    #[test]
+    fn any_kernel_that_boots_is_enough() {
+        assert!(check_bootable(root(&[("7.2.12-cloud-amd64", true)]).path()).is_ok());
+        assert!(check_newer(root(&[("7.2.12-cloud-amd64", true)]).path()).is_ok());
+        assert!(check_bootable(root(&[("7.2.12-cloud-amd64", false)]).path()).is_err());
+        assert!(check_bootable(root(&[]).path()).is_err());
     }
 }

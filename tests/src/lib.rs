@@ -12,7 +12,7 @@
 //! What happens behind them, one idea per file:
 //!
 //! * The world: [`root`] makes private folders of Debian packages with [`mmdebstrap`], [`world`]
-//!   says which ones, [`kernel`] finds the kernels in them, [`qemu`] chooses the QEMU, and
+//!   says which ones, [`skip`] counts the tests that a missing one leaves out, [`kernel`] finds the kernels in them, [`qemu`] chooses the QEMU, and
 //!   [`accel`] finds out whether KVM really works here. [`twin`] builds a QEMU that has the
 //!   teaching device inside, to compare ours with.
 //! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
@@ -26,7 +26,8 @@
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
 //!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to.
 //!
-//! Everything the lab makes is under `target/lab` of the checkout, or `LAB_DIR` ([`paths`]).
+//! Packages are under `target/lab` of the checkout, or in `LAB_DIR`, which users can share; what a
+//! user's lab makes is the user's own ([`paths`]).
 
 pub mod accel;
 pub mod agent;
@@ -52,6 +53,7 @@ pub mod root;
 pub mod run_dir;
 pub mod sandbox;
 pub mod server;
+pub mod skip;
 pub mod slots;
 pub mod twin;
 pub mod workbench;

@@ -71,7 +71,7 @@ impl<'run> Session<'run> {
             .clone()
             .programs_of(Path::new("/"))
             .shows(&cargo_build::server()?, Path::new(SERVER));
-        let kernel = world.kernel(Choice::V6_12)?;
+        let kernel = world.kernel(Choice::V6_12);
         let image = kernel.image.as_deref().context("a chosen kernel has an image")?;
         let files = Initramfs::minimal(&world.guest_root).tools().modules_of(kernel);
         let initramfs = files.write(&format!("{}-without-driver", kernel.release))?;

@@ -1,47 +1,68 @@
 //! Locks between processes, by files the kernel unlocks when their owner dies.
 
 use std::fs::{File, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{paths, progress};
 
-/// The right to change what is in `target/lab`; given back when the value goes.
+/// The right to change what is in this user's folder of the lab, while the packages stay as they
+/// are; given back when the value goes.
 #[derive(Debug)]
 pub struct Preparing {
-    _file: File,
+    _own: File,
+    _packages: Option<File>,
 }
 
-/// Waits until nobody else prepares anything in `target/lab`.
+/// Waits until no other process prepares anything in this user's folder of the lab, and until the
+/// owner of the packages is not exchanging them.
 pub fn preparing() -> Result<Preparing> {
-    let path = paths::lab().join("lock");
     let folder = paths::lab();
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    if !try_exclusive(&file) {
-        let folder = folder.display();
-        progress::say(&format!("waiting for another preparation of {folder} to end"));
-        flock(&file, FlockOperation::LockExclusive)
-            .with_context(|| format!("cannot lock {}", path.display()))?;
-    }
-    Ok(Preparing { _file: file })
+    let own = open(&folder.join(paths::LOCK), OpenOptions::new().create(true).write(true))?;
+    lock(&own, &folder, FlockOperation::LockExclusive)?;
+    let packages = paths::packages();
+    let shared: Option<PathBuf> =
+        Some(packages.join(paths::LOCK)).filter(|lock| packages != folder && lock.is_file());
+    let shared = match shared {
+        Some(path) => {
+            let file = open(&path, OpenOptions::new().read(true))?;
+            lock(&file, &packages, FlockOperation::LockShared)?;
+            Some(file)
+        }
+        None => None,
+    };
+    Ok(Preparing { _own: own, _packages: shared })
 }
 
-/// Locks a file or folder if nobody else has.
+fn open(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    options.truncate(false).open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Locks a file of a folder, and tells the user when that has to wait.
+fn lock(file: &File, folder: &Path, how: FlockOperation) -> Result<()> {
+    let now = match how {
+        FlockOperation::LockShared => FlockOperation::NonBlockingLockShared,
+        _ => FlockOperation::NonBlockingLockExclusive,
+    };
+    if flock(file, now).is_ok() {
+        return Ok(());
+    }
+    let folder = folder.display();
+    progress::say(&format!("waiting for another preparation of {folder} to end"));
+    flock(file, how).with_context(|| format!("cannot lock {folder}"))
+}
+
+/// Locks a file or folder if no other process has.
 pub fn try_exclusive(file: &File) -> bool {
     flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
-/// Removes what an interrupted preparation left in a folder. To be called by who holds the lock:
-/// then nobody is still writing it.
+/// Removes what an interrupted preparation left in a folder. To be called with the lock held: then
+/// no other process is still writing it.
 pub fn remove_partial(folder: &Path, _right: &Preparing) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(());

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::kernel::Kernel;
 use crate::process::{self, Identity};
 use crate::{lock, paths, progress, root};
 
@@ -19,13 +20,15 @@ const OURS: &str = "guest-driver";
 
 /// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings.
 /// The root brings mount and chroot itself: a small system may lack the one, an ordinary user's
-/// PATH the other. Without debug information a module is a twentieth as large.
+/// PATH the other. The compiler's temporary files are not the root's, which may be another user's.
+/// Without debug information a module is a twentieth as large.
 const BUILD: &str = r#"
 set -eu
 box=$1/usr/bin/busybox
 "$box" mount -o rbind /dev "$1/dev"
 "$box" mount -t proc proc "$1/proc"
 "$box" mount -o bind "$2" "$1/mnt"
+"$box" mount -t tmpfs tmp "$1/tmp"
 exec "$box" chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/ LC_ALL=C \
     sh -c 'make -C "/usr/lib/modules/$1/build" M=/mnt W="$2" modules 2>&1 &&
         find /mnt -name "*.ko" -exec strip --strip-debug {} +' sh "$3" "$4"
@@ -41,15 +44,16 @@ pub struct Built {
 }
 
 /// Builds our own module for a kernel, or takes what was built from the same source before.
-pub fn build(guest_root: &Path, release: &str) -> Result<Built> {
-    build_folder(&paths::checkout().join(OURS), guest_root, release)
+pub fn build(kernel: &Kernel) -> Result<Built> {
+    build_folder(&paths::checkout().join(OURS), kernel)
 }
 
 /// Builds the module whose sources and Kbuild are in a folder, likewise.
-pub fn build_folder(source: &Path, guest_root: &Path, release: &str) -> Result<Built> {
+pub fn build_folder(source: &Path, kernel: &Kernel) -> Result<Built> {
     let _right = lock::preparing()?;
-    let name = source.file_name().unwrap_or_default();
-    let folder = paths::lab().join("modules").join(release).join(name);
+    let source = &std::path::absolute(source).context("cannot find the current folder")?;
+    let (guest_root, release) = (&kernel.root, &kernel.release);
+    let folder = paths::lab().join("modules").join(release).join(folder_name(source));
     let sources = sources(source)?;
     let stamp = stamp(guest_root, source, &sources)?;
     let stamp_path = folder.join("stamp");
@@ -76,6 +80,12 @@ pub fn build_folder(source: &Path, guest_root: &Path, release: &str) -> Result<B
     fs::write(&stamp_path, stamp)
         .with_context(|| format!("cannot write {}", stamp_path.display()))?;
     Ok(Built { module, said })
+}
+
+/// A folder's name for a source: two of one name are kept apart.
+fn folder_name(source: &Path) -> String {
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    format!("{name}-{}", paths::key(source))
 }
 
 fn make(guest_root: &Path, folder: &Path, release: &str) -> Result<String> {
@@ -136,7 +146,7 @@ pub fn is_source(path: &Path) -> bool {
 /// What a build was made of: the source, and the root with its headers and compiler.
 fn stamp(guest_root: &Path, source: &Path, sources: &[PathBuf]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    for path in sources.iter().chain([&guest_root.join(root::STAMP)]) {
+    for path in sources.iter().chain([&guest_root.join(root::VERSIONS)]) {
         fs::read(path)
             .with_context(|| format!("cannot read {}", path.display()))?
             .hash(&mut hasher);
@@ -167,6 +177,13 @@ mod tests {
         assert!(is_source(&folder.join("my_rng.c")));
         assert!(!is_source(&folder.join("tester")));
         assert!(!is_source(&folder.join("COPYING")));
+    }
+
+    #[test]
+    fn modules_of_one_folder_name_are_kept_apart() {
+        let (first, second) = (Path::new("/first/driver"), Path::new("/second/driver"));
+        assert_ne!(folder_name(first), folder_name(second));
+        assert_eq!(folder_name(first), folder_name(first));
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl Qemu {
         if world::QEMU.ready() { Self::private(&world::QEMU.path()).map(Some) } else { Ok(None) }
     }
 
+    /// The QEMU of a private root.
     fn private(root: &Path) -> Result<Self> {
         let reason = if process::in_path(PROGRAM) {
             "the lab's own: this system's has no vfio-user-pci"
@@ -80,27 +81,16 @@ impl Qemu {
     pub fn in_root(root: &Path, program: &Path, device: &str, reason: &str) -> Result<Self> {
         let start = start_private(root, program);
         Self::try_one(start, device, reason.to_owned())?
-            .with_context(|| format!("{} has no {device}; remove its folder", program.display()))
+            .with_context(|| format!("the QEMU of {} has no {device}", root.display()))
     }
 
     /// Asks a QEMU whether it has the device; nothing when it has not.
     fn try_one(start: Vec<String>, device: &str, reason: String) -> Result<Option<Self>> {
-        let ask = |question: &[&str]| -> Result<(bool, String)> {
-            let output = Command::new(&start[0])
-                .args(&start[1..])
-                .args(question)
-                .stdin(Stdio::null())
-                .output()
-                .with_context(|| format!("cannot run {}", start[0]))?;
-            Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
-        };
-        let (has_device, _) = ask(&["-device", &format!("{device},help")])?;
+        let (has_device, _) = ask(&start, &["-device", &format!("{device},help")])?;
         if !has_device {
             return Ok(None);
         }
-        let (_, version) = ask(&["--version"])?;
-        let version = version.lines().next().unwrap_or_default();
-        let version = version.trim_start_matches("QEMU emulator version ").to_owned();
+        let version = version(&start)?;
         Ok(Some(Self { start, version, reason }))
     }
 
@@ -116,6 +106,33 @@ impl Qemu {
 impl fmt::Display for Qemu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "QEMU {} ({})", self.version, self.reason)
+    }
+}
+
+/// Asks a QEMU something; returns whether it knew, and the answer.
+fn ask(start: &[String], question: &[&str]) -> Result<(bool, String)> {
+    let output = Command::new(&start[0])
+        .args(&start[1..])
+        .args(question)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {}", start[0]))?;
+    Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+/// A QEMU's version, as it says itself.
+fn version(start: &[String]) -> Result<String> {
+    let (_, said) = ask(start, &["--version"])?;
+    let line = said.lines().next().unwrap_or_default();
+    Ok(line.trim_start_matches("QEMU emulator version ").to_owned())
+}
+
+/// Checks that a new root's QEMU can attach a vfio-user device.
+pub fn check(root: &Path) -> Result<()> {
+    let start = start_private(root, &root.join("usr/bin").join(PROGRAM));
+    match Qemu::try_one(start.clone(), DEVICE, String::new())? {
+        Some(_) => Ok(()),
+        None => bail!("their QEMU {} has no {DEVICE}", version(&start)?),
     }
 }
 

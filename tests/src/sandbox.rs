@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::kernel::Kernel;
 use crate::process::{self, Child};
 use crate::{lock, world};
 
@@ -174,6 +175,11 @@ impl Sandbox {
         let sandbox = Self::empty(limits)?;
         let root = sandbox.guest_root.clone();
         Ok(sandbox.programs_of(&root))
+    }
+
+    /// With the programs of a kernel's root, to build modules for that kernel with.
+    pub fn with_kernel(kernel: &Kernel, limits: Limits) -> Result<Self> {
+        Ok(Self::empty(limits)?.programs_of(&kernel.root))
     }
 
     /// With the programs of this system, for programs that were linked against its libraries.

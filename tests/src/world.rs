@@ -4,53 +4,80 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use crate::kernel::{self, Kernel};
-use crate::qemu::Qemu;
-use crate::root::{self, Root};
-use crate::{accel, lock, progress};
+use crate::kernel::{self, Choice, Kernel};
+use crate::qemu::{self, Qemu};
+use crate::root::{Root, suites};
+use crate::{accel, lock, paths, progress, twin};
 
-/// Kernels, headers, compiler and the programs that go into a guest.
-///
-/// Patterns, because a package's name has the kernel's exact version in it. Of the suite itself
-/// and not of its security updates, so that each pattern finds few kernels. The regular
-/// expressions can have no brackets, which would end the pattern.
+/// What building a kernel module needs besides the kernel's headers, whose package brings the
+/// compiler: perl is for the checks of W=1, busybox for mounts.
+const MODULE_TOOLS: &str =
+    "make,bash,dash,coreutils,sed,grep,mawk,findutils,perl,binutils,busybox-static";
+/// Debian's kernel for virtual machines, whichever version the suite has.
+const KERNEL_IMAGE: &str = "linux-image-cloud-amd64";
+/// The headers of that kernel.
+const KERNEL_HEADERS: &str = "linux-headers-cloud-amd64";
+/// Files that every root has in which modules are built.
+const MODULE_PROOF: [&str; 3] = ["usr/bin/make", "usr/bin/perl", "usr/bin/busybox"];
+
+/// The programs that go into a guest, a compiler, and the release's kernel with its headers.
 pub const GUEST: Root = Root {
     name: "guest",
-    purpose: "the guest's kernels, compiler and tools",
-    size: "250 MB",
+    purpose: "the guest's kernel, compiler and tools",
+    size: "150 MB",
+    suites: &[suites::RELEASE, suites::BACKPORTS, suites::TESTING],
     packages: &[
-        "?narrow(?codename(^trixie$),?archive(^stable$),?name(^linux-image-6\\.12\\..*-cloud-amd64$))",
-        "?narrow(?codename(^trixie$),?archive(^stable$),?name(^linux-headers-6\\.12\\..*-cloud-amd64$))",
-        "?narrow(?codename(^bookworm$),?not(?archive(security$)),?name(^linux-headers-6\\.1\\..*-cloud-amd64$))",
-        "linux-image-cloud-amd64",
-        "linux-headers-cloud-amd64",
-        // What building a kernel module needs; perl is for the checks of W=1.
-        "gcc,make,bash,dash,coreutils,sed,grep,mawk,findutils,perl",
-        // What building a program needs, and what builds strangers' sources behind a wall.
-        "libc6-dev,bubblewrap",
+        KERNEL_IMAGE,
+        KERNEL_HEADERS,
+        MODULE_TOOLS,
+        // What building a program needs, and the sandbox that untrusted sources are built in.
+        "gcc,libc6-dev,bubblewrap",
         // What a guest gets.
-        "busybox-static,pciutils,pci.ids,kmod,kexec-tools,rng-tools5",
+        "pciutils,pci.ids,kmod,kexec-tools,rng-tools5",
         // What a guest can start from instead of QEMU's BIOS.
         "ovmf",
     ],
-    setup: root::SETUP,
     source: None,
     proof: &[
+        MODULE_PROOF[0],
+        MODULE_PROOF[1],
+        MODULE_PROOF[2],
         "usr/bin/gcc",
-        "usr/bin/make",
-        "usr/bin/perl",
         "usr/include/stdio.h",
         "usr/bin/bwrap",
-        "usr/bin/busybox",
         "usr/bin/lspci",
         "usr/sbin/kexec",
         "usr/bin/rngtest",
         "usr/share/misc/pci.ids",
         "usr/share/ovmf/OVMF.fd",
     ],
-    check: kernel::check,
+    check: kernel::check_bootable,
+};
+
+/// A kernel that is newer than the release's, with what building modules for it needs.
+pub const NEWEST_KERNEL: Root = Root {
+    name: "kernel-newest",
+    purpose: "the newest kernel and its compiler",
+    size: "150 MB",
+    suites: &[suites::BACKPORTS, suites::TESTING],
+    packages: &[KERNEL_IMAGE, KERNEL_HEADERS, MODULE_TOOLS],
+    source: None,
+    proof: &MODULE_PROOF,
+    check: kernel::check_newer,
+};
+
+/// The headers of the release before, to build modules against.
+pub const PREVIOUS_HEADERS: Root = Root {
+    name: "kernel-previous",
+    purpose: "the headers of the previous release's kernel and its compiler",
+    size: "110 MB",
+    suites: &[suites::PREVIOUS],
+    packages: &[KERNEL_HEADERS, MODULE_TOOLS],
+    source: None,
+    proof: &MODULE_PROOF,
+    check: kernel::check_any,
 };
 
 /// The QEMU for hosts whose own has no vfio-user-pci.
@@ -58,11 +85,11 @@ pub const QEMU: Root = Root {
     name: "qemu",
     purpose: "QEMU with vfio-user-pci",
     size: "55 MB",
+    suites: &[suites::BACKPORTS, suites::RELEASE, suites::TESTING],
     packages: &["qemu-system-x86,seabios,ipxe-qemu"],
-    setup: root::SETUP,
     source: None,
     proof: &["usr/bin/qemu-system-x86_64", "usr/share/seabios/bios-256k.bin"],
-    check: |_| Ok(()),
+    check: qemu::check,
 };
 
 /// libvirt, and a QEMU for it: the programs of an administrator.
@@ -76,7 +103,7 @@ pub const LIBVIRT: Root = Root {
         // virt-xml-validate is a shell script around xmllint.
         "libxml2-utils,dash,coreutils,sed,grep",
     ],
-    setup: root::SETUP,
+    suites: &[suites::BACKPORTS, suites::TESTING],
     source: None,
     proof: &[
         "usr/sbin/libvirtd",
@@ -92,10 +119,10 @@ pub const LIBVIRT: Root = Root {
 /// Everything that is the same for all guests of this process.
 #[derive(Debug)]
 pub struct World {
-    /// The root with the guest's programs and the compiler.
+    /// The root with the guest's programs and a compiler.
     pub guest_root: PathBuf,
-    /// The kernels in it.
-    pub kernels: Vec<Kernel>,
+    /// The kernel in it.
+    release: Kernel,
     /// The QEMU in use.
     pub qemu: Qemu,
     /// How it runs guests.
@@ -103,18 +130,63 @@ pub struct World {
 }
 
 impl World {
-    /// The kernel of a choice.
-    pub fn kernel(&self, choice: kernel::Choice) -> Result<&Kernel> {
-        kernel::choose(&self.kernels, choice)
+    /// The kernel of a choice; another one that boots, after saying so, when the archive does not
+    /// have it.
+    pub fn kernel(&self, choice: Choice) -> &Kernel {
+        match self.exact_kernel(choice) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                let instead = &self.release.release;
+                progress::say(&format!("no kernel {choice}, going on with {instead}: {error:#}"));
+                &self.release
+            }
+        }
+    }
+
+    /// The kernel of a choice, for what no other kernel can show.
+    pub fn exact_kernel(&self, choice: Choice) -> Result<&Kernel> {
+        match choice {
+            Choice::V6_12 => {
+                ensure!(
+                    kernel::version(&self.release.release).starts_with(&[6, 12]),
+                    "Debian's release has {}",
+                    self.release.release
+                );
+                Ok(&self.release)
+            }
+            Choice::Newest => newest_kernel(),
+        }
+    }
+
+    /// All kernels that modules can be built for, each with its name or why it is missing.
+    pub fn kernels(&self) -> [(&'static str, Result<&Kernel>); 3] {
+        [
+            ("of the release", Ok(&self.release)),
+            ("newest", newest_kernel()),
+            ("of the previous release", previous_headers()),
+        ]
     }
 }
 
 /// The world, made on first use; guests in other threads wait for it.
 pub fn get() -> Result<&'static World> {
     static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
-    // An error is kept as text: anyhow's cannot be had twice.
-    WORLD
-        .get_or_init(|| prepare().map_err(|error| format!("{error:#}")))
+    once(&WORLD, prepare)
+}
+
+fn newest_kernel() -> Result<&'static Kernel> {
+    static KERNEL: OnceLock<Result<Kernel, String>> = OnceLock::new();
+    once(&KERNEL, || kernel::newest(&NEWEST_KERNEL.ensure(&lock::preparing()?)?))
+}
+
+fn previous_headers() -> Result<&'static Kernel> {
+    static KERNEL: OnceLock<Result<Kernel, String>> = OnceLock::new();
+    once(&KERNEL, || kernel::newest(&PREVIOUS_HEADERS.ensure(&lock::preparing()?)?))
+}
+
+/// What was made before, or is made now. An error is kept as text: anyhow's cannot be had twice.
+fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    cell.get_or_init(|| make().map_err(|error| format!("{error:#}")))
         .as_ref()
         .map_err(|error| anyhow::anyhow!("{error}"))
 }
@@ -123,8 +195,25 @@ fn prepare() -> Result<World> {
     let right = lock::preparing()?;
     let qemu = Qemu::find(&right)?;
     let guest_root = GUEST.ensure(&right)?;
-    let kernels = kernel::list(&guest_root)?;
-    let accel = accel::choose(&qemu, &guest_root, &kernels, &right)?;
+    let release = kernel::bootable(&guest_root)?;
+    let accel = accel::choose(&qemu, &guest_root, &release, &right)?;
     progress::say(&format!("{qemu}; {accel}"));
-    Ok(World { guest_root, kernels, qemu, accel })
+    Ok(World { guest_root, release, qemu, accel })
+}
+
+/// Makes the roots anew that this lab uses, each beside the old one; an old one stays when the new
+/// one does not come.
+pub fn update() -> Result<()> {
+    let right = lock::preparing()?;
+    ensure!(
+        paths::packages() == paths::lab(),
+        "{} belongs to another user, who has to update it",
+        paths::packages().display()
+    );
+    GUEST.make(&right)?;
+    if QEMU.ready() || Qemu::present()?.is_none() {
+        QEMU.make(&right)?;
+    }
+    let others = [NEWEST_KERNEL, PREVIOUS_HEADERS, LIBVIRT, twin::TOOLS];
+    others.iter().filter(|root| root.ready()).try_for_each(|root| root.make(&right))
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use lab::kernel::Kernel;
 use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::{self, Source};
@@ -19,13 +20,13 @@ const INSIDE: &str = "/work";
 
 /// Builds a module for a kernel. `source` is a folder or a single `.c` file, `work` an empty folder
 /// of this submission's own.
-pub fn driver(source: &Path, work: &Path, kernel_release: &str) -> Result<Module, Failure> {
+pub fn driver(source: &Path, work: &Path, kernel: &Kernel) -> Result<Module, Failure> {
     let top = work.join("driver");
     let copied = copy::sources(source, &top)?;
     let plan = plan(&copied, &top)?;
     let mut notes = copied.notes;
     notes.extend(plan.notes.clone());
-    let said = make(&plan, &top, kernel_release)?;
+    let said = make(&plan, &top, kernel)?;
     let file = only_module(&top)?;
     notes.extend(warnings(&said));
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
@@ -187,16 +188,17 @@ const BUILD: &str =
     r#"make "$@" && find /work -type f -name '*.ko' -exec strip --strip-debug {} +"#;
 
 /// Runs kbuild behind the wall, and returns what it said.
-fn make(plan: &Plan, top: &Path, release: &str) -> Result<String, Failure> {
+fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Failure> {
     let inside = Path::new(INSIDE);
     let folder = inside.join(shown(&plan.folder, top));
-    let sandbox = Sandbox::with_guest_root(Limits::BUILD)?.writable(top, inside).folder(inside);
+    let sandbox = Sandbox::with_kernel(kernel, Limits::BUILD)?;
+    let sandbox = sandbox.writable(top, inside).folder(inside);
     let mut arguments = vec![
         "-c".to_owned(),
         BUILD.to_owned(),
         "sh".to_owned(),
         "-C".to_owned(),
-        format!("/usr/lib/modules/{release}/build"),
+        format!("/usr/lib/modules/{}/build", kernel.release),
         format!("M={}", folder.display()),
     ];
     arguments.extend(plan.variables.iter().cloned());

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
+use lab::kernel::Kernel;
 use lab::{Choice, RunDir, Server};
 
 use crate::guest::Attached;
@@ -24,8 +25,8 @@ pub struct Tools {
     pub profile: Profile,
     /// The guest's kernel.
     pub kernel: Choice,
-    /// What `uname -r` says in it.
-    pub release: String,
+    /// The kernel that is booted for that choice.
+    pub booted: &'static Kernel,
     /// The exerciser, for the guest.
     pub exerciser: PathBuf,
     /// The device for drivers and applications, when it is not my-rng-server.

@@ -20,7 +20,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::qemu::Qemu;
-use crate::root::Root;
+use crate::root::{Root, suites};
 use crate::{lock, paths, progress};
 use tree::Tree;
 
@@ -41,7 +41,7 @@ pub const TOOLS: Root = Root {
         // What it needs at run time.
         "qemu-system-data,seabios,ipxe-qemu",
     ],
-    setup: include_str!("setup.sh"),
+    suites: &[suites::RELEASE],
     source: Some("qemu"),
     proof: &[
         "usr/bin/gcc",

@@ -39,6 +39,7 @@ box=$1/usr/bin/busybox
 "$box" mount -o rbind /dev "$1/dev"
 "$box" mount -t proc proc "$1/proc"
 "$box" mount -o bind "$2" "$1/mnt"
+"$box" mount -t tmpfs tmp "$1/tmp"
 exec "$box" chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/tmp LC_ALL=C \
     sh -euc "cd /mnt; $3" 2>&1
 "#;
@@ -172,7 +173,7 @@ impl Tree {
 
     /// What the source is prepared from, besides the patch.
     fn wanted_stamp(&self) -> Result<String> {
-        let path = self.root.join(root::STAMP);
+        let path = self.root.join(root::VERSIONS);
         let root = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut hasher = DefaultHasher::new();
         (root, source_files(&self.root)?, ENTER, UNPACK, CONFIGURE, DEVICES).hash(&mut hasher);

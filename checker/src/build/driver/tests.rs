@@ -18,8 +18,8 @@ fn build(files: &[(&str, &str)]) -> Result<Module, String> {
         fs::write(path, text).expect("writable");
     }
     let world = lab::world::get().expect("there is a world");
-    let kernel = world.kernel(lab::Choice::default()).expect("there is a kernel");
-    driver(source.path(), &work.keep(), &kernel.release).map_err(|failure| match failure {
+    let kernel = world.kernel(lab::Choice::default());
+    driver(source.path(), &work.keep(), kernel).map_err(|failure| match failure {
         Failure::Submission { hint, .. } => hint,
         Failure::Lab(error) => panic!("{error:#}"),
     })

@@ -97,7 +97,7 @@ pub fn check_driver(
 ) -> Result<Vec<Entry>> {
     let mut recorder = Recorder::new(&tools.profile);
     let built = recorder.check(BUILD.0, BUILD.1, || {
-        build::driver(source, work, &tools.release).map_err(Stop::from)
+        build::driver(source, work, tools.booted).map_err(Stop::from)
     })?;
     let Some(module) = built else {
         not_run_after(&mut recorder, tools, BUILD.0, |_| true);

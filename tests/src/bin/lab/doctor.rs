@@ -4,7 +4,7 @@
 use anyhow::Result;
 use lab::mmdebstrap::Mmdebstrap;
 use lab::qemu::Qemu;
-use lab::root::Root;
+use lab::root::{self, Root};
 use lab::{accel, kernel, lock, paths, process, world};
 
 /// Prints the report; true when the lab will run.
@@ -33,19 +33,12 @@ pub fn report() -> Result<bool> {
 
     let guest = world::GUEST.ready();
     if guest {
-        let kernels = kernel::list(&world::GUEST.path())?;
-        let names: Vec<_> = kernels
-            .iter()
-            .map(|kernel| {
-                let only = if kernel.image.is_some() { "" } else { " (headers)" };
-                format!("{}{only}", kernel.release)
-            })
-            .collect();
-        report.good("guest", &format!("kernels {}", names.join(", ")));
+        report.good("guest", &format!("kernels {}", kernels()?.join(", ")));
     } else {
         report.later("guest", &fetch(&world::GUEST));
     }
 
+    versions(&mut report);
     acceleration(&mut report, qemu.as_ref().filter(|_| guest))?;
     preparation(&mut report, guest && qemu.is_some());
     if report.well {
@@ -55,6 +48,44 @@ pub fn report() -> Result<bool> {
     }
     Ok(report.well)
 }
+
+/// The kernels that are there.
+fn kernels() -> Result<Vec<String>> {
+    let roots = [world::PREVIOUS_HEADERS, world::GUEST, world::NEWEST_KERNEL];
+    let mut names = Vec::new();
+    for root in roots.iter().filter(|root| root.ready()) {
+        for kernel in kernel::list(&root.path())? {
+            let only = if kernel.image.is_some() { "" } else { " (headers)" };
+            names.push(format!("{}{only}", kernel.release));
+        }
+    }
+    Ok(names)
+}
+
+/// What a report about the lab has to name: which versions apt chose.
+fn versions(report: &mut Report) {
+    for root in [world::GUEST, world::QEMU].iter().filter(|root| root.ready()) {
+        let list = root.versions().unwrap_or_default();
+        let mut lines = list.lines();
+        let suites = lines.next().unwrap_or_default().trim_start_matches("# ");
+        let named: Vec<String> = lines
+            .filter_map(|line| {
+                let (package, version) = line.split_once(' ')?;
+                let version = version.split(' ').next()?;
+                TOLD.contains(&package).then(|| format!("{package} {version}"))
+            })
+            .collect();
+        report.good(&format!("{} is of {suites}", root.name), &named.join(", "));
+    }
+    let list = paths::packages().join(root::ALL_VERSIONS);
+    if list.is_file() {
+        report.good("versions", &format!("all of them are in {}", list.display()));
+    }
+}
+
+/// The packages whose versions are told: faults of the lab mostly come with another one of these.
+const TOLD: [&str; 5] =
+    ["linux-image-cloud-amd64", "qemu-system-x86", "gcc", "busybox-static", "kmod"];
 
 /// How a root that is not there will come.
 fn fetch(root: &Root) -> String {
@@ -76,7 +107,7 @@ fn acceleration(report: &mut Report, qemu: Option<&Qemu>) -> Result<()> {
     };
     let right = lock::preparing()?;
     let root = world::GUEST.path();
-    match kernel::list(&root).and_then(|kernels| accel::choose(qemu, &root, &kernels, &right)) {
+    match kernel::bootable(&root).and_then(|kernel| accel::choose(qemu, &root, &kernel, &right)) {
         Ok(accel) => report.good("KVM", &accel.to_string()),
         Err(error) => report.bad("KVM", &format!("{error:#}")),
     }

@@ -32,7 +32,8 @@ Environment:
   GENERATOR=glibc|chacha20
                          the server's generator [default: glibc, whose numbers are well known]
   LAB_MIRROR=URL         fetch Debian packages from this mirror
-  LAB_DIR=PATH           keep everything there instead of in target/lab
+  LAB_DIR=PATH           take the packages from there instead of from target/lab, or put them
+                         there; many users can share a folder that one of them has filled
 
 Logs of the last run are in target/lab/run."
 )]
@@ -45,6 +46,11 @@ struct Options {
     /// scripts/build-qemu.sh does
     #[arg(long, conflicts_with_all = ["doctor", "shell"])]
     build_qemu: bool,
+
+    /// Only fetch the Debian packages anew, beside the old ones, which stay when the new ones do
+    /// not come
+    #[arg(long, conflicts_with_all = ["doctor", "build_qemu", "shell"])]
+    update: bool,
 
     /// A root shell in the guest. Leave it with exit, poweroff, or Ctrl-A x
     #[arg(long)]
@@ -82,6 +88,8 @@ fn main() -> ExitCode {
             doctor::report()
         } else if options.build_qemu {
             build_qemu()
+        } else if options.update {
+            world::update().map(|()| true)
         } else if options.shell {
             shell::run(options.device.as_deref())
         } else if options.own() {
@@ -113,7 +121,7 @@ fn prepare() -> Result<Choice> {
     let world = world::get()?;
     cargo_build::server()?;
     cargo_build::tester()?;
-    module_build::build(&world.guest_root, &world.kernel(choice)?.release)?;
+    module_build::build(world.kernel(choice))?;
     Ok(choice)
 }
 

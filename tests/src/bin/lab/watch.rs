@@ -95,8 +95,7 @@ impl Own {
         };
         let world = world::get()?;
         let begun = Instant::now();
-        let release = &world.kernel(self.kernel)?.release;
-        let built = module_build::build_folder(driver, &world.guest_root, release)?;
+        let built = module_build::build_folder(driver, world.kernel(self.kernel))?;
         let took = begun.elapsed();
         for complaint in module_build::complaints(&built.said) {
             progress::say(complaint);

@@ -1,0 +1,280 @@
+//! Private roots: folders with the files of Debian packages, made without touching the system.
+//!
+//! A root is made by mmdebstrap's `extract` variant: packages are fetched, checked against
+//! Debian's signatures and unpacked; none of their scripts are run. It is made under a temporary
+//! name and put in its place when it is complete. A stamp in it says what it was asked to be made
+//! of, so that a changed list of packages makes a new one, and a list says which versions apt
+//! chose.
+//!
+//! Debian's archive moves: a root names the suites that can have its packages, and they are tried
+//! one after the other. A root that is there is used as it is, whatever the archive does.
+
+pub mod failure;
+mod fetch;
+pub mod suites;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::mmdebstrap::Mmdebstrap;
+use crate::{lock, paths, process, progress};
+use failure::{Failure, Kind};
+use suites::Suites;
+
+/// The environment variable that names another Debian mirror.
+pub const MIRROR_VARIABLE: &str = "LAB_MIRROR";
+/// The name of the stamp in a root, the file that says what the root was to be made of.
+pub const STAMP: &str = ".lab-stamp";
+/// The name of the list of versions in a root: a package, its version and its architecture a line,
+/// after a line with the suites.
+pub const VERSIONS: &str = ".lab-versions";
+/// The list of all roots' versions, in the folder of the roots.
+pub const ALL_VERSIONS: &str = "versions.txt";
+/// How often a suite is tried whose files do not come: a mirror is updated in a moment, mostly.
+const TRIES: u32 = 2;
+
+/// What is to be in a root.
+#[derive(Debug)]
+pub struct Root {
+    /// Its name, and its folder's.
+    pub name: &'static str,
+    /// What it is for, as the user is told.
+    pub purpose: &'static str,
+    /// How much is downloaded, roughly, as the user is told.
+    pub size: &'static str,
+    /// Where the packages come from: the first suites that have what the root is for.
+    pub suites: &'static [Suites],
+    /// Names of packages, separated by commas; their dependencies come along.
+    pub packages: &'static [&'static str],
+    /// A source package whose files are put into `usr/src`, not unpacked.
+    pub source: Option<&'static str>,
+    /// Files that must be there in the end.
+    pub proof: &'static [&'static str],
+    /// What else must be so in the end, where that takes more than names of files.
+    pub check: fn(&Path) -> Result<()>,
+}
+
+impl Root {
+    /// Where it is, or will be: among the packages that are shared, if it is ready there.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        let shared = paths::packages().join(self.name);
+        if self.ready_at(&shared) { shared } else { paths::lab().join(self.name) }
+    }
+
+    /// Whether it is there and made of what it should be made of.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.ready_at(&self.path())
+    }
+
+    fn ready_at(&self, path: &Path) -> bool {
+        std::fs::read_to_string(path.join(STAMP)).is_ok_and(|stamp| stamp == self.stamp())
+    }
+
+    fn stamp(&self) -> String {
+        let suites: Vec<String> = self.suites.iter().map(Suites::to_string).collect();
+        let source = self.source.unwrap_or("none");
+        format!("{}\n{}\nsource {source}\n", suites.join(", "), self.packages.join("\n"))
+    }
+
+    /// Makes it unless it is there.
+    pub fn ensure(&self, right: &lock::Preparing) -> Result<PathBuf> {
+        if !self.ready() {
+            self.make(right)?;
+        }
+        Ok(self.path())
+    }
+
+    /// Makes it anew beside the one that is there, and puts it in its place when it is complete.
+    pub fn make(&self, right: &lock::Preparing) -> Result<()> {
+        let folder = paths::lab();
+        lock::remove_partial(&folder, right)?;
+        self.make_in(&folder, fetch::mirror().as_ref(), right)?;
+        list_versions(&folder)
+    }
+
+    /// As [`Root::make`], in another folder and from another mirror.
+    pub fn make_in(
+        &self,
+        folder: &Path,
+        mirror: Option<&OsString>,
+        right: &lock::Preparing,
+    ) -> Result<()> {
+        process::check_namespaces()?;
+        let mmdebstrap = Mmdebstrap::get(right)?;
+        let partial = folder.join(self.name).with_extension("partial");
+        let label = format!("fetching Debian packages: {} (about {})", self.purpose, self.size);
+        let mut wait = progress::Wait::new(&label);
+        let suites = self.try_suites(&partial, mirror, &mmdebstrap, &mut wait)?;
+        self.finish(&partial, suites)?;
+        exchange(&partial, &folder.join(self.name))?;
+        wait.done(&format!("fetched {} from Debian's {suites}", self.purpose));
+        Ok(())
+    }
+
+    /// Tries the suites until one has what the root is for, and returns it.
+    fn try_suites(
+        &self,
+        partial: &Path,
+        mirror: Option<&OsString>,
+        mmdebstrap: &Mmdebstrap,
+        wait: &mut progress::Wait,
+    ) -> Result<Suites> {
+        let mut tried = String::new();
+        let mut last = None;
+        for suites in self.suites {
+            let failure = self.try_suite(*suites, partial, mirror, mmdebstrap, wait)?;
+            let Some(failure) = failure else {
+                return Ok(*suites);
+            };
+            progress::say(&format!("cannot get {} from Debian's {suites}", self.purpose));
+            // Writing to a string cannot fail.
+            let _ = write!(tried, "  tried {suites}:\n{}", failure.lines());
+            let unreachable = failure.kind == Kind::Unreachable;
+            last = Some(failure);
+            if unreachable {
+                break;
+            }
+        }
+        bail!(
+            "cannot get the Debian packages for {} (about {}); nothing was left behind.\n{tried}{}",
+            self.purpose,
+            self.size,
+            last.map(|failure| failure.advice()).unwrap_or_default()
+        );
+    }
+
+    /// Tries a suite, again if its files did not come; nothing when it has what the root is for.
+    fn try_suite(
+        &self,
+        suites: Suites,
+        partial: &Path,
+        mirror: Option<&OsString>,
+        mmdebstrap: &Mmdebstrap,
+        wait: &mut progress::Wait,
+    ) -> Result<Option<Failure>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let fetched = fetch::fetch(self, suites, mirror, partial, mmdebstrap, wait)?;
+            let result = fetched
+                .and_then(|()| self.complete(partial).map_err(|lack| Failure::incomplete(&lack)));
+            let Err(failure) = result else {
+                return Ok(None);
+            };
+            lock::remove(partial)?;
+            if failure.kind != Kind::NotFetched || tries == TRIES {
+                return Ok(Some(failure));
+            }
+            progress::say(&format!("a package of Debian's {suites} did not come; trying again"));
+        }
+    }
+
+    /// Checks that all is there that has to be.
+    fn complete(&self, folder: &Path) -> Result<()> {
+        if let Some(proof) = self.proof.iter().find(|proof| !folder.join(proof).exists()) {
+            bail!("they have no {proof}");
+        }
+        (self.check)(folder)
+    }
+
+    /// Writes what the root was made of into it.
+    fn finish(&self, folder: &Path, suites: Suites) -> Result<()> {
+        let path = folder.join(VERSIONS);
+        let chosen = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        std::fs::write(&path, format!("# {suites}\n{chosen}"))
+            .and_then(|()| std::fs::write(folder.join(STAMP), self.stamp()))
+            .with_context(|| format!("cannot write to {}", folder.display()))
+    }
+
+    /// The versions that apt chose for this root: its suites, and a package a line.
+    #[must_use]
+    pub fn versions(&self) -> Option<String> {
+        std::fs::read_to_string(self.path().join(VERSIONS)).ok()
+    }
+}
+
+/// Puts a complete root in its place at once, and removes the one that was there.
+fn exchange(partial: &Path, place: &Path) -> Result<()> {
+    if place.exists() && renameat_with(CWD, partial, CWD, place, RenameFlags::EXCHANGE).is_ok() {
+        return lock::remove(partial);
+    }
+    // There is none yet, or this file system cannot exchange names.
+    lock::remove(place)?;
+    std::fs::rename(partial, place)
+        .with_context(|| format!("cannot put {} in its place", partial.display()))
+}
+
+/// Writes the versions of all roots in a folder to one file, which a report can name.
+fn list_versions(folder: &Path) -> Result<()> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut roots: Vec<(String, String)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let list = std::fs::read_to_string(entry.path().join(VERSIONS)).ok()?;
+            Some((entry.file_name().to_string_lossy().into_owned(), list))
+        })
+        .collect();
+    roots.sort();
+    let text = roots.iter().fold(String::new(), |text, (name, list)| {
+        list.lines().fold(text, |text, line| text + name + " " + line + "\n")
+    });
+    let path = folder.join(ALL_VERSIONS);
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The end of a long log, indented, for an error message.
+pub fn last_lines(lines: &[String], count: usize) -> String {
+    let start = lines.len().saturating_sub(count);
+    lines[start..].iter().fold(String::new(), |mut text, line| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {line}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_a_long_log_is_shown() {
+        let lines = ["one", "two", "three"].map(str::to_owned);
+        assert_eq!(last_lines(&lines, 2), "    two\n    three\n");
+        assert_eq!(last_lines(&lines[..1], 2), "    one\n");
+    }
+
+    #[test]
+    fn a_root_takes_the_place_of_another_and_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let (partial, place) = (folder.path().join("a.partial"), folder.path().join("a"));
+        for content in ["first", "second"] {
+            std::fs::create_dir(&partial).expect("writable");
+            std::fs::write(partial.join(content), "").expect("writable");
+            exchange(&partial, &place).expect("both can be renamed");
+            assert!(place.join(content).exists());
+            assert!(!partial.exists());
+        }
+        assert!(!place.join("first").exists());
+    }
+
+    #[test]
+    fn versions_of_all_roots_are_listed_with_their_names() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        for name in ["guest", "qemu"] {
+            std::fs::create_dir(folder.path().join(name)).expect("writable");
+            std::fs::write(folder.path().join(name).join(VERSIONS), "# trixie\na 1 all\n")
+                .expect("writable");
+        }
+        list_versions(folder.path()).expect("writable");
+        let text = std::fs::read_to_string(folder.path().join(ALL_VERSIONS)).expect("written");
+        assert_eq!(text, "guest # trixie\nguest a 1 all\nqemu # trixie\nqemu a 1 all\n");
+    }
+}
