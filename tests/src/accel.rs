@@ -20,8 +20,9 @@ use crate::{lock, paths, process, progress};
 
 /// The environment variable that chooses.
 pub const VARIABLE: &str = "ACCEL";
-/// How long a guest may take to its first words. One that runs takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long a guest may take to its first words. One that runs takes a second or two, and some more
+/// beside a compiler.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What `-accel` gets, and why.
 #[derive(Debug, Clone)]
@@ -138,10 +139,10 @@ fn probe(qemu: &Qemu, guest_root: &Path, kernel: &Kernel) -> Result<String> {
             let end = process::describe(status);
             return Ok(format!("/dev/kvm is there, but QEMU cannot use it: {end}"));
         }
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > PROBE_TIMEOUT {
             return Ok(format!(
                 "/dev/kvm is there, but a guest said nothing for {} s",
-                PATIENCE.as_secs()
+                PROBE_TIMEOUT.as_secs()
             ));
         }
         std::thread::sleep(process::POLL);

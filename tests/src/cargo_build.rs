@@ -64,6 +64,8 @@ pub(crate) fn programs(what: &str, arguments: &[impl AsRef<OsStr>]) -> Result<Ve
     if std::env::var_os(TARGET_VARIABLE).is_none_or(|folder| folder.is_empty()) {
         command.env(TARGET_VARIABLE, paths::checkout().join("target"));
     }
+    // Its progress bar would share a line with the lab's own.
+    command.env("CARGO_TERM_PROGRESS_WHEN", "never");
     command.current_dir(paths::checkout()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {

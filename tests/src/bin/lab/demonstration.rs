@@ -8,8 +8,8 @@ use lab::{Guest, RunDir, Server, progress};
 /// How long the tester may take.
 const TESTER: Duration = Duration::from_secs(300);
 
-/// One more than the tester needs for itself: some of its checks have others use the device too.
-const PROCESSORS: u8 = 2;
+/// The tester's checks that take a moment; all of them take half a minute in an emulated guest.
+const CHECKS: &str = "identity,registers,ioctls,seeding,errors,hwrng";
 
 /// Runs the demonstration; true when all of it worked.
 pub fn run() -> Result<bool> {
@@ -21,7 +21,6 @@ pub fn run() -> Result<bool> {
     let guest = Guest::builder(&run)
         .kernel(kernel)
         .default_devices()
-        .processors(PROCESSORS)
         .attach(&server)
         .boot()?;
     wait.done("the guest is up");
@@ -71,8 +70,8 @@ impl Show<'_> {
         title("The kernel module");
         self.run("insmod my_rng.ko && dmesg | grep my_rng")?;
         self.run("ls -l /dev/my_rng_driver")?;
-        title("The tester");
-        self.run(&format!("my-rng-tester --strict --generator {generator}"))?;
+        title("The tester, without its slow checks");
+        self.run(&format!("my-rng-tester --strict --only {CHECKS} --generator {generator}"))?;
         Ok(())
     }
 

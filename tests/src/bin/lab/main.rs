@@ -9,7 +9,7 @@ mod watch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::Parser;
 use lab::{Choice, cargo_build, interruption, module_build, twin, world};
 
@@ -118,10 +118,13 @@ fn build_qemu() -> Result<bool> {
 /// Fetches and builds everything a session needs, so that only the guest is left to wait for.
 fn prepare() -> Result<Choice> {
     let choice = Choice::from_environment()?;
-    let world = world::get()?;
-    cargo_build::server()?;
-    cargo_build::tester()?;
-    module_build::build(world.kernel(choice))?;
+    // Cargo keeps the processors busy while packages are fetched.
+    let (world, programs) = std::thread::scope(|scope| {
+        let programs = scope.spawn(|| cargo_build::server().and_then(|_| cargo_build::tester()));
+        (world::get(), programs.join())
+    });
+    programs.map_err(|_| anyhow!("the thread that runs cargo has panicked"))??;
+    module_build::build(world?.kernel(choice))?;
     Ok(choice)
 }
 
