@@ -19,7 +19,7 @@ use lab::{Choice, cargo_build, interruption, module_build, twin, world};
 /// device at work: lspci, devmem on both registers, the kernel module, the tester. The exit status
 /// is 0 only if all of it worked.
 ///
-/// The first run fetches about 300 MB of Debian packages to target/lab and takes a few minutes;
+/// The first run fetches about 200 MB of Debian packages to target/lab and takes a few minutes;
 /// nothing outside this checkout is touched. Removing target/lab removes it all.
 #[derive(Debug, Parser)]
 #[command(
