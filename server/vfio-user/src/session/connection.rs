@@ -11,8 +11,10 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::cmsg_space;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -33,6 +35,9 @@ const GROWTH: usize = 64 << 10;
 /// may be a thousand connections that have nothing to say.
 pub(super) const KEPT: usize = 512;
 
+/// How long a client may take to send the rest of a message. No later message can be read before.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Most pieces of 4 KiB that are thrown away at a connection's end: more than a socket holds.
 const DISCARDED_PIECES: usize = 128;
 
@@ -45,6 +50,12 @@ pub(crate) enum ConnectionError {
     /// The other side is gone within a message.
     #[error("closed by the client within a message")]
     ClosedWithinMessage,
+    /// The client has begun a message and does not go on with it.
+    #[error(
+        "the client sent {received} of {expected} bytes of a message, and not the rest within {} s",
+        MESSAGE_TIMEOUT.as_secs()
+    )]
+    MessageTimeout { received: usize, expected: usize },
     /// The size in a header cannot be true, so that nobody knows where the next message starts.
     #[error(
         "message {id} announces {size} bytes, {HEADER_SIZE} to {MAX_MESSAGE_SIZE} are possible"
@@ -105,6 +116,9 @@ pub(crate) struct Connection {
     fds: MessageFds,
     /// Bytes at the start of `head` that belong to the message handed out last.
     consumed: usize,
+    message_timeout: Duration,
+    /// When the rest of the message that is arriving has to be here.
+    rest_due: Option<Instant>,
 }
 
 impl Connection {
@@ -117,6 +131,8 @@ impl Connection {
             long_filled: 0,
             fds: MessageFds::default(),
             consumed: 0,
+            message_timeout: MESSAGE_TIMEOUT,
+            rest_due: None,
         }
     }
 
@@ -127,12 +143,16 @@ impl Connection {
     /// Receives until a message is complete.
     ///
     /// With `RecvFlags::DONTWAIT`, returns `None` as soon as the socket has nothing more; what has
-    /// arrived of a message is kept for the next call.
+    /// arrived of a message is kept for the next call. Without it, waits for the first byte as long
+    /// as it takes.
+    ///
+    /// # Errors
+    /// [`ConnectionError::MessageTimeout`] among others, in both cases.
     pub fn receive(&mut self, flags: RecvFlags) -> Result<Option<Message<'_>>, ConnectionError> {
         self.forget_last_message();
         loop {
             let Some(header) = self.header()? else {
-                if !self.receive_head(flags)? {
+                if !self.receive_head(flags)? && !self.wait_for_rest(flags)? {
                     return Ok(None);
                 }
                 continue;
@@ -151,7 +171,7 @@ impl Connection {
                 return Ok(Some(Message { header, payload, fds }));
             }
             if size <= FIRST_READ {
-                if !self.receive_head(flags)? {
+                if !self.receive_head(flags)? && !self.wait_for_rest(flags)? {
                     return Ok(None);
                 }
                 continue;
@@ -161,7 +181,7 @@ impl Connection {
                 self.long_filled = self.head_filled;
             }
             if self.long_filled < size {
-                if !self.receive_long(size, flags)? {
+                if !self.receive_long(size)? && !self.wait_for_rest(flags)? {
                     return Ok(None);
                 }
                 continue;
@@ -178,6 +198,11 @@ impl Connection {
     /// [`Connection::receive`] has seen is no such thing: the rest of it has to come first.
     pub fn has_buffered_bytes(&self) -> bool {
         self.consumed > 0 && self.head_filled > self.consumed
+    }
+
+    /// When the rest of a message that has begun has to be here.
+    pub fn message_deadline(&self) -> Option<Instant> {
+        self.rest_due.filter(|_| self.consumed == 0)
     }
 
     /// Sends one message with one sendmsg(2), as clients expect that read a header in one piece.
@@ -241,6 +266,7 @@ impl Connection {
         self.head.copy_within(self.consumed..self.head_filled, 0);
         self.head_filled -= self.consumed;
         self.consumed = 0;
+        self.rest_due = None;
         self.long_filled = 0;
         self.long.clear();
         self.long.shrink_to(KEPT);
@@ -260,6 +286,30 @@ impl Connection {
         Ok(Some(header))
     }
 
+    /// The socket has nothing more. Returns false if that is all that the caller wants to know, or
+    /// no message has begun; else there may be more now.
+    fn wait_for_rest(&mut self, flags: RecvFlags) -> Result<bool, ConnectionError> {
+        if self.head_filled == 0 {
+            return Ok(false);
+        }
+        let now = Instant::now();
+        let due = *self.rest_due.get_or_insert(now + self.message_timeout);
+        if now >= due {
+            return Err(ConnectionError::MessageTimeout {
+                received: self.head_filled.max(self.long_filled),
+                expected: self.header()?.map_or(HEADER_SIZE, |header| header.size as usize),
+            });
+        }
+        if flags.contains(RecvFlags::DONTWAIT) {
+            return Ok(false);
+        }
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        match poll(&mut fds, Timespec::try_from(due - now).ok().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(true),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     fn receive_head(&mut self, flags: RecvFlags) -> Result<bool, ConnectionError> {
         // Past the end of this message only if nothing of it is here yet: descriptors that came with
         // its first part would else be taken for the next message's.
@@ -268,6 +318,7 @@ impl Connection {
             None => HEADER_SIZE,
             Some(header) => FIRST_READ.min(header.size as usize),
         };
+        let flags = if self.head_filled == 0 { flags } else { RecvFlags::DONTWAIT };
         let buffer = &mut self.head[self.head_filled..end];
         match receive_some(&self.socket, buffer, &mut self.fds, flags)? {
             Some(0) if self.head_filled == 0 => Err(ConnectionError::Closed),
@@ -280,11 +331,11 @@ impl Connection {
         }
     }
 
-    fn receive_long(&mut self, size: usize, flags: RecvFlags) -> Result<bool, ConnectionError> {
+    fn receive_long(&mut self, size: usize) -> Result<bool, ConnectionError> {
         let end = size.min(self.long_filled + GROWTH);
         self.long.resize(end, 0);
         let buffer = self.long.get_mut(self.long_filled..).unwrap_or_default();
-        match receive_some(&self.socket, buffer, &mut self.fds, flags)? {
+        match receive_some(&self.socket, buffer, &mut self.fds, RecvFlags::DONTWAIT)? {
             Some(0) => Err(ConnectionError::ClosedWithinMessage),
             Some(bytes) => {
                 self.long_filled += bytes;
@@ -325,169 +376,4 @@ fn receive_some(
 }
 
 #[cfg(test)]
-mod tests {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
-    use super::*;
-
-    fn pair() -> (Connection, OwnedFd) {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .unwrap();
-        (Connection::new(Arc::new(ours)), theirs)
-    }
-
-    fn message(id: u16, payload: &[u8]) -> Vec<u8> {
-        let size = u32::try_from(HEADER_SIZE + payload.len()).unwrap();
-        let header = Header { id, command: 13, size, flags: 0, error: 0 };
-        [header.as_bytes(), payload].concat()
-    }
-
-    fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
-        let mut space = [MaybeUninit::uninit(); 1200];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() {
-            assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
-        }
-        let sent = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::empty());
-        assert_eq!(sent.unwrap(), bytes.len());
-    }
-
-    fn next(connection: &mut Connection) -> (u16, Vec<u8>, usize) {
-        let message = connection.receive(RecvFlags::DONTWAIT).unwrap().expect("a message");
-        (message.header.id, message.payload.to_vec(), message.fds.fds.len())
-    }
-
-    #[test]
-    fn a_part_of_a_message_is_waited_for_at_the_socket() {
-        let (mut connection, client) = pair();
-        let (first, second) = (message(1, b""), message(2, b""));
-        send(&client, &[&first, &second[..5]].concat(), &[]);
-        assert_eq!(next(&mut connection).0, 1);
-        assert!(connection.has_buffered_bytes(), "five bytes nobody has looked at");
-        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
-        assert!(!connection.has_buffered_bytes());
-        send(&client, &second[5..], &[]);
-        assert_eq!(next(&mut connection).0, 2);
-        assert!(!connection.has_buffered_bytes());
-    }
-
-    #[test]
-    fn glued_messages_of_every_length_come_apart() {
-        let (mut connection, client) = pair();
-        let lengths = [0, 0, 1, 15, 16, 17, 0, 40, 0, 5, 70_000, 3];
-        let mut stream = Vec::new();
-        for (id, length) in lengths.iter().enumerate() {
-            stream.extend(message(id as u16, &vec![id as u8; *length]));
-        }
-        send(&client, &stream, &[]);
-        for (id, length) in lengths.iter().enumerate() {
-            assert_eq!(next(&mut connection), (id as u16, vec![id as u8; *length], 0));
-        }
-        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_message_may_arrive_byte_by_byte() {
-        let (mut connection, client) = pair();
-        let bytes = [message(1, b"abc"), message(2, &[7; 100])].concat();
-        let mut seen = Vec::new();
-        for byte in bytes {
-            send(&client, &[byte], &[]);
-            if let Some(message) = connection.receive(RecvFlags::DONTWAIT).unwrap() {
-                seen.push((message.header.id, message.payload.len()));
-            }
-        }
-        assert_eq!(seen, [(1, 3), (2, 100)]);
-    }
-
-    #[test]
-    fn descriptors_belong_to_the_message_they_were_sent_with() {
-        let (mut connection, client) = pair();
-        let fd = client.as_fd();
-        send(&client, &message(1, b""), &[]);
-        send(&client, &message(2, &[0; 32]), &[fd, fd]);
-        send(&client, &message(3, &[0; 32]), &[]);
-        send(&client, &message(4, b""), &[fd]);
-        send(&client, &message(5, &[0; 16]), &[]);
-        send(&client, &message(6, &[0; 20]), &[fd]);
-        let fds: Vec<_> = (0..6).map(|_| next(&mut connection).2).collect();
-        assert_eq!(fds, [0, 2, 0, 1, 0, 1]);
-    }
-
-    #[test]
-    fn the_shortest_message_with_descriptors_keeps_them_when_the_next_was_sent_with_it() {
-        let (mut connection, client) = pair();
-        let set_irqs = message(1, &[0; 20]);
-        send(&client, &[set_irqs, message(2, &[0; 32])].concat(), &[client.as_fd()]);
-        assert_eq!([next(&mut connection).2, next(&mut connection).2], [1, 0]);
-    }
-
-    #[test]
-    fn descriptors_of_a_messages_first_part_do_not_go_to_the_next_message() {
-        let (mut connection, client) = pair();
-        let (first, second) = (message(1, b""), message(2, &[0; 32]));
-        send(&client, &first[..8], &[client.as_fd()]);
-        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
-        send(&client, &[&first[8..], &second].concat(), &[]);
-        assert_eq!(next(&mut connection), (1, vec![], 1));
-        assert_eq!(next(&mut connection), (2, vec![0; 32], 0));
-    }
-
-    #[test]
-    fn surplus_descriptors_are_closed_and_reported() {
-        let (mut connection, client) = pair();
-        let (reader, writer) = rustix::pipe::pipe().unwrap();
-        send(&client, &message(1, b""), &[writer.as_fd(); MAX_MESSAGE_FDS + 3]);
-        drop(writer);
-        let received = connection.receive(RecvFlags::DONTWAIT).unwrap().unwrap();
-        assert!(received.fds.too_many);
-        drop(received);
-        // A pipe reads as ended when the last copy of its writing end is closed.
-        assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0));
-        send(&client, &message(2, b""), &[]);
-        assert_eq!(next(&mut connection).0, 2);
-    }
-
-    #[test]
-    fn sizes_that_cannot_be_true_end_the_connection() {
-        for size in [0, 15, MAX_MESSAGE_SIZE as u32 + 1, u32::MAX] {
-            let (mut connection, client) = pair();
-            let header = Header { id: 9, command: 9, size, flags: 0, error: 0 };
-            send(&client, header.as_bytes(), &[]);
-            let result = connection.receive(RecvFlags::DONTWAIT).map(|message| message.is_some());
-            assert!(matches!(result, Err(ConnectionError::Size { id: 9, .. })), "{size}");
-        }
-    }
-
-    #[test]
-    fn a_claimed_size_allocates_nothing_before_its_bytes_arrive() {
-        let (mut connection, client) = pair();
-        let size = MAX_MESSAGE_SIZE as u32;
-        let header = Header { id: 1, command: 10, size, flags: 0, error: 0 };
-        send(&client, header.as_bytes(), &[]);
-        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
-        assert!(connection.long.capacity() <= 2 * GROWTH);
-    }
-
-    #[test]
-    fn a_long_message_leaves_no_long_buffer_behind() {
-        let (mut connection, client) = pair();
-        send(&client, &message(1, &[0; 100_000]), &[]);
-        assert_eq!(next(&mut connection).1.len(), 100_000);
-        assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
-        assert!(connection.long.capacity() <= KEPT);
-    }
-
-    #[test]
-    fn the_end_of_the_stream_is_told_apart_from_a_cut_message() {
-        let (mut connection, client) = pair();
-        drop(client);
-        assert!(matches!(connection.receive(RecvFlags::empty()), Err(ConnectionError::Closed)));
-        let (mut connection, client) = pair();
-        send(&client, &[1, 2, 3], &[]);
-        drop(client);
-        let result = connection.receive(RecvFlags::empty());
-        assert!(matches!(result, Err(ConnectionError::ClosedWithinMessage)));
-    }
-}
+mod tests;

@@ -29,8 +29,7 @@ use request::RequestError;
 use crate::dma::{InFlight, Step};
 use crate::host::Host;
 use crate::wire::{
-    Capabilities, Command, DmaUnmap, HEADER_SIZE, Header, HeaderFlags, MAX_DATA_SIZE, Version,
-    version_data,
+    Capabilities, Command, DmaUnmap, HEADER_SIZE, Header, HeaderFlags, Version, version_data,
 };
 
 /// How long a client may take to say which version it speaks.
@@ -47,6 +46,11 @@ const DMA_STEPS_AT_ONCE: usize = 8;
 /// while it waits for the unmap (both need its big lock), so the wait has to end before QEMU gives
 /// the device up, which it does after 5 s.
 const UNMAP_GRACE: Duration = Duration::from_millis(100);
+/// Most bytes of data in one DMA message.
+///
+/// QEMU answers with one non-blocking write, and takes one that was cut short for a whole one: a
+/// reply that its socket has no room for would never end. Sockets hold 212,992 bytes.
+const MAX_DMA_MESSAGE_LEN: usize = 64 << 10;
 /// How long a client may leave its twin socket full.
 const TWIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -86,7 +90,7 @@ impl<'h> Session<'h> {
             commands: Commands::new(host),
             deferred_unmaps: Vec::new(),
             quiet: false,
-            largest_dma: MAX_DATA_SIZE,
+            largest_dma: MAX_DMA_MESSAGE_LEN,
             busy_poll,
             #[cfg(feature = "fuzzing")]
             negotiated: false,
@@ -164,8 +168,8 @@ impl<'h> Session<'h> {
         };
         let json = version_data(proposed, client_end.is_some())
             .map_err(|error| ConnectionError::Negotiation(error.to_string()))?;
-        let client_data = proposed.max_data_xfer_size.unwrap_or(MAX_DATA_SIZE as u64);
-        self.largest_dma = usize::try_from(client_data).unwrap_or(MAX_DATA_SIZE).min(MAX_DATA_SIZE);
+        let client_data = proposed.max_data_xfer_size.map(usize::try_from).and_then(Result::ok);
+        self.largest_dma = client_data.unwrap_or(usize::MAX).min(MAX_DMA_MESSAGE_LEN);
         let payload = [version.as_bytes(), json.as_slice()];
         let reply = reply_header(header, payload[0].len() + payload[1].len());
         self.connection.send(&reply, payload, client_end.as_ref().map(AsFd::as_fd))?;
@@ -241,7 +245,9 @@ impl<'h> Session<'h> {
         let bus = &self.commands.host.bus;
         let unmap = self.deferred_unmaps.first().map(|unmap| unmap.give_up);
         let now = bus.dma.is_ready().then(Instant::now);
-        let deadline = [bus.timer, unmap, now].into_iter().flatten().min();
+        let rest = self.connection.message_deadline();
+        let twin_rest = self.twin.as_ref().and_then(Connection::message_deadline);
+        let deadline = [bus.timer, unmap, now, rest, twin_rest].into_iter().flatten().min();
         self.wait(deadline)?;
         let host = &mut *self.commands.host;
         host.bus.interrupts.unmask_signalled(&host.bus.config);
