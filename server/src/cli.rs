@@ -74,7 +74,7 @@ const VIRTIO_RNG: &str = "Options of --device virtio-rng";
 /// The guest sees the teaching device (1234:cafe), with a register RANDOM at 0x0 of BAR 0, which
 /// returns a new number at every read, and a register SEED at 0x4; or, with --device virtio-rng,
 /// the standard entropy device. A socket serves one virtual machine at a time and any number one
-/// after the other; the generator keeps its state in between. There can be many sockets.
+/// after the other; the generator starts anew for each. There can be many sockets.
 #[derive(Debug, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 pub struct Arguments {
@@ -132,6 +132,11 @@ pub struct Arguments {
     /// to SEED. Without it the operating system chooses.
     #[arg(help_heading = MY_RNG, long, value_name = "N", value_parser = parse_seed)]
     pub seed: Option<u32>,
+
+    /// Let the generator go on where it is when a virtual machine goes. Otherwise it starts anew, as
+    /// --seed says, so that the next one does not see numbers of a seed that the last one chose.
+    #[arg(help_heading = MY_RNG, long)]
+    pub keep_state: bool,
 
     /// The interface to show. A transitional device has the legacy one too, for
     /// drivers older than Linux 4.0.

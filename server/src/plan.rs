@@ -79,6 +79,7 @@ fn guests(arguments: &Arguments, sockets: Vec<PathBuf>) -> Result<Vec<Guest>> {
     let settings = Settings {
         generator: arguments.generator,
         seed: arguments.seed,
+        keep_state: arguments.keep_state,
         interface: arguments.virtio,
         packed: arguments.packed,
         msix: arguments.vectors != "0",

@@ -262,6 +262,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
         Settings {
             generator: generator.unwrap_or(default.generator),
             seed: table.seed.as_ref().map(|seed| *seed.get_ref()),
+            keep_state: table.keep_state.as_ref().is_some_and(|keep| *keep.get_ref()),
             interface: interface.unwrap_or(default.interface),
             packed: table.packed.as_ref().is_some_and(|packed| *packed.get_ref()),
             msix: msix.unwrap_or(default.msix),
@@ -329,13 +330,14 @@ fn specification(text: &str, file_loop: bool) -> Result<Specification, Specifica
 impl GuestTable {
     /// The keys that not every device has a use for, as [`devices::Kind::options`] calls them, and
     /// where they stand.
-    fn device_keys(&self) -> [(&'static str, Option<usize>); 9] {
+    fn device_keys(&self) -> [(&'static str, Option<usize>); 10] {
         fn place<T>(value: Option<&Spanned<T>>) -> Option<usize> {
             value.map(|value| value.span().start)
         }
         [
             ("generator", place(self.generator.as_ref())),
             ("seed", place(self.seed.as_ref())),
+            ("keep_state", place(self.keep_state.as_ref())),
             ("virtio", place(self.virtio.as_ref())),
             ("packed", place(self.packed.as_ref())),
             ("vectors", place(self.vectors.as_ref())),

@@ -68,6 +68,7 @@ pub(super) struct GuestTable {
     pub device: Option<Spanned<String>>,
     pub generator: Option<Spanned<String>>,
     pub seed: Option<Spanned<u32>>,
+    pub keep_state: Option<Spanned<bool>>,
     pub virtio: Option<Spanned<String>>,
     pub packed: Option<Spanned<bool>>,
     pub vectors: Option<Spanned<u32>>,

@@ -50,6 +50,7 @@ name = "class"
 socket = "/run/class"
 generator = "glibc"
 seed = 7
+keep-state = true
 
 [[guest]]
 name = "old"
@@ -96,7 +97,7 @@ bandwidth = { average = 64 }
     assert_eq!(web.source, GuestSource::Shared { parent: "small".into(), bandwidth });
     assert_eq!((class.socket_mode, class.device), (0o600, "my-rng"));
     assert_eq!(class.settings.generator, generator::Kind::Glibc);
-    assert_eq!(class.settings.seed, Some(7));
+    assert_eq!((class.settings.seed, class.settings.keep_state), (Some(7), true));
     assert_eq!((old.transport, old.device), (Transport::VhostUser, "virtio-rng"));
     let source = Specification::File { path: "/dev/random".into(), repeat: true };
     assert_eq!(old.source, GuestSource::Own(source));
@@ -147,6 +148,7 @@ fn what_is_wrong_with_a_guest_is_said_with_its_line() {
 fn what_is_wrong_with_a_virtio_rng_is_said_with_its_line() {
     for (keys, reason) in [
         ("seed = 1", "seed: a virtio-rng has no use for it"),
+        ("keep-state = true", "keep-state: a virtio-rng has no use for it"),
         ("vectors = 1", "vectors: 1 is none of 0, 2"),
         ("virtio = \"legacy\"", "virtio: \"legacy\" is none of modern, transitional"),
         ("max-bytes = 0", "max-bytes: 'max-bytes' parameter must be positive, and less than 2^63"),

@@ -40,6 +40,8 @@ pub struct Settings {
     pub generator: generator::Kind,
     /// What it is seeded with.
     pub seed: Option<u32>,
+    /// Whether it goes on, and does not start anew, when the client goes.
+    pub keep_state: bool,
     /// The virtio interface to show.
     pub interface: Interface,
     /// Whether to offer packed virtqueues.
@@ -56,6 +58,7 @@ impl Default for Settings {
         Settings {
             generator: generator::Kind::Chacha20,
             seed: None,
+            keep_state: false,
             interface: Interface::Modern,
             packed: false,
             msix: true,

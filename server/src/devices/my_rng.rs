@@ -7,23 +7,28 @@
 //!
 //! Everything else in its 4 KiB reads as 0 and ignores writes. A read of one or two bytes of
 //! RANDOM returns the low bytes of a new number; an access of eight bytes is two of four.
+//!
+//! When a client goes, the generator starts anew, so that no guest goes on from the seed of another.
 
 use std::sync::Arc;
 
 use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
 
 use super::{Kind, MakeError};
-use crate::generator::Generator;
+use crate::generator::{self, Generator};
 use crate::meter::Meter;
 
 /// How it is asked for.
 pub const KIND: Kind = Kind {
     name: "my-rng",
     about: "the teaching device of virtualisation courses: two registers, RANDOM and SEED",
-    options: &["generator", "seed"],
+    options: &["generator", "seed", "keep_state"],
     make: |settings, surroundings| {
-        let generator = settings.generator.start(settings.seed).map_err(MakeError::Generator)?;
-        Ok(Box::new(MyRng::new(generator).counted_by(Arc::clone(&surroundings.meter))))
+        let (kind, seed) = (settings.generator, settings.seed);
+        let generator = kind.start(seed).map_err(MakeError::Generator)?;
+        let device = MyRng::new(generator).counted_by(Arc::clone(&surroundings.meter));
+        let restart = (!settings.keep_state).then_some(Restart { kind, seed });
+        Ok(Box::new(MyRng { restart, ..device }))
     },
 };
 
@@ -43,13 +48,22 @@ pub const SEED: u64 = 0x4;
 /// The device, with a generator of its own.
 pub struct MyRng {
     generator: Box<dyn Generator>,
+    /// How the generator starts anew when a client has gone, if it does.
+    restart: Option<Restart>,
     meter: Arc<Meter>,
 }
 
+/// How a generator starts.
+struct Restart {
+    kind: generator::Kind,
+    /// `None`: the operating system chooses.
+    seed: Option<u32>,
+}
+
 impl MyRng {
-    /// A device that answers with the numbers of this generator.
+    /// A device that answers with the numbers of this generator, whichever client asks.
     pub fn new(generator: Box<dyn Generator>) -> Self {
-        MyRng { generator, meter: Arc::default() }
+        MyRng { generator, restart: None, meter: Arc::default() }
     }
 
     /// Counts with this meter what is given out.
@@ -79,6 +93,17 @@ impl Device for MyRng {
         if access.offset == SEED {
             // A register of 32 bits: the kit lets no wider access through.
             self.generator.seed((value & 0xffff_ffff) as u32);
+        }
+    }
+
+    fn disconnected(&mut self, _bus: &mut Bus) {
+        let Some(Restart { kind, seed }) = &self.restart else { return };
+        match kind.start(*seed) {
+            Ok(generator) => self.generator = generator,
+            Err(error) => log::error!(
+                "my_rng: no randomness from the operating system ({error}): the next client gets \
+                 the numbers that follow those of the last one"
+            ),
         }
     }
 }

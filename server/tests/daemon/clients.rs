@@ -69,11 +69,34 @@ fn a_client_that_reconnects_with_messages_unread_is_served() {
     }
 }
 
+/// Numbers of two clients, the first of which has seeded the device.
+fn numbers_of_two_clients(options: &[&str]) -> [u32; 2] {
+    let daemon = Daemon::start(&[&["--generator", "glibc"], options].concat());
+    [true, false].map(|first| {
+        let mut client = daemon.client();
+        if first {
+            client.write_u32(0, 4, 1);
+        }
+        client.read_u32(0, 0)
+    })
+}
+
 #[test]
-fn the_device_keeps_its_state_across_clients() {
-    let daemon = Daemon::glibc();
-    let numbers = [(); 3].map(|()| daemon.client().read_u32(0, 0));
-    assert_eq!(numbers, [1804289383, 846930886, 1681692777]);
+fn the_next_client_does_not_go_on_from_the_seed_of_the_one_before() {
+    let [first, next] = numbers_of_two_clients(&[]);
+    assert_eq!(first, 1804289383);
+    assert!(![1804289383, 846930886].contains(&next), "seed 1, or what follows");
+    assert_ne!(next, numbers_of_two_clients(&[])[1], "chosen by the operating system");
+}
+
+#[test]
+fn the_next_client_begins_with_the_seed_of_the_command_line() {
+    assert_eq!(numbers_of_two_clients(&["--seed", "2"]), [1804289383, 1505335290]);
+}
+
+#[test]
+fn the_device_keeps_its_state_across_clients_if_it_is_told_to() {
+    assert_eq!(numbers_of_two_clients(&["--keep-state"]), [1804289383, 846930886]);
 }
 
 #[test]

@@ -190,7 +190,9 @@ fn a_device_that_is_not_pci_or_has_a_million_regions_is_refused() {
 
 /// A device in rust-vmm's server: what is read is the low byte of the offset, but for configuration
 /// space.
-struct Offsets;
+struct Offsets {
+    config: [u8; 256],
+}
 
 impl ServerBackend for Offsets {
     fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> io::Result<()> {
@@ -198,7 +200,7 @@ impl ServerBackend for Offsets {
             return Err(io::Error::other("there is nothing"));
         }
         for (place, byte) in (offset..).zip(data) {
-            *byte = if region == CONFIG { 0 } else { place as u8 };
+            *byte = if region == CONFIG { self.config[place as usize] } else { place as u8 };
         }
         Ok(())
     }
@@ -250,11 +252,11 @@ fn region(index: u32, size: u64, areas: &[(u64, u64)]) -> ServerRegion {
 
 /// What the probe shows of it.
 fn shown_of_offsets(arguments: &[&str]) -> String {
-    with_offsets(|path| shown(path, arguments))
+    with_offsets([0; 256], |path| shown(path, arguments))
 }
 
 /// Does something with its socket.
-fn with_offsets(work: impl FnOnce(&Path) -> String) -> String {
+fn with_offsets(config: [u8; 256], work: impl FnOnce(&Path) -> String) -> String {
     let (_folder, path) = socket();
     let regions = (0..8)
         .map(|index| match index {
@@ -266,7 +268,7 @@ fn with_offsets(work: impl FnOnce(&Path) -> String) -> String {
         .collect();
     let irq = |index| IrqInfo { index, flags: 0, count: 1 };
     let server = Server::new(&path, false, vec![irq(INTX), irq(MSI)], regions).unwrap();
-    let serving = thread::spawn(move || server.run(&mut Offsets).unwrap());
+    let serving = thread::spawn(move || server.run(&mut Offsets { config }).unwrap());
     let text = work(&path);
     serving.join().unwrap();
     text
@@ -288,13 +290,23 @@ fn mappable_parts_and_few_interrupts_of_rust_vmms_server_are_described() {
 }
 
 #[test]
+fn addresses_that_a_client_assigned_are_shown() {
+    let mut config = [0; 256];
+    config[0x14..0x18].copy_from_slice(&0xfebf_1000_u32.to_le_bytes());
+    config[0x18..0x20].copy_from_slice(&0x1c0_0000_0004_u64.to_le_bytes());
+    let text = with_offsets(config, |path| shown(path, &[]));
+    assert!(text.contains("BAR 1: Memory at febf1000 (32-bit, "), "{text}");
+    assert!(text.contains("BAR 2: Memory at 1c000000000 (64-bit, "), "{text}");
+}
+
+#[test]
 fn registers_of_rust_vmms_server_are_little_endian() {
     assert_eq!(shown_of_offsets(&["read", "1", "0x11", "8"]), "0x1817161514131211\n");
 }
 
 #[test]
 fn a_refused_read_is_named_with_its_place() {
-    let said = with_offsets(|path| complaint(path, &["read", "2", "0x8", "4"]));
+    let said = with_offsets([0; 256], |path| complaint(path, &["read", "2", "0x8", "4"]));
     let expected = "REGION_READ of BAR 2, offset 0x8, width 4: the server refuses: ";
     assert!(said.contains(expected), "{said}");
 }

@@ -210,6 +210,16 @@ impl Bus {
         self.shared.get(bar)?.as_ref()
     }
 
+    /// The client has gone: with it go its memory, its descriptors, and what its guest has written
+    /// to PCI. The interrupt pin keeps its level, which is the device's.
+    pub(crate) fn disconnect(&mut self) {
+        self.connected = false;
+        self.config.reset();
+        self.interrupts.disconnect();
+        self.interrupts.table.reset();
+        self.memory.clear();
+    }
+
     /// Everything that a reset takes back outside of the device itself.
     pub(crate) fn reset(&mut self) {
         self.config.reset();

@@ -80,8 +80,10 @@ pub trait Device: Send {
     }
 
     /// The client has gone, and the guest with it. Accesses to guest memory have ended already,
-    /// with [`DmaError::Disconnected`](crate::DmaError::Disconnected). The next client finds the
-    /// device as it is left here. By default nothing happens.
+    /// with [`DmaError::Disconnected`](crate::DmaError::Disconnected). What the guest has written to
+    /// PCI configuration (command register, BARs, MSI and MSI-X) is undone as by a reset; the next
+    /// client finds the device itself as it is left here, and need not reset it. By default nothing
+    /// happens.
     fn disconnected(&mut self, bus: &mut Bus) {
         let _ = bus;
     }

@@ -284,13 +284,11 @@ impl Host {
         self.device.dma_done(&mut self.bus, done);
     }
 
-    /// The client is gone: its memory and its descriptors go, accesses that waited for it fail.
-    /// The device keeps its state.
+    /// The client is gone: its memory, its descriptors and its PCI configuration go, accesses that
+    /// waited for it fail. The device's own state is the device's to keep.
     pub fn disconnect(&mut self) {
         self.misfits = 0;
-        self.bus.connected = false;
-        self.bus.interrupts.disconnect();
-        self.bus.memory.clear();
+        self.bus.disconnect();
         for done in self.bus.dma.disconnect() {
             self.dma_done(done);
         }

@@ -242,7 +242,8 @@ impl TestBench {
         self.run();
     }
 
-    /// Lets the client go, and another one come with the same memory and interrupts.
+    /// Lets the client go, and another one come with the same memory and interrupts, and a driver
+    /// that enables the device.
     ///
     /// # Errors
     /// What the system says when the memory is mapped again.
@@ -250,6 +251,7 @@ impl TestBench {
         self.host.disconnect();
         self.held = None;
         self.host.bus.connected = true;
+        self.host.write(CONFIG_REGION, COMMAND, &ENABLED);
         self.announce_memory()?;
         self.assign_vectors()
     }

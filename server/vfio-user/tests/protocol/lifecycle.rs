@@ -12,6 +12,27 @@ fn the_device_keeps_its_state_from_client_to_client() {
 }
 
 #[test]
+fn pci_configuration_of_one_client_is_not_seen_by_the_next() {
+    let server = Served::everything();
+    let mut client = server.client();
+    let fresh = (client.read(CONFIG, 0, 256), client.read(1, 0, 0x280));
+    // Command, BAR 0, MSI-X enable, MSI enable, and an entry of the MSI-X table.
+    for (offset, data) in [(0x04, &[7, 4][..]), (0x10, &[0, 0, 0, 0xfe]), (0x43, &[0xc0])] {
+        client.write(CONFIG, offset, data);
+    }
+    client.write(CONFIG, 0x4e, &[1]);
+    client.write(1, 16, &[0xee; 16]);
+    client.write_u32(0, PIN, 1);
+    assert_ne!((client.read(CONFIG, 0, 256), client.read(1, 0, 0x280)), fresh);
+    drop(client);
+    let mut client = server.client();
+    assert_eq!(client.read_u32(0, PIN), 1, "the device's own state, and the pin with it");
+    assert_eq!(client.read(CONFIG, 6, 1)[0] & 8, 8);
+    client.write_u32(0, PIN, 0);
+    assert_eq!((client.read(CONFIG, 0, 256), client.read(1, 0, 0x280)), fresh);
+}
+
+#[test]
 fn a_reset_reaches_the_device_and_configuration_space() {
     let server = Served::everything();
     let mut client = server.bus_master();
