@@ -220,6 +220,14 @@ impl Bus {
         self.memory.clear();
     }
 
+    /// The device will never be called again: nothing is under way any more.
+    pub(crate) fn fall_silent(&mut self) {
+        self.interrupts.clear();
+        self.dma.clear();
+        self.timer = None;
+        self.awaited = None;
+    }
+
     /// Everything that a reset takes back outside of the device itself.
     pub(crate) fn reset(&mut self) {
         self.config.reset();

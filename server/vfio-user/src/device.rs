@@ -13,6 +13,11 @@ use crate::dma::DmaDone;
 /// ([`Bus::dma_read`]) or a word from another thread ([`Bus::wait_for`]), each of which ends in a
 /// verb of its own.
 ///
+/// A panic in a verb does not end the connection: the device plays dead. Its BARs read as all ones
+/// and ignore writes, it interrupts nobody and accesses no guest memory, and none of its verbs is
+/// called again. The log says where and why it panicked. Later clients are refused until the program
+/// is started again.
+///
 /// ```
 /// use vfio_user_kit::{Access, Bar, Bus, Class, Description, Device, Identity, Register};
 ///

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Device;
+use crate::host::OnPanic;
 use crate::session::Session;
 
 /// Number of the region that is configuration space.
@@ -18,7 +19,8 @@ impl Host {
     /// # Panics
     /// The device's description is impossible.
     pub fn new(device: impl Device + 'static) -> Self {
-        Host(crate::host::Host::new(Box::new(device)).expect("a possible device"))
+        let host = crate::host::Host::new(Box::new(device), OnPanic::Propagate);
+        Host(host.expect("a possible device"))
     }
 
     /// Size of a region in bytes.

@@ -12,6 +12,7 @@ use crate::bus::Bus;
 use crate::description::{Bar, Description, DescriptionError};
 use crate::device::{Access, Device, Width};
 use crate::dma::DmaDone;
+use crate::panics;
 use crate::pci;
 use crate::waker::Waker;
 use crate::wire::CONFIG_REGION;
@@ -47,8 +48,20 @@ pub(crate) struct Host {
     device: Box<dyn Device>,
     pub description: Description,
     pub bus: Bus,
+    on_panic: OnPanic,
+    /// What the device said when it panicked. It plays dead since.
+    panic: Option<String>,
     /// Accesses of the present client that fitted no register, as far as they were counted.
     misfits: u32,
+}
+
+/// What becomes of a panic of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnPanic {
+    /// The device plays dead: its guest finds it gone, and goes on.
+    PlayDead,
+    /// It goes on to the caller, which is a test.
+    Propagate,
 }
 
 /// What answers a part of a BAR.
@@ -67,11 +80,36 @@ impl fmt::Debug for Host {
 }
 
 impl Host {
-    pub fn new(device: Box<dyn Device>) -> Result<Self, HostError> {
+    pub fn new(device: Box<dyn Device>, on_panic: OnPanic) -> Result<Self, HostError> {
         let description = device.describe();
         description.check()?;
         let bus = Bus::new(&description)?;
-        Ok(Host { device, description, bus, misfits: 0 })
+        Ok(Host { device, description, bus, on_panic, panic: None, misfits: 0 })
+    }
+
+    /// What the device said when it panicked, if it has.
+    pub fn panic(&self) -> Option<&str> {
+        self.panic.as_deref()
+    }
+
+    /// Calls the device; `dead` is what comes of it when the device plays dead.
+    fn call<R>(&mut self, dead: R, callback: impl FnOnce(&mut dyn Device, &mut Bus) -> R) -> R {
+        if self.panic.is_some() {
+            return dead;
+        }
+        if self.on_panic == OnPanic::Propagate {
+            return callback(&mut *self.device, &mut self.bus);
+        }
+        panics::caught(|| callback(&mut *self.device, &mut self.bus)).unwrap_or_else(|panic| {
+            log::error!(
+                "the device panicked at {panic}. It plays dead from now on: reads give all ones, \
+                 writes are ignored. To go on, start this program again (with the device \
+                 corrected), then attach it anew (in QEMU: device_del, device_add)"
+            );
+            self.panic = Some(panic);
+            self.bus.fall_silent();
+            dead
+        })
     }
 
     /// Size of a region in bytes; 0 for one that the device does not have.
@@ -97,6 +135,9 @@ impl Host {
             }
             return;
         }
+        if self.panic.is_some() {
+            return data.fill(0xff);
+        }
         let mut rest = data;
         let mut position = offset;
         while let Some((window, access)) = self.next_access(region, position, rest.len()) {
@@ -115,6 +156,9 @@ impl Host {
                 self.bus.interrupts.masks_changed(&self.bus.config);
                 self.write_through_window(&(start..start.saturating_add(data.len())));
             }
+            return;
+        }
+        if self.panic.is_some() {
             return;
         }
         let mut rest = data;
@@ -190,7 +234,8 @@ impl Host {
         match window {
             Window::Device => {
                 self.log_misfit("read", access);
-                let value = self.device.read(&mut self.bus, access) & access.width.mask();
+                let value = self.call(u64::MAX, |device, bus| device.read(bus, access));
+                let value = value & access.width.mask();
                 log::debug!("{} read {} -> {value:#x}", self.name(access), access.width);
                 data.iter_mut().zip(value.to_le_bytes()).for_each(|(to, from)| *to = from);
             }
@@ -215,7 +260,7 @@ impl Host {
                 let value = u64::from_le_bytes(bytes);
                 self.log_misfit("write", access);
                 log::debug!("{} write {} <- {value:#x}", self.name(access), access.width);
-                self.device.write(&mut self.bus, access, value);
+                self.call((), |device, bus| device.write(bus, access, value));
             }
             Window::Shared => {
                 if let Some(memory) = self.bus.shared_memory(access.bar) {
@@ -262,26 +307,26 @@ impl Host {
     /// Resets the device and all of PCI around it.
     pub fn reset(&mut self) {
         self.bus.reset();
-        self.device.reset(&mut self.bus);
+        self.call((), |device, bus| device.reset(bus));
     }
 
     /// Calls the timer verb.
     pub fn timer(&mut self) {
         self.bus.timer = None;
-        self.device.timer(&mut self.bus);
+        self.call((), |device, bus| device.timer(bus));
     }
 
     /// Tells the device that the waker it waits for was used, if it was.
     pub fn take_wake_up(&mut self) {
         if self.bus.awaited.as_ref().is_some_and(Waker::take) {
             self.bus.awaited = None;
-            self.device.woken(&mut self.bus);
+            self.call((), |device, bus| device.woken(bus));
         }
     }
 
     /// Tells the device that an access to guest memory is done.
     pub fn dma_done(&mut self, done: DmaDone) {
-        self.device.dma_done(&mut self.bus, done);
+        self.call((), |device, bus| device.dma_done(bus, done));
     }
 
     /// The client is gone: its memory, its descriptors and its PCI configuration go, accesses that
@@ -292,6 +337,6 @@ impl Host {
         for done in self.bus.dma.disconnect() {
             self.dma_done(done);
         }
-        self.device.disconnected(&mut self.bus);
+        self.call((), |device, bus| device.disconnected(bus));
     }
 }

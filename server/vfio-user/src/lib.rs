@@ -79,6 +79,7 @@
 //! | a client that says nothing | disconnected after 5 s | it would keep the next one out |
 //! | a second client beside a connected one | its VERSION is answered with `EBUSY`, then it is closed; one that says nothing is closed after 1 s | QEMU fails with a message instead of hanging, and does not meet a reset connection, which it aborts on |
 //! | a client that goes | takes what its guest has set in PCI configuration and the MSI-X table along; what becomes of the device's own state is the device's affair ([`Device::disconnected`]) | a client may never send DEVICE_RESET: Cloud Hypervisor does not |
+//! | a device that panics | plays dead until its client goes: its BARs read as all ones and ignore writes, it interrupts nobody and accesses no guest memory; the connection stays. Later clients get `ENODEV` until the program is started again | QEMU aborts when a connection ends in the wrong moment, and the state that a panic leaves behind is not to be trusted |
 //! | a client that comes when the one before it has just gone | waits up to 1 s for the end of that session | a guest that restarts its QEMU finds its device |
 //! | a client that the [`Gate`] refuses | its VERSION is answered with `EUSERS`, then it is closed | QEMU says "Too many users"; `ENOSPC` would make people look at their disks |
 //! | a client that connects without end | 100 in 100 ms are accepted at one socket, the others wait | the thread that accepts belongs to all servers of the program |
@@ -95,6 +96,7 @@ mod dma;
 pub mod fuzzing;
 mod host;
 mod interrupts;
+mod panics;
 mod pci;
 mod peer;
 #[cfg(feature = "program")]

@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 
 use crate::device::Device;
 use crate::dma::{MappedFile, Step};
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, OnPanic};
 use crate::interrupts::IrqIndex;
 use crate::waker::Waker;
 use crate::wire::{CONFIG_REGION, Command, DmaMapFlags, Header, HeaderFlags, MAX_DATA_SIZE};
@@ -55,7 +55,7 @@ impl TestBench {
     /// # Errors
     /// What is wrong with its description.
     pub fn new(device: impl Device + 'static) -> Result<Self, HostError> {
-        let mut host = Host::new(Box::new(device))?;
+        let mut host = Host::new(Box::new(device), OnPanic::Propagate)?;
         host.bus.connected = true;
         host.write(CONFIG_REGION, COMMAND, &ENABLED);
         Ok(TestBench {

@@ -1,34 +1,10 @@
 //! What the log says of a guest's accesses that fit no register.
 
-use std::sync::Mutex;
+#[path = "common/kept_log.rs"]
+mod kept_log;
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use kept_log::Kept;
 use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register, TestBench};
-
-/// A log that keeps what would be shown with `-v`.
-struct Kept(Mutex<Vec<String>>);
-
-static LOG: Kept = Kept(Mutex::new(Vec::new()));
-
-impl Kept {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl Log for Kept {
-    fn enabled(&self, metadata: &Metadata) -> bool {
-        metadata.level() <= Level::Info
-    }
-
-    fn log(&self, record: &Record) {
-        if self.enabled(record.metadata()) {
-            self.0.lock().unwrap().push(record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
-}
 
 struct Two;
 
@@ -50,19 +26,18 @@ impl Device for Two {
 /// The only test here: there is one log in a process.
 #[test]
 fn accesses_that_fit_no_register_are_logged_ten_times_for_each_client() {
-    log::set_logger(&LOG).unwrap();
-    log::set_max_level(LevelFilter::Info);
+    let log = Kept::start();
     let mut bench = TestBench::new(Two).unwrap();
 
     assert_eq!(bench.read(0, 0, 8), 7 << 32 | 7, "two registers, in two accesses");
     bench.write(0, 4, 4, 1);
     bench.read(1, 3, 1);
-    assert_eq!(LOG.take(), [""; 0], "all of it fits");
+    assert_eq!(log.take(), [""; 0], "all of it fits");
 
     assert_eq!(bench.read(0, 5, 1), 7, "the device is asked all the same");
     bench.write(0, 0x10, 4, 1);
     assert_eq!(
-        LOG.take(),
+        log.take(),
         [
             "BAR 0: read of 1 byte at 0x5: inside SEED (4 bytes at 0x4)",
             "BAR 0: write of 4 bytes at 0x10: there is no register"
@@ -72,7 +47,7 @@ fn accesses_that_fit_no_register_are_logged_ten_times_for_each_client() {
     for _ in 0..100 {
         bench.read(0, 0, 2);
     }
-    let lines = LOG.take();
+    let lines = log.take();
     assert_eq!(lines.len(), 8);
     assert_eq!(
         lines[7],
@@ -81,5 +56,5 @@ fn accesses_that_fit_no_register_are_logged_ten_times_for_each_client() {
     );
     bench.reconnect().unwrap();
     bench.read(0, 5, 1);
-    assert_eq!(LOG.take().len(), 1, "the next client's count from one");
+    assert_eq!(log.take().len(), 1, "the next client's count from one");
 }

@@ -27,7 +27,8 @@ pub use servers::{Key, Servers};
 pub use watch::{Connected, ConnectedClient, Status, Watch};
 
 use crate::device::Device;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, OnPanic};
+use crate::panics;
 
 /// Why a server cannot be had at a path, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +101,7 @@ impl Server {
         options: Options,
     ) -> Result<Self, ServerError> {
         // An impossible device is to leave no trace.
-        let host = Host::new(Box::new(device))?;
+        let host = host(device)?;
         Ok(Server::new(Listening::at(path, options.socket_mode)?, host, options))
     }
 
@@ -115,7 +116,7 @@ impl Server {
         device: impl Device + 'static,
         options: Options,
     ) -> Result<Self, ServerError> {
-        let host = Host::new(Box::new(device))?;
+        let host = host(device)?;
         Ok(Server::new(Listening::passed(listener.into())?, host, options))
     }
 
@@ -145,6 +146,12 @@ impl Server {
         servers.add(self)?;
         servers.run(stop)
     }
+}
+
+/// What a client sees of a device.
+fn host(device: impl Device + 'static) -> Result<Host, HostError> {
+    panics::remember_places();
+    Host::new(Box::new(device), OnPanic::PlayDead)
 }
 
 impl fmt::Debug for Server {

@@ -220,7 +220,7 @@ impl Served {
         loop {
             let peer = client.peer.clone();
             if catch_unwind(AssertUnwindSafe(|| self.serve(client))).is_err() {
-                log::error!("{}: the device panicked while it served {peer}", self.name);
+                log::error!("{}: a bug of the kit ended the session of {peer}", self.name);
             }
             let mut state = self.state();
             let Some(next) = state.next.take() else {
@@ -242,11 +242,14 @@ impl Served {
                 return Refusal::new(socket, Errno::USERS).finish();
             }
         };
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(panic) = host.panic() {
+            let reason = format!("the device panicked at {panic}; start this program again");
+            self.refused(&peer, &reason);
+            return Refusal::new(socket, Errno::NODEV).finish();
+        }
         let _connected = self.watch.connected(process);
         log::info!("{}: {peer} connected", self.name);
-        // A device that panicked earlier is served on: its state may be odd, but it is its
-        // author's bug and better seen than hidden behind a dead socket.
-        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         let session = Session::new(socket, &mut host, self.busy_poll);
         match catch_unwind(AssertUnwindSafe(|| session.run())) {
             Ok(ConnectionError::Closed) => log::info!("{}: {peer} disconnected", self.name),

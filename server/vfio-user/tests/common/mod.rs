@@ -147,6 +147,12 @@ pub fn region_write(region: u32, offset: u64, data: &[u8]) -> Vec<u8> {
     [access(region, offset, data.len() as u32), data.to_vec()].concat()
 }
 
+/// A client's reply to a DMA command.
+pub fn dma_reply(id: u16, command: u16, address: u64, count: u64, data: &[u8]) -> Vec<u8> {
+    let payload = Bytes::new().u64(address).u64(count).raw(data).0;
+    [header(id, command, (16 + payload.len()) as u32, REPLY), payload].concat()
+}
+
 pub fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_ne_bytes(bytes[offset..offset + 4].try_into().unwrap())
 }

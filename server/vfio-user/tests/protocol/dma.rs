@@ -35,11 +35,6 @@ fn take_dma(client: &mut Client, command: u16) -> (u16, u64, u64, Vec<u8>) {
     (request.id, u64_at(payload, 0), u64_at(payload, 8), payload[16..].to_vec())
 }
 
-fn dma_reply(id: u16, command: u16, address: u64, count: u64, data: &[u8]) -> Vec<u8> {
-    let payload = Bytes::new().u64(address).u64(count).raw(data).0;
-    [header(id, command, (16 + payload.len()) as u32, REPLY), payload].concat()
-}
-
 /// Leaves a DMA_READ of 16 bytes at 0x20000 unanswered, and returns its id.
 fn unanswered(client: &mut Client) -> u16 {
     ring(client, READ, 0x20000, 16, 0);

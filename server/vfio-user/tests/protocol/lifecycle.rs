@@ -1,8 +1,12 @@
 //! Clients that come and go, and devices that fail.
 
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
 use crate::common::*;
 use crate::device::*;
-use crate::served::{Served, enable_bus_master, ring};
+use crate::served::{Served, ring};
 
 #[test]
 fn the_device_keeps_its_state_from_client_to_client() {
@@ -43,16 +47,40 @@ fn a_reset_reaches_the_device_and_configuration_space() {
 }
 
 #[test]
-fn a_device_that_panics_costs_its_client_the_connection_and_no_more() {
+fn a_device_that_panics_plays_dead_and_keeps_its_client() {
     let server = Served::new(Everything::that_may_panic());
     let mut client = server.bus_master();
-    let file = memory(0x1000);
-    client.map(0, 0x1000, Some(&file));
-    client.send(REGION_WRITE, &region_write(0, PANIC, &[1, 0, 0, 0]), &[]);
-    client.assert_closed();
-    let mut client = server.client();
-    enable_bus_master(&mut client);
+    let trigger = event();
+    let set = set_irqs(DATA_EVENTFD | TRIGGER, INTX, 0, 1, &[]);
+    client.request_with(SET_IRQS, &set, &[trigger.as_fd()]).ok();
+    client.map(0, 0x1000, None);
     ring(&mut client, READ, 0, 4, 0);
-    wait_until("the access is over", || client.read_u32(0, DONE) == 1);
-    assert_eq!(client.read_u32(0, STATUS), NOT_MAPPED, "the memory of the client before");
+    let read = client.receive();
+    client.write_u32(0, TIMER, 1);
+    client.write_u32(0, PANIC, 1);
+    let dma = dma_reply(read.id, DMA_READ, 0, 4, &[0; 4]);
+    client.send_raw(&dma, &[]);
+    client.assert_in_sync();
+    assert_eq!(client.read(0, SCRATCH, 8), [0xff; 8]);
+    assert_eq!(client.read(1, 0, 16), [0xff; 16], "the MSI-X table");
+    client.write_u32(0, PIN, 1);
+    ring(&mut client, READ, 0, 4, 0);
+    client.request(DEVICE_RESET, &[]).ok();
+    assert_eq!(client.read_u32(0, RESETS), u32::MAX);
+    let unmap = dma_unmap(0, 0, 0x1000);
+    assert_eq!(client.request(DMA_UNMAP, &unmap).ok(), unmap, "no access is under way");
+    assert_eq!((client.is_quiet(), signals(&trigger)), (true, 0));
+    assert_eq!(client.read(CONFIG, 0, 4), [0x34, 0x12, 0x57, 0x7e]);
+}
+
+#[test]
+fn the_next_client_of_a_device_that_panicked_is_refused() {
+    let server = Served::new(Everything::that_may_panic());
+    let mut client = server.client();
+    client.write_u32(0, PANIC, 1);
+    drop(client);
+    let mut client = Client::connect(&server.path());
+    let refusal = client.request(VERSION, &version(0, 1, QEMU_PROPOSAL));
+    assert_eq!(refusal.errno(), Errno::NODEV);
+    client.assert_closed();
 }
