@@ -52,7 +52,7 @@
 //! | a regular file that is too short for its region | `EINVAL` | mmap(2) would accept it, and the first access fail |
 //! | DMA_UNMAP of a range with several regions, or none | takes all that lie in it; `EINVAL` when one lies across its border | the kernel's VFIO, which QEMU with a virtual IOMMU is written for; libvfio-user has `ENOENT` for anything but one region |
 //! | flags of DMA_UNMAP | bit 1 is "all", others `EINVAL` | the specification has none; QEMU and libvfio-user follow the kernel |
-//! | DMA_UNMAP during a DMA message to that region | answered after the client's reply, but after 100 ms at the latest; the access then fails and a late reply is ignored. One that the device itself has cancelled is not waited for | the specification wants the former; QEMU answers nothing while it waits for the unmap, and gives up after 5 s |
+//! | DMA_UNMAP during a DMA message to that region | answered after the client's reply, but after 100 ms at the latest (and a look at what lay in the socket by then), or when more than 64 wait; the access then fails and a late reply is ignored. One that the device itself has cancelled is not waited for | the specification wants the former; QEMU answers nothing while it waits for the unmap, and gives up after 5 s |
 //! | `count` in DMA_READ and DMA_WRITE | 8 bytes, also in DMA_WRITE's reply | QEMU 11 and libvfio-user; the specification's table has 4 in that one place |
 //! | data in one DMA_READ or DMA_WRITE | 64 KiB at most, also for a client that takes more | QEMU sends a reply with one write that does not wait, and what its socket has no room for is never sent |
 //! | a message that is not finished within 5 s | ends the connection, with a line in the log | no later message can be read before its end |

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
@@ -116,6 +116,8 @@ pub(crate) struct Connection {
     fds: MessageFds,
     /// Bytes at the start of `head` that belong to the message handed out last.
     consumed: usize,
+    /// Bytes that the socket has given so far.
+    received: u64,
     message_timeout: Duration,
     /// When the rest of the message that is arriving has to be here.
     rest_due: Option<Instant>,
@@ -131,6 +133,7 @@ impl Connection {
             long_filled: 0,
             fds: MessageFds::default(),
             consumed: 0,
+            received: 0,
             message_timeout: MESSAGE_TIMEOUT,
             rest_due: None,
         }
@@ -198,6 +201,22 @@ impl Connection {
     /// [`Connection::receive`] has seen is no such thing: the rest of it has to come first.
     pub fn has_buffered_bytes(&self) -> bool {
         self.consumed > 0 && self.head_filled > self.consumed
+    }
+
+    /// Bytes that the socket has given so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether every message in the first `bytes` bytes has been handed out: those that lie here
+    /// for the next call came later.
+    pub fn has_handed_out(&self, bytes: u64) -> bool {
+        self.received >= bytes + FIRST_READ as u64
+    }
+
+    /// Bytes that lie in the socket.
+    pub fn unread(&self) -> Result<u64, Errno> {
+        ioctl_fionread(&self.socket)
     }
 
     /// When the rest of a message that has begun has to be here.
@@ -325,6 +344,7 @@ impl Connection {
             Some(0) => Err(ConnectionError::ClosedWithinMessage),
             Some(bytes) => {
                 self.head_filled += bytes;
+                self.received += bytes as u64;
                 Ok(true)
             }
             None => Ok(false),
@@ -339,6 +359,7 @@ impl Connection {
             Some(0) => Err(ConnectionError::ClosedWithinMessage),
             Some(bytes) => {
                 self.long_filled += bytes;
+                self.received += bytes as u64;
                 Ok(true)
             }
             None => Ok(false),

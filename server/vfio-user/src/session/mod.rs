@@ -7,6 +7,7 @@
 
 mod commands;
 mod connection;
+mod dma;
 mod refusal;
 mod request;
 
@@ -23,29 +24,15 @@ use zerocopy::IntoBytes;
 use commands::{Answer, Commands};
 pub(crate) use connection::ConnectionError;
 use connection::{Connection, Message};
+use dma::Deferral;
 pub(crate) use refusal::{REFUSAL_TIME, Refusal};
 use request::RequestError;
 
-use crate::dma::{InFlight, Step};
 use crate::host::Host;
-use crate::wire::{
-    Capabilities, Command, DmaUnmap, HEADER_SIZE, Header, HeaderFlags, Version, version_data,
-};
+use crate::wire::{Capabilities, Command, HEADER_SIZE, Header, HeaderFlags, Version, version_data};
 
 /// How long a client may take to say which version it speaks.
 const NEGOTIATION_TIME: Duration = Duration::from_secs(5);
-/// Steps of DMA after which the client gets its turn, however much its device still has to copy.
-const DMA_STEPS: usize = 64;
-/// The same in time: QEMU holds its big lock while it waits for a register.
-const DMA_TIME: Duration = Duration::from_micros(200);
-/// Steps between two looks at the clock.
-const DMA_STEPS_AT_ONCE: usize = 8;
-/// How long a DMA_UNMAP waits for the client's own answer to an access of that memory.
-///
-/// The specification wants accesses to be over before the answer. QEMU cannot answer the access
-/// while it waits for the unmap (both need its big lock), so the wait has to end before QEMU gives
-/// the device up, which it does after 5 s.
-const UNMAP_GRACE: Duration = Duration::from_millis(100);
 /// Most bytes of data in one DMA message.
 ///
 /// QEMU answers with one non-blocking write, and takes one that was cut short for a whole one: a
@@ -54,24 +41,14 @@ const MAX_DMA_MESSAGE_LEN: usize = 64 << 10;
 /// How long a client may leave its twin socket full.
 const TWIN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A DMA_UNMAP whose answer waits.
-struct DeferredUnmap {
-    header: Header,
-    request: DmaUnmap,
-    access: InFlight,
-    give_up: Instant,
-}
-
 /// A client and the device that it is connected to.
 pub(crate) struct Session<'h> {
     connection: Connection,
     /// The second socket, for commands of the server, if it was agreed on.
     twin: Option<Connection>,
     commands: Commands<'h>,
-    /// They all wait for the same access.
-    deferred_unmaps: Vec<DeferredUnmap>,
-    /// The last look at the sockets found no message.
-    quiet: bool,
+    /// DMA_UNMAPs that wait for the client's answer to an access.
+    deferred: Option<Deferral>,
     /// Most bytes of data in a message to the client.
     largest_dma: usize,
     busy_poll: Duration,
@@ -88,8 +65,7 @@ impl<'h> Session<'h> {
             connection: Connection::new(socket),
             twin: None,
             commands: Commands::new(host),
-            deferred_unmaps: Vec::new(),
-            quiet: false,
+            deferred: None,
             largest_dma: MAX_DMA_MESSAGE_LEN,
             busy_poll,
             #[cfg(feature = "fuzzing")]
@@ -195,8 +171,7 @@ impl<'h> Session<'h> {
             host.bus.interrupts.unmask_signalled(&host.bus.config);
             host.take_wake_up();
             self.serve_twin()?;
-            self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
-            if self.quiet {
+            if !self.serve_message(RecvFlags::DONTWAIT)? {
                 return Ok(());
             }
         }
@@ -220,7 +195,7 @@ impl<'h> Session<'h> {
         bus.timer.is_none()
             && bus.awaited.is_none()
             && !bus.dma.is_ready()
-            && self.deferred_unmaps.is_empty()
+            && self.deferred.is_none()
             && bus.interrupts.unmask_fd().is_none()
             && (self.twin.is_none() || bus.dma.in_flight().is_none())
     }
@@ -243,7 +218,7 @@ impl<'h> Session<'h> {
     /// Waits for a message, the twin socket, an unmasked pin, the device's waker or a deadline.
     fn serve_whatever_comes_first(&mut self) -> Result<(), ConnectionError> {
         let bus = &self.commands.host.bus;
-        let unmap = self.deferred_unmaps.first().map(|unmap| unmap.give_up);
+        let unmap = self.deferred.as_ref().map(Deferral::give_up);
         let now = bus.dma.is_ready().then(Instant::now);
         let rest = self.connection.message_deadline();
         let twin_rest = self.twin.as_ref().and_then(Connection::message_deadline);
@@ -253,7 +228,7 @@ impl<'h> Session<'h> {
         host.bus.interrupts.unmask_signalled(&host.bus.config);
         host.take_wake_up();
         self.serve_twin()?;
-        self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
+        self.serve_message(RecvFlags::DONTWAIT)?;
         Ok(())
     }
 
@@ -328,13 +303,7 @@ impl<'h> Session<'h> {
     ) -> Result<(), ConnectionError> {
         let reply = self.commands.reply();
         match answer {
-            Ok(Answer::Later(request)) => {
-                if let Some(access) = self.commands.host.bus.dma.in_flight() {
-                    let give_up = Instant::now() + UNMAP_GRACE;
-                    let unmap = DeferredUnmap { header, request, access, give_up };
-                    self.deferred_unmaps.push(unmap);
-                }
-            }
+            Ok(Answer::Later(request)) => self.defer_unmap(header, request),
             Ok(_) if !header.wants_reply() => {}
             Ok(Answer::Reply) => {
                 self.connection.send(&reply_header(&header, reply.len()), [reply, &[]], None)?;
@@ -364,78 +333,6 @@ impl<'h> Session<'h> {
         }
         self.advance_dma()?;
         self.finish_deferred_unmaps()
-    }
-
-    /// Goes on with DMA, until it has to wait or the client has its turn.
-    fn advance_dma(&mut self) -> Result<(), ConnectionError> {
-        // A few steps take less time than to look at the clock.
-        let mut deadline = None;
-        for step in 0..DMA_STEPS {
-            if !self.commands.host.bus.dma.is_ready() {
-                return Ok(());
-            }
-            if step > 0 && step % DMA_STEPS_AT_ONCE == 0 {
-                let now = Instant::now();
-                if *deadline.get_or_insert(now + DMA_TIME) < now {
-                    return Ok(());
-                }
-            }
-            self.step_dma()?;
-        }
-        Ok(())
-    }
-
-    fn step_dma(&mut self) -> Result<(), ConnectionError> {
-        let bus = &mut self.commands.host.bus;
-        let bus_master = bus.config.bus_master();
-        match bus.dma.step(&bus.memory, bus_master, self.largest_dma) {
-            Step::Idle => Ok(()),
-            Step::Done(done) => {
-                self.commands.host.dma_done(done);
-                Ok(())
-            }
-            Step::Send(message) => {
-                let payload = [message.access.as_bytes(), message.data];
-                let size = HEADER_SIZE + payload[0].len() + payload[1].len();
-                let header = Header {
-                    id: message.id,
-                    command: message.command as u16,
-                    size: u32::try_from(size).unwrap_or(u32::MAX),
-                    flags: 0,
-                    error: 0,
-                };
-                self.twin.as_ref().unwrap_or(&self.connection).send(&header, payload, None)
-            }
-        }
-    }
-
-    /// Answers the DMA_UNMAPs that waited, if the access that they waited for is over or has taken
-    /// too long.
-    fn finish_deferred_unmaps(&mut self) -> Result<(), ConnectionError> {
-        let Some(unmap) = self.deferred_unmaps.first() else {
-            return Ok(());
-        };
-        if self.commands.host.bus.dma.in_flight() == Some(unmap.access) {
-            // The reply may lie in the socket already if this thread was not run for long.
-            if Instant::now() < unmap.give_up || !self.quiet {
-                return Ok(());
-            }
-            log::info!("gave up an access to memory that the client takes back");
-            if let Some(done) = self.commands.host.bus.dma.abandon_in_flight() {
-                self.commands.host.dma_done(done);
-            }
-        }
-        for DeferredUnmap { header, request, .. } in std::mem::take(&mut self.deferred_unmaps) {
-            if header.wants_reply() {
-                let payload = request.as_bytes();
-                self.connection.send(
-                    &reply_header(&header, payload.len()),
-                    [payload, &[]],
-                    None,
-                )?;
-            }
-        }
-        Ok(())
     }
 }
 

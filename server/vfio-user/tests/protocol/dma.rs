@@ -239,6 +239,37 @@ fn every_unmap_that_waits_is_answered() {
 }
 
 #[test]
+fn more_unmaps_than_are_kept_give_the_access_up() {
+    let (_server, mut client, _file) = guest();
+    unanswered(&mut client);
+    let posted = |_| [header(9, DMA_UNMAP, 40, NO_REPLY), dma_unmap(2, 0, 0)].concat();
+    let question = |id| message(id, REGION_READ, &access(0, DONE, 4));
+    // All of it is there before the time is over.
+    let stream: Vec<Vec<u8>> = (0..64).map(posted).chain([question(1)]).collect();
+    client.send_raw(&stream.concat(), &[]);
+    assert_eq!(u32_at(&client.receive().ok(), 16), 0);
+    client.send_raw(&[posted(0), question(2)].concat(), &[]);
+    assert_eq!(u32_at(&client.receive().ok(), 16), 1);
+    assert_eq!(client.read_u32(0, STATUS), NOT_MAPPED);
+}
+
+#[test]
+fn an_unmap_is_answered_although_the_client_never_stops_sending() {
+    let (_server, mut client, _file) = guest();
+    unanswered(&mut client);
+    let unmap = dma_unmap(0, 0x20000, 2 * PAGE);
+    client.send(DMA_UNMAP, &unmap, &[]);
+    // Short to send, long to serve: the socket is never empty.
+    let flood = [header(9, REGION_READ, 32, NO_REPLY), access(0, 0, 4096)].concat();
+    let begun = Instant::now();
+    while client.is_quiet() {
+        assert!(begun.elapsed() < PATIENCE, "the unmap is not answered");
+        client.send_raw(&flood, &[]);
+    }
+    assert_eq!(client.receive().ok(), unmap);
+}
+
+#[test]
 fn a_posted_unmap_that_waits_is_never_answered() {
     let (_server, mut client, _file) = guest();
     let dma = unanswered(&mut client);
