@@ -16,7 +16,7 @@ use std::ptr;
 
 use rustix::fs::{FileType, fstat, fstatfs};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use vm_memory::{Bytes, VolatileSlice};
 
 use super::sigbus::guarded;
@@ -85,6 +85,8 @@ impl MappedFile {
         let address =
             unsafe { mmap(ptr::null_mut(), whole, protection, MapFlags::SHARED, file, start)? };
         let pages = Pages { address, length: whole, page_size: size(page_size)? };
+        // SAFETY: the mapping was just made, and the advice changes nothing that is in it.
+        unsafe { leave_out_of_core_dumps(address, whole)? };
         // SAFETY: the part lies within the whole.
         let address = unsafe { address.cast::<u8>().add(before) };
         Ok(MappedFile { pages, address, length, intact: Cell::new(length) })
@@ -138,6 +140,18 @@ impl MappedFile {
     }
 }
 
+/// Guest memory is its guest's secret, and too much for a core dump.
+///
+/// # Safety
+/// All of it is mapped.
+pub(super) unsafe fn leave_out_of_core_dumps(
+    address: *mut c_void,
+    length: usize,
+) -> Result<(), Errno> {
+    // SAFETY: the caller's promise; the advice changes nothing that is in the memory.
+    unsafe { madvise(address, length, Advice::LinuxDontDump) }
+}
+
 /// Size of the pages that a file is mapped by, in bytes.
 pub(super) fn page_size(file: BorrowedFd<'_>) -> Result<u64, Errno> {
     let status = fstatfs(file)?;
@@ -156,6 +170,23 @@ impl Drop for Pages {
             log::error!("munmap of {} bytes: {errno}", self.length);
         }
     }
+}
+
+/// Whether the kernel would put the page at an address into a core dump.
+#[cfg(test)]
+pub(super) fn is_dumped(address: usize) -> bool {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut found = false;
+    for line in maps.lines() {
+        let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        if let Some((start, end)) = range.and_then(|(start, end)| number(start).zip(number(end))) {
+            found = (start..end).contains(&address);
+        } else if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| found) {
+            return !flags.split_whitespace().any(|flag| flag == "dd");
+        }
+    }
+    panic!("nothing is mapped at {address:#x}")
 }
 
 #[cfg(test)]
@@ -185,6 +216,13 @@ mod tests {
         file.write_all_at(b"J", 4106).unwrap();
         mapped.read(10, &mut bytes).unwrap();
         assert_eq!(&bytes, b"Jello");
+    }
+
+    #[test]
+    fn guest_memory_is_left_out_of_core_dumps() {
+        let mapped = MappedFile::new(file(3 * 4096).as_fd(), 4096, 8192, BOTH).unwrap();
+        assert!(!is_dumped(mapped.address as usize) && !is_dumped(mapped.address as usize + 8191));
+        assert!(is_dumped((&raw const mapped) as usize), "this process itself");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::thread;
 
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
 
-use super::mapped::page_size;
+use super::mapped::{leave_out_of_core_dumps, page_size};
 use super::sigbus;
 
 /// All memory of this kind in the process. The signal handler takes the lock, too: it runs in a
@@ -36,7 +36,7 @@ struct Region {
     truncated: Arc<AtomicBool>,
 }
 
-/// A guest's memory as rust-vmm has mapped it. Whoever accesses it, also behind the kit's back,
+/// A guest's memory as rust-vmm has mapped it; no core dump has it. Whoever accesses it, also behind the kit's back,
 /// finds zeros where its file has been truncated, as long as this value lives.
 #[derive(Debug)]
 pub struct WatchedMemory {
@@ -55,6 +55,10 @@ impl WatchedMemory {
         let regions = memory.iter().filter_map(|region| {
             let start = region.get_host_address(MemoryRegionAddress(0)).ok()? as usize;
             let length = usize::try_from(region.len()).ok()?;
+            // SAFETY: rust-vmm has mapped all of it, and `memory` keeps it.
+            if let Err(errno) = unsafe { leave_out_of_core_dumps(start as *mut c_void, length) } {
+                log::warn!("guest memory may get into a core dump: madvise: {errno}");
+            }
             let file = region.file_offset()?.file();
             let page_size = usize::try_from(page_size(file.as_fd()).ok()?).ok()?;
             let end = start.checked_add(length)?;
@@ -161,6 +165,15 @@ mod tests {
         file.set_len(0).unwrap();
         let access = thread::spawn(move || behind.write_slice(&[7; 16], GuestAddress(0)).is_ok());
         assert!(access.join().unwrap());
+    }
+
+    #[test]
+    fn watched_memory_is_left_out_of_core_dumps() {
+        let memory = memory(&file());
+        let start = memory.get_host_address(GuestAddress(0)).unwrap() as usize;
+        assert!(crate::dma::mapped::is_dumped(start), "until it is watched");
+        let _watched = WatchedMemory::new(memory);
+        assert!(!crate::dma::mapped::is_dumped(start));
     }
 
     #[test]
