@@ -1,6 +1,6 @@
 //! Why a device has to be reset: what a driver can do wrong.
 
-use vfio_user_kit::DmaError;
+use vfio_user_kit::{DmaError, Rejected};
 
 /// A rule of the specification that the driver broke, or memory that its machine took away. The
 /// device says so in its status and does nothing more until it is reset.
@@ -63,4 +63,10 @@ pub enum Fault {
     /// A ring or a buffer is not in memory that the device may use, or not any more.
     #[error("{0}")]
     Memory(#[from] DmaError),
+}
+
+impl From<Rejected> for Fault {
+    fn from(rejected: Rejected) -> Self {
+        Fault::Memory(rejected.error)
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::description::{BAR_COUNT, Description};
-use crate::dma::{DmaError, DmaQueue, DmaSpace, Segment};
+use crate::dma::{DmaError, DmaQueue, DmaSpace, Rejected, Segment};
 use crate::interrupts::Interrupts;
 use crate::pci::ConfigSpace;
 use crate::shared_memory::SharedMemory;
@@ -34,13 +34,13 @@ pub trait GuestMemory {
     ///
     /// # Errors
     /// As there.
-    fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError>;
+    fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), Rejected>;
 
     /// As [`Bus::dma_write`].
     ///
     /// # Errors
     /// As there.
-    fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError>;
+    fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected>;
 
     /// As [`Bus::dma_scatter`].
     ///
@@ -51,15 +51,15 @@ pub trait GuestMemory {
         segments: Vec<Segment>,
         data: Vec<u8>,
         tag: u64,
-    ) -> Result<(), DmaError>;
+    ) -> Result<(), Rejected>;
 }
 
 impl GuestMemory for Bus {
-    fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError> {
+    fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), Rejected> {
         Bus::dma_read(self, address, length, tag)
     }
 
-    fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
+    fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected> {
         Bus::dma_write(self, address, data, tag)
     }
 
@@ -68,7 +68,7 @@ impl GuestMemory for Bus {
         segments: Vec<Segment>,
         data: Vec<u8>,
         tag: u64,
-    ) -> Result<(), DmaError> {
+    ) -> Result<(), Rejected> {
         Bus::dma_scatter(self, segments, data, tag)
     }
 }
@@ -133,8 +133,10 @@ impl Bus {
     /// # Errors
     /// [`DmaError::TooLong`], [`DmaError::QueueFull`], and [`DmaError::Disconnected`] while there is
     /// no guest; everything else comes with `dma_done`.
-    pub fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError> {
-        self.check_connected()?;
+    pub fn dma_read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), Rejected> {
+        if !self.connected {
+            return Err(Rejected { error: DmaError::Disconnected, data: Vec::new() });
+        }
         self.dma.read(address, length, tag)
     }
 
@@ -142,9 +144,11 @@ impl Bus {
     /// [`Device::dma_done`](crate::Device::dma_done) and `tag`.
     ///
     /// # Errors
-    /// As [`Bus::dma_read`].
-    pub fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
-        self.check_connected()?;
+    /// As [`Bus::dma_read`]; the data comes back with the error.
+    pub fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected> {
+        if !self.connected {
+            return Err(Rejected { error: DmaError::Disconnected, data });
+        }
         self.dma.write(address, data, tag)
     }
 
@@ -154,14 +158,16 @@ impl Bus {
     /// [`Device::dma_done`](crate::Device::dma_done) and `tag`.
     ///
     /// # Errors
-    /// As [`Bus::dma_read`].
+    /// As [`Bus::dma_write`].
     pub fn dma_scatter(
         &mut self,
         segments: Vec<Segment>,
         data: Vec<u8>,
         tag: u64,
-    ) -> Result<(), DmaError> {
-        self.check_connected()?;
+    ) -> Result<(), Rejected> {
+        if !self.connected {
+            return Err(Rejected { error: DmaError::Disconnected, data });
+        }
         self.dma.scatter(segments, data, tag)
     }
 
@@ -176,10 +182,6 @@ impl Bus {
     /// says "reset is done" before would have its old accesses meet memory in new use.
     pub fn dma_outstanding(&self) -> bool {
         self.dma.is_outstanding()
-    }
-
-    fn check_connected(&self) -> Result<(), DmaError> {
-        if self.connected { Ok(()) } else { Err(DmaError::Disconnected) }
     }
 
     /// Lets [`Device::timer`](crate::Device::timer) be called after that time, or when the next

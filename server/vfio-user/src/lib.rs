@@ -117,7 +117,7 @@ pub use description::{
     Bar, BarWindow, Class, Description, DescriptionError, Identity, Msix, Register,
 };
 pub use device::{Access, Device, Width};
-pub use dma::{DmaDone, DmaError, Segment, WatchedMemory};
+pub use dma::{DmaDone, DmaError, Rejected, Segment, WatchedMemory};
 pub use host::HostError;
 /// The `log` crate, so that a device in a single file can write to the log.
 pub use log;

@@ -316,6 +316,7 @@ impl TestBench {
             let bus = &mut self.host.bus;
             match bus.dma.step(&bus.memory, bus.config.bus_master(), MAX_DATA_SIZE) {
                 Step::Idle => return,
+                Step::Copied => {}
                 Step::Done(done) => self.host.dma_done(done),
                 Step::Send(message) => {
                     let header = Header {

@@ -272,7 +272,7 @@ mod tests {
     use mock_virtio_queue::mock::MockSplitQueue;
     use mock_vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
     use proptest::prelude::*;
-    use vfio_user_kit::Segment;
+    use vfio_user_kit::{Rejected, Segment};
 
     use super::*;
 
@@ -293,7 +293,7 @@ mod tests {
     }
 
     impl GuestMemory for Memory {
-        fn dma_read(&mut self, address: u64, length: usize, _tag: u64) -> Result<(), DmaError> {
+        fn dma_read(&mut self, address: u64, length: usize, _tag: u64) -> Result<(), Rejected> {
             let mut bytes = vec![0; length];
             let read = self.memory.read_slice(&mut bytes, GuestAddress(address));
             let missing = |_| DmaError::NotMapped { address };
@@ -301,7 +301,7 @@ mod tests {
             Ok(())
         }
 
-        fn dma_write(&mut self, address: u64, data: Vec<u8>, _tag: u64) -> Result<(), DmaError> {
+        fn dma_write(&mut self, address: u64, data: Vec<u8>, _tag: u64) -> Result<(), Rejected> {
             let written = self.memory.write_slice(&data, GuestAddress(address));
             let missing = |_| DmaError::NotMapped { address };
             self.done.push_back(written.map(|()| data).map_err(missing));
@@ -313,7 +313,7 @@ mod tests {
             segments: Vec<Segment>,
             data: Vec<u8>,
             _tag: u64,
-        ) -> Result<(), DmaError> {
+        ) -> Result<(), Rejected> {
             let mut rest = &data[..];
             for Segment { address, length } in segments {
                 let (piece, others) = rest.split_at(length);

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use budget::{Room, Share};
 pub(crate) use mapped::MappedFile;
-pub use queue::{DmaDone, DmaError, Segment};
+pub use queue::{DmaDone, DmaError, Rejected, Segment};
 pub(crate) use queue::{DmaQueue, InFlight, Step};
 pub use watched::WatchedMemory;
 

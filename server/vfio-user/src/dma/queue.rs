@@ -25,6 +25,10 @@ const MAX_LENGTH: usize = 16 << 20;
 const MAX_QUEUED: usize = 1024;
 /// Most bytes of accesses that wait at once, for the same reason.
 const MAX_QUEUED_BYTES: usize = 32 << 20;
+/// Bytes that are copied in one step, so that a register need not wait for a long access.
+const MAX_STEP_LEN: usize = 64 << 10;
+/// What each piece counts at least in that, however few bytes it has.
+const PIECE_LEN: usize = 256;
 /// Most answers that may still come after nobody waits for them any more. With so many no message
 /// is sent: a client would have no end of them to answer.
 const MAX_GIVEN_UP: usize = 16;
@@ -70,6 +74,22 @@ pub enum DmaError {
     /// Too many accesses wait already.
     #[error("more than {MAX_QUEUED} accesses or {MAX_QUEUED_BYTES} bytes are waiting")]
     QueueFull,
+}
+
+/// An access to guest memory that was not queued, with its data for another attempt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Rejected {
+    /// Why.
+    pub error: DmaError,
+    /// The bytes that were to be written; none of a read.
+    pub data: Vec<u8>,
+}
+
+impl From<Rejected> for DmaError {
+    fn from(rejected: Rejected) -> Self {
+        rejected.error
+    }
 }
 
 /// A finished access to guest memory.
@@ -148,6 +168,8 @@ pub(crate) struct MessageRequest<'q> {
 pub(crate) enum Step<'q> {
     /// Nothing: it is empty, or waits for a reply.
     Idle,
+    /// Nothing from outside: a part of an access is done, and there is more.
+    Copied,
     /// Send this message.
     Send(MessageRequest<'q>),
     /// Tell the device.
@@ -166,13 +188,13 @@ pub(crate) struct DmaQueue {
 
 impl DmaQueue {
     /// Queues a read of `length` bytes.
-    pub fn read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), DmaError> {
+    pub fn read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), Rejected> {
         let place = Segment { address, length };
         self.push(tag, Direction::Read, place, Vec::new(), length, Vec::new())
     }
 
     /// Queues a write.
-    pub fn write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), DmaError> {
+    pub fn write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected> {
         let length = data.len();
         self.push(tag, Direction::Write, Segment { address, length }, Vec::new(), length, data)
     }
@@ -183,7 +205,7 @@ impl DmaQueue {
         segments: Vec<Segment>,
         data: Vec<u8>,
         tag: u64,
-    ) -> Result<(), DmaError> {
+    ) -> Result<(), Rejected> {
         let room = segments.iter().fold(0, |room: usize, part| room.saturating_add(part.length));
         let length = data.len().min(room);
         let nowhere = Segment { address: 0, length: 0 };
@@ -198,13 +220,13 @@ impl DmaQueue {
         segments: Vec<Segment>,
         length: usize,
         data: Vec<u8>,
-    ) -> Result<(), DmaError> {
+    ) -> Result<(), Rejected> {
         if length > MAX_LENGTH {
-            return Err(DmaError::TooLong(length));
+            return Err(Rejected { error: DmaError::TooLong(length), data });
         }
         let waiting: usize = self.operations.iter().map(|operation| operation.length).sum();
         if self.operations.len() >= MAX_QUEUED || waiting + length > MAX_QUEUED_BYTES {
-            return Err(DmaError::QueueFull);
+            return Err(Rejected { error: DmaError::QueueFull, data });
         }
         self.operations.push_back(Operation {
             tag,
@@ -287,7 +309,10 @@ impl DmaQueue {
         };
         match ended {
             ControlFlow::Break(result) => self.finish(result),
-            ControlFlow::Continue((address, left)) => self.send(address, left.min(largest)),
+            ControlFlow::Continue(Ahead::Copy) => Step::Copied,
+            ControlFlow::Continue(Ahead::Ask { address, count }) => {
+                self.send(address, count.min(largest))
+            }
         }
     }
 
@@ -346,6 +371,14 @@ impl DmaQueue {
     }
 }
 
+/// What an access goes on with.
+enum Ahead {
+    /// More of the same.
+    Copy,
+    /// The client has to be asked for the next bytes.
+    Ask { address: u64, count: usize },
+}
+
 impl Operation {
     /// That many bytes of the segment are done.
     fn advance(&mut self, count: usize) {
@@ -354,9 +387,9 @@ impl Operation {
         self.address = self.address.and_then(|address| address.checked_add(count as u64));
     }
 
-    /// Copies as far as memory is mapped. Breaks with the result when the access is over, else
-    /// says from where and how many bytes the client has to be asked for.
-    fn copy_mapped(&mut self, space: &DmaSpace) -> ControlFlow<Result<(), DmaError>, (u64, usize)> {
+    /// Copies as far as memory is mapped, but no more than a step. Breaks with the result when the
+    /// access is over.
+    fn copy_mapped(&mut self, space: &DmaSpace) -> ControlFlow<Result<(), DmaError>, Ahead> {
         let access = match self.direction {
             Direction::Read => DmaMapFlags::READ,
             Direction::Write => DmaMapFlags::WRITE,
@@ -369,6 +402,7 @@ impl Operation {
         if self.direction == Direction::Read {
             fence(Ordering::SeqCst);
         }
+        let mut step = MAX_STEP_LEN;
         while self.done < self.length {
             if self.left == 0 {
                 // There is one: the access has bytes left.
@@ -381,9 +415,13 @@ impl Operation {
             };
             let (file, offset, count) = match space.locate(address, self.left, access) {
                 Err(error) => return ControlFlow::Break(Err(error)),
-                Ok((Place::ByMessage, count)) => return ControlFlow::Continue((address, count)),
-                Ok((Place::Mapped(file, offset), count)) => (file, offset, count),
+                Ok((Place::ByMessage, count)) => {
+                    return ControlFlow::Continue(Ahead::Ask { address, count });
+                }
+                Ok(_) if step == 0 => return ControlFlow::Continue(Ahead::Copy),
+                Ok((Place::Mapped(file, offset), count)) => (file, offset, count.min(step)),
             };
+            step = step.saturating_sub(count.max(PIECE_LEN));
             let copied = match self.direction {
                 Direction::Read => {
                     self.data.resize(self.done + count, 0);
@@ -419,192 +457,4 @@ fn reply_data<'p>(sent: &InFlight, header: &Header, payload: &'p [u8]) -> Result
 }
 
 #[cfg(test)]
-mod tests {
-    use zerocopy::IntoBytes;
-
-    use super::*;
-
-    const BOTH: DmaMapFlags = DmaMapFlags::all();
-    const LARGEST: usize = 1000;
-
-    fn space() -> DmaSpace {
-        use std::os::fd::OwnedFd;
-        let file = tempfile::tempfile().unwrap();
-        file.set_len(4096).unwrap();
-        let mut space = DmaSpace::default();
-        space.map(0, 4096, BOTH, Some((OwnedFd::from(file), 0))).unwrap();
-        space.map(4096, 4096, BOTH, None).unwrap();
-        space
-    }
-
-    /// What a client would answer to `request` from a memory in which each byte is the low byte
-    /// of its address.
-    fn answer(request: &MessageRequest<'_>) -> (Header, Vec<u8>) {
-        let mut payload = request.access.as_bytes().to_vec();
-        if request.command == Command::DmaRead {
-            let address = |offset| request.access.address.wrapping_add(offset);
-            payload.extend((0..request.access.count).map(|offset| address(offset) as u8));
-        }
-        let flags = HeaderFlags::REPLY.bits();
-        (
-            Header { id: request.id, command: request.command as u16, size: 0, flags, error: 0 },
-            payload,
-        )
-    }
-
-    /// Runs an access to its end and counts the messages it took.
-    fn run(queue: &mut DmaQueue, space: &DmaSpace) -> (DmaDone, usize) {
-        let mut messages = 0;
-        loop {
-            let (header, payload) = match queue.step(space, true, LARGEST) {
-                Step::Done(done) => return (done, messages),
-                Step::Send(request) => answer(&request),
-                Step::Idle => panic!("nothing to do"),
-            };
-            messages += 1;
-            assert!(queue.reply(&header, &payload));
-        }
-    }
-
-    #[test]
-    fn a_read_may_cross_from_mapped_memory_to_memory_by_message() {
-        let (mut queue, space) = (DmaQueue::default(), space());
-        queue.write(4090, vec![7; 6], 1).unwrap();
-        queue.read(4090, 2010, 2).unwrap();
-        assert_eq!(run(&mut queue, &space).0, DmaDone { tag: 1, result: Ok(vec![7; 6]) });
-        let (done, messages) = run(&mut queue, &space);
-        let expected: Vec<u8> = [vec![7; 6], (4096..6100_u64).map(|a| a as u8).collect()].concat();
-        assert_eq!(done, DmaDone { tag: 2, result: Ok(expected) });
-        assert_eq!(messages, 3, "split at the client's limit");
-    }
-
-    #[test]
-    fn bytes_are_scattered_over_places_mapped_or_not() {
-        let (mut queue, space) = (DmaQueue::default(), space());
-        let segment = |address, length| Segment { address, length };
-        let data: Vec<u8> = (0..100).collect();
-        let places =
-            [segment(10, 3), segment(4090, 10), segment(0, 0), segment(20, 1000), segment(9, 9)];
-        queue.scatter(places.to_vec(), data.clone(), 1).unwrap();
-        let (done, messages) = run(&mut queue, &space);
-        assert_eq!((done, messages), (DmaDone { tag: 1, result: Ok(data.clone()) }, 1));
-        for (address, range) in [(10, 0..3), (4090, 3..9), (20, 13..100)] {
-            queue.read(address, range.len(), 2).unwrap();
-            assert_eq!(run(&mut queue, &space).0.result, Ok(data[range].to_vec()));
-        }
-        queue.scatter(vec![segment(0, 2)], data.clone(), 3).unwrap();
-        assert!(run(&mut queue, &space).0.result.is_ok(), "what does not fit is not written");
-        queue.scatter(vec![segment(0, 2), segment(9000, 2)], data, 4).unwrap();
-        let (done, _) = run(&mut queue, &space);
-        assert_eq!(done.result, Err(DmaError::NotMapped { address: 9000 }));
-    }
-
-    #[test]
-    fn accesses_that_cannot_be_done_say_where_they_failed() {
-        let (mut queue, space) = (DmaQueue::default(), space());
-        queue.read(8190, 4, 1).unwrap();
-        let (done, _) = run(&mut queue, &space);
-        assert_eq!(done.result, Err(DmaError::NotMapped { address: 8192 }));
-        queue.read(0, 4, 2).unwrap();
-        let Step::Done(done) = queue.step(&space, false, LARGEST) else { panic!() };
-        assert_eq!(done.result, Err(DmaError::NotBusMaster));
-        let mut space = space;
-        space.map(u64::MAX, 1, BOTH, None).unwrap();
-        queue.read(u64::MAX, 2, 3).unwrap();
-        let (done, _) = run(&mut queue, &space);
-        assert_eq!(done.result, Err(DmaError::NotMapped { address: 0 }), "no way around the end");
-    }
-
-    #[test]
-    fn refusals_and_nonsense_replies_fail_the_access_and_only_it() {
-        let (mut queue, space) = (DmaQueue::default(), space());
-        let breakages: [fn(&mut Header, &mut Vec<u8>); 6] = [
-            |header, _| (header.flags, header.error) = (0x21, 5),
-            |header, _| (header.flags, header.error) = (0x21, 0),
-            |header, _| (header.flags, header.error) = (0x21, u32::MAX),
-            |_, payload| payload.truncate(3),
-            |_, payload| payload[8] ^= 1,
-            |_, payload| payload.push(0),
-        ];
-        let mut errnos = Vec::new();
-        for breakage in breakages {
-            queue.read(5000, 10, 1).unwrap();
-            let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
-            let (mut header, mut payload) = answer(&request);
-            breakage(&mut header, &mut payload);
-            assert!(queue.reply(&header, &payload));
-            let Step::Done(done) = queue.step(&space, true, LARGEST) else { panic!() };
-            let Err(DmaError::Refused { errno, address: 5000 }) = done.result else { panic!() };
-            errnos.push(errno);
-        }
-        let (io, inval, proto) = (Errno::IO, Errno::INVAL, Errno::PROTO);
-        assert_eq!(errnos, [io, inval, inval, proto, proto, proto]);
-        queue.read(5000, 10, 2).unwrap();
-        assert!(run(&mut queue, &space).0.result.is_ok());
-    }
-
-    #[test]
-    fn replies_nobody_asked_for_change_nothing() {
-        let (mut queue, space) = (DmaQueue::default(), space());
-        queue.read(5000, 10, 1).unwrap();
-        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
-        let (header, payload) = answer(&request);
-        assert!(!queue.reply(&Header { id: header.id ^ 1, ..header }, &payload));
-        assert!(!queue.reply(&Header { command: 12, ..header }, &payload));
-        assert!(queue.reply(&header, &payload));
-        assert!(!queue.reply(&header, &payload));
-    }
-
-    #[test]
-    fn an_abandoned_message_fails_its_access_and_its_late_reply_is_dropped() {
-        let (mut queue, space) = (DmaQueue::default(), space());
-        queue.read(5000, 10, 1).unwrap();
-        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
-        let (header, payload) = answer(&request);
-        assert!(queue.in_flight().unwrap().touches(4096, 4096));
-        assert!(!queue.in_flight().unwrap().touches(0, 4096));
-        assert!(queue.abandon_in_flight().unwrap().result.is_err());
-        assert!(queue.reply(&header, &payload), "late");
-        assert!(!queue.reply(&header, &payload), "twice");
-        assert!(!queue.is_ready());
-    }
-
-    #[test]
-    fn cancelled_messages_are_known_when_their_replies_come() {
-        let (mut queue, space) = (DmaQueue::default(), space());
-        let mut replies = Vec::new();
-        for _ in 0..MAX_GIVEN_UP {
-            queue.read(5000, 10, 1).unwrap();
-            let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
-            replies.push(answer(&request));
-            queue.clear();
-        }
-        queue.read(5000, 10, 2).unwrap();
-        assert!(!queue.is_ready(), "the client has enough to answer");
-        assert!(matches!(queue.step(&space, true, LARGEST), Step::Idle));
-        for (header, payload) in replies {
-            assert!(queue.is_outstanding());
-            assert!(queue.reply(&header, &payload));
-        }
-        assert!(run(&mut queue, &space).0.result.is_ok());
-        assert!(!queue.is_outstanding());
-    }
-
-    #[test]
-    fn the_queue_has_an_end() {
-        let mut queue = DmaQueue::default();
-        for tag in 0..MAX_QUEUED as u64 {
-            queue.read(0, 1, tag).unwrap();
-        }
-        assert_eq!(queue.read(0, 1, 0), Err(DmaError::QueueFull));
-        let mut queue = DmaQueue::default();
-        for tag in 0..(MAX_QUEUED_BYTES / MAX_LENGTH) as u64 {
-            queue.write(0, vec![0; MAX_LENGTH], tag).unwrap();
-        }
-        assert_eq!(queue.read(0, 1, 0), Err(DmaError::QueueFull));
-        assert_eq!(
-            DmaQueue::default().read(0, MAX_LENGTH + 1, 0),
-            Err(DmaError::TooLong(MAX_LENGTH + 1))
-        );
-    }
-}
+mod tests;

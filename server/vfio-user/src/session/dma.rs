@@ -58,31 +58,33 @@ impl Deferral {
 impl Session<'_> {
     /// Goes on with DMA, until it has to wait or the client has its turn.
     pub(super) fn advance_dma(&mut self) -> Result<(), ConnectionError> {
-        // A few steps take less time than to look at the clock.
+        // A few short steps take less time than to look at the clock.
         let mut deadline = None;
-        for step in 0..DMA_STEPS {
+        for step in 1..=DMA_STEPS {
             if !self.commands.host.bus.dma.is_ready() {
                 return Ok(());
             }
-            if step > 0 && step % DMA_STEPS_AT_ONCE == 0 {
+            let long = self.step_dma()?;
+            if long || step % DMA_STEPS_AT_ONCE == 0 {
                 let now = Instant::now();
                 if *deadline.get_or_insert(now + DMA_TIME) < now {
                     return Ok(());
                 }
             }
-            self.step_dma()?;
         }
         Ok(())
     }
 
-    fn step_dma(&mut self) -> Result<(), ConnectionError> {
+    /// Does one step of DMA. Returns whether it may have taken long.
+    fn step_dma(&mut self) -> Result<bool, ConnectionError> {
         let bus = &mut self.commands.host.bus;
         let bus_master = bus.config.bus_master();
         match bus.dma.step(&bus.memory, bus_master, self.largest_dma) {
-            Step::Idle => Ok(()),
+            Step::Idle => Ok(false),
+            Step::Copied => Ok(true),
             Step::Done(done) => {
                 self.commands.host.dma_done(done);
-                Ok(())
+                Ok(false)
             }
             Step::Send(message) => {
                 let payload = [message.access.as_bytes(), message.data];
@@ -94,7 +96,8 @@ impl Session<'_> {
                     flags: 0,
                     error: 0,
                 };
-                self.twin.as_ref().unwrap_or(&self.connection).send(&header, payload, None)
+                self.twin.as_ref().unwrap_or(&self.connection).send(&header, payload, None)?;
+                Ok(false)
             }
         }
     }

@@ -1,0 +1,238 @@
+//! Accesses and the replies that they need, right and wrong.
+
+use zerocopy::IntoBytes;
+
+use super::*;
+
+const BOTH: DmaMapFlags = DmaMapFlags::all();
+const LARGEST: usize = 1000;
+
+fn space() -> DmaSpace {
+    use std::os::fd::OwnedFd;
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(4096).unwrap();
+    let mut space = DmaSpace::default();
+    space.map(0, 4096, BOTH, Some((OwnedFd::from(file), 0))).unwrap();
+    space.map(4096, 4096, BOTH, None).unwrap();
+    space
+}
+
+/// What a client would answer to `request` from a memory in which each byte is the low byte
+/// of its address.
+fn answer(request: &MessageRequest<'_>) -> (Header, Vec<u8>) {
+    let mut payload = request.access.as_bytes().to_vec();
+    if request.command == Command::DmaRead {
+        let address = |offset| request.access.address.wrapping_add(offset);
+        payload.extend((0..request.access.count).map(|offset| address(offset) as u8));
+    }
+    let flags = HeaderFlags::REPLY.bits();
+    (Header { id: request.id, command: request.command as u16, size: 0, flags, error: 0 }, payload)
+}
+
+/// Runs an access to its end and counts the messages it took.
+fn run(queue: &mut DmaQueue, space: &DmaSpace) -> (DmaDone, usize) {
+    let mut messages = 0;
+    loop {
+        let (header, payload) = match queue.step(space, true, LARGEST) {
+            Step::Done(done) => return (done, messages),
+            Step::Send(request) => answer(&request),
+            Step::Copied => continue,
+            Step::Idle => panic!("nothing to do"),
+        };
+        messages += 1;
+        assert!(queue.reply(&header, &payload));
+    }
+}
+
+#[test]
+fn a_read_may_cross_from_mapped_memory_to_memory_by_message() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    queue.write(4090, vec![7; 6], 1).unwrap();
+    queue.read(4090, 2010, 2).unwrap();
+    assert_eq!(run(&mut queue, &space).0, DmaDone { tag: 1, result: Ok(vec![7; 6]) });
+    let (done, messages) = run(&mut queue, &space);
+    let expected: Vec<u8> = [vec![7; 6], (4096..6100_u64).map(|a| a as u8).collect()].concat();
+    assert_eq!(done, DmaDone { tag: 2, result: Ok(expected) });
+    assert_eq!(messages, 3, "split at the client's limit");
+}
+
+#[test]
+fn bytes_are_scattered_over_places_mapped_or_not() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    let segment = |address, length| Segment { address, length };
+    let data: Vec<u8> = (0..100).collect();
+    let places =
+        [segment(10, 3), segment(4090, 10), segment(0, 0), segment(20, 1000), segment(9, 9)];
+    queue.scatter(places.to_vec(), data.clone(), 1).unwrap();
+    let (done, messages) = run(&mut queue, &space);
+    assert_eq!((done, messages), (DmaDone { tag: 1, result: Ok(data.clone()) }, 1));
+    for (address, range) in [(10, 0..3), (4090, 3..9), (20, 13..100)] {
+        queue.read(address, range.len(), 2).unwrap();
+        assert_eq!(run(&mut queue, &space).0.result, Ok(data[range].to_vec()));
+    }
+    queue.scatter(vec![segment(0, 2)], data.clone(), 3).unwrap();
+    assert!(run(&mut queue, &space).0.result.is_ok(), "what does not fit is not written");
+    queue.scatter(vec![segment(0, 2), segment(9000, 2)], data, 4).unwrap();
+    let (done, _) = run(&mut queue, &space);
+    assert_eq!(done.result, Err(DmaError::NotMapped { address: 9000 }));
+}
+
+/// Steps that only copy, until the access is over.
+fn steps(queue: &mut DmaQueue, space: &DmaSpace) -> (usize, DmaDone) {
+    let mut steps = 0;
+    loop {
+        match queue.step(space, true, LARGEST) {
+            Step::Copied => steps += 1,
+            Step::Done(done) => return (steps, done),
+            step => panic!("{step:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_long_access_is_copied_in_steps() {
+    use std::os::fd::OwnedFd;
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(MAX_LENGTH as u64).unwrap();
+    let (mut queue, mut space) = (DmaQueue::default(), DmaSpace::default());
+    space.map(0, MAX_LENGTH as u64, BOTH, Some((OwnedFd::from(file), 0))).unwrap();
+    let data: Vec<u8> = (0..MAX_LENGTH).map(|offset| (offset % 251) as u8).collect();
+    queue.write(0, data.clone(), 1).unwrap();
+    let (count, done) = steps(&mut queue, &space);
+    assert_eq!((count, done), (255, DmaDone { tag: 1, result: Ok(data.clone()) }));
+    queue.read(0, MAX_LENGTH, 2).unwrap();
+    let (count, done) = steps(&mut queue, &space);
+    assert_eq!((count, done), (255, DmaDone { tag: 2, result: Ok(data) }));
+    let places = (0..1000).map(|address| Segment { address, length: 1 }).collect();
+    queue.scatter(places, vec![7; 1000], 3).unwrap();
+    assert_eq!(steps(&mut queue, &space).0, 3, "many places take time, too");
+}
+
+#[test]
+fn memory_that_is_unmapped_between_two_steps_is_not_touched() {
+    let (mut queue, mut space) = (DmaQueue::default(), space());
+    queue.write(0, vec![7; 4096], 1).unwrap();
+    queue.scatter(vec![Segment { address: 0, length: 1 }; 300], vec![7; 300], 2).unwrap();
+    assert!(run(&mut queue, &space).0.result.is_ok());
+    assert!(matches!(queue.step(&space, true, LARGEST), Step::Copied));
+    assert!(space.unmap(0, 4096));
+    let (done, _) = run(&mut queue, &space);
+    assert_eq!(done, DmaDone { tag: 2, result: Err(DmaError::NotMapped { address: 0 }) });
+}
+
+#[test]
+fn accesses_that_cannot_be_done_say_where_they_failed() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    queue.read(8190, 4, 1).unwrap();
+    let (done, _) = run(&mut queue, &space);
+    assert_eq!(done.result, Err(DmaError::NotMapped { address: 8192 }));
+    queue.read(0, 4, 2).unwrap();
+    let Step::Done(done) = queue.step(&space, false, LARGEST) else { panic!() };
+    assert_eq!(done.result, Err(DmaError::NotBusMaster));
+    let mut space = space;
+    space.map(u64::MAX, 1, BOTH, None).unwrap();
+    queue.read(u64::MAX, 2, 3).unwrap();
+    let (done, _) = run(&mut queue, &space);
+    assert_eq!(done.result, Err(DmaError::NotMapped { address: 0 }), "no way around the end");
+}
+
+#[test]
+fn refusals_and_nonsense_replies_fail_the_access_and_only_it() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    let breakages: [fn(&mut Header, &mut Vec<u8>); 6] = [
+        |header, _| (header.flags, header.error) = (0x21, 5),
+        |header, _| (header.flags, header.error) = (0x21, 0),
+        |header, _| (header.flags, header.error) = (0x21, u32::MAX),
+        |_, payload| payload.truncate(3),
+        |_, payload| payload[8] ^= 1,
+        |_, payload| payload.push(0),
+    ];
+    let mut errnos = Vec::new();
+    for breakage in breakages {
+        queue.read(5000, 10, 1).unwrap();
+        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
+        let (mut header, mut payload) = answer(&request);
+        breakage(&mut header, &mut payload);
+        assert!(queue.reply(&header, &payload));
+        let Step::Done(done) = queue.step(&space, true, LARGEST) else { panic!() };
+        let Err(DmaError::Refused { errno, address: 5000 }) = done.result else { panic!() };
+        errnos.push(errno);
+    }
+    let (io, inval, proto) = (Errno::IO, Errno::INVAL, Errno::PROTO);
+    assert_eq!(errnos, [io, inval, inval, proto, proto, proto]);
+    queue.read(5000, 10, 2).unwrap();
+    assert!(run(&mut queue, &space).0.result.is_ok());
+}
+
+#[test]
+fn replies_nobody_asked_for_change_nothing() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    queue.read(5000, 10, 1).unwrap();
+    let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
+    let (header, payload) = answer(&request);
+    assert!(!queue.reply(&Header { id: header.id ^ 1, ..header }, &payload));
+    assert!(!queue.reply(&Header { command: 12, ..header }, &payload));
+    assert!(queue.reply(&header, &payload));
+    assert!(!queue.reply(&header, &payload));
+}
+
+#[test]
+fn an_abandoned_message_fails_its_access_and_its_late_reply_is_dropped() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    queue.read(5000, 10, 1).unwrap();
+    let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
+    let (header, payload) = answer(&request);
+    assert!(queue.in_flight().unwrap().touches(4096, 4096));
+    assert!(!queue.in_flight().unwrap().touches(0, 4096));
+    assert!(queue.abandon_in_flight().unwrap().result.is_err());
+    assert!(queue.reply(&header, &payload), "late");
+    assert!(!queue.reply(&header, &payload), "twice");
+    assert!(!queue.is_ready());
+}
+
+#[test]
+fn cancelled_messages_are_known_when_their_replies_come() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    let mut replies = Vec::new();
+    for _ in 0..MAX_GIVEN_UP {
+        queue.read(5000, 10, 1).unwrap();
+        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
+        replies.push(answer(&request));
+        queue.clear();
+    }
+    queue.read(5000, 10, 2).unwrap();
+    assert!(!queue.is_ready(), "the client has enough to answer");
+    assert!(matches!(queue.step(&space, true, LARGEST), Step::Idle));
+    for (header, payload) in replies {
+        assert!(queue.is_outstanding());
+        assert!(queue.reply(&header, &payload));
+    }
+    assert!(run(&mut queue, &space).0.result.is_ok());
+    assert!(!queue.is_outstanding());
+}
+
+#[test]
+fn the_queue_has_an_end() {
+    let mut queue = DmaQueue::default();
+    for tag in 0..MAX_QUEUED as u64 {
+        queue.read(0, 1, tag).unwrap();
+    }
+    assert_eq!(queue.read(0, 1, 0).unwrap_err().error, DmaError::QueueFull);
+    let mut queue = DmaQueue::default();
+    for tag in 0..(MAX_QUEUED_BYTES / MAX_LENGTH) as u64 {
+        queue.write(0, vec![0; MAX_LENGTH], tag).unwrap();
+    }
+    assert_eq!(queue.read(0, 1, 0).unwrap_err().error, DmaError::QueueFull);
+    let rejected = queue.write(0, vec![7; 3], 0).unwrap_err();
+    assert_eq!(rejected, Rejected { error: DmaError::QueueFull, data: vec![7; 3] });
+    let segment = Segment { address: 0, length: MAX_LENGTH + 1 };
+    let rejected = queue.scatter(vec![segment], vec![7; MAX_LENGTH + 1], 0).unwrap_err();
+    assert_eq!(
+        (rejected.error, rejected.data.len()),
+        (DmaError::TooLong(MAX_LENGTH + 1), MAX_LENGTH + 1)
+    );
+    assert_eq!(
+        DmaQueue::default().read(0, MAX_LENGTH + 1, 0).unwrap_err().error,
+        DmaError::TooLong(MAX_LENGTH + 1)
+    );
+}
