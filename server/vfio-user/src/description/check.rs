@@ -14,6 +14,16 @@ const MSI_VECTORS: [u16; 6] = [1, 2, 4, 8, 16, 32];
 const MAX_MSIX_VECTORS: u16 = 2048;
 /// Ids of the capabilities of MSI and MSI-X.
 const INTERRUPT_CAPABILITIES: [u8; 2] = [0x05, 0x11];
+/// Capabilities whose registers a driver writes to reset a device or to change what it does. One
+/// that is added by hand is read-only: the driver would believe that it has happened.
+const UNSUPPORTED_CAPABILITIES: [(u8, &str); 6] = [
+    (0x01, "power management"),
+    (0x03, "vital product data"),
+    (0x07, "PCI-X"),
+    (0x0c, "hot plug"),
+    (0x10, "PCI Express"),
+    (0x13, "advanced features"),
+];
 /// Bytes of configuration space that capabilities share.
 const CAPABILITY_SPACE: usize = 0x100 - 0x40;
 /// Page size that mappable parts of a BAR are multiples of, in bytes.
@@ -41,6 +51,10 @@ impl Description {
         }
         if let Some(id) = INTERRUPT_CAPABILITIES.into_iter().find(|id| self.has_capability(*id)) {
             return Err(DescriptionError::InterruptCapability(id));
+        }
+        let mut unsupported = UNSUPPORTED_CAPABILITIES.into_iter();
+        if let Some((id, name)) = unsupported.find(|(id, _)| self.has_capability(*id)) {
+            return Err(DescriptionError::UnsupportedCapability { id, name });
         }
         self.check_windows()?;
         let sizes =
@@ -225,6 +239,16 @@ pub enum DescriptionError {
     /// MSI and MSI-X are the kit's.
     #[error("capability {0:#04x} is added by Description::msi or Description::msix, not by hand")]
     InterruptCapability(u8),
+    /// Capabilities that are more than bytes to read.
+    #[error(
+        "capability {id:#04x} ({name}) is not supported: drivers write to it, and what Description::capability adds is read-only; leave it out"
+    )]
+    UnsupportedCapability {
+        /// Its id.
+        id: u8,
+        /// What it is.
+        name: &'static str,
+    },
     /// Mappable parts are whole pages of memory BARs, and nothing else is in them.
     #[error(
         "mappable part {part:#x?} of BAR {index} has to be whole 4 KiB pages of a memory BAR, without registers, MSI-X or another such part"
@@ -296,6 +320,9 @@ mod tests {
             bar0(memory()).msix(Msix { table: u64::MAX - 7, ..msix }),
             device().capability(0x11, vec![0; 10]),
             device().capability(0x05, vec![0; 10]),
+            device().capability(0x01, vec![0; 6]),
+            device().capability(0x10, vec![0; 58]),
+            device().window_capability(0x13, vec![0; 18], WINDOW),
             device().msi(0),
             device().msi(64),
             device().msi(1).capability(9, vec![0; 176]),
@@ -320,6 +347,16 @@ mod tests {
             error.to_string(),
             "register OUT (4 bytes at 0xffe) reaches past the end of BAR 0, which has 0x1000 bytes: \
              give it a smaller offset, or the BAR more bytes"
+        );
+    }
+
+    #[test]
+    fn capabilities_that_drivers_write_to_are_refused_by_name() {
+        let refused = device().capability(0x10, vec![0; 58]).check().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "capability 0x10 (PCI Express) is not supported: drivers write to it, and what \
+             Description::capability adds is read-only; leave it out"
         );
     }
 

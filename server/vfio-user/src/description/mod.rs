@@ -311,7 +311,8 @@ impl Description {
     }
 
     /// Adds a capability with this id (0x09 for "vendor specific"); `body` is what follows id and
-    /// next pointer. MSI and MSI-X are not added this way.
+    /// next pointer. All of it is read-only. MSI and MSI-X are not added this way, and those that
+    /// drivers write to (PCI Express, power management and the like) are not supported.
     pub fn capability(mut self, id: u8, body: Vec<u8>) -> Self {
         self.capabilities.push(Capability { id, body, window: None });
         self
