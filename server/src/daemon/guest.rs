@@ -101,6 +101,8 @@ fn serve_vfio_user(
         Some(listener) => Server::from_listener(listener, device, options)?,
         None => Server::bind(&guest.socket, device, options)?,
     };
+    let (settings, surroundings) = (guest.settings.clone(), surroundings.clone());
+    server = server.with_factory(move || Ok((kind.make)(&settings, &surroundings)?));
     if let Some(gate) = &needs.gate {
         server = server.with_gate(Arc::clone(gate) as Arc<dyn Gate>);
     }

@@ -68,6 +68,7 @@ impl Default for Settings {
 }
 
 /// What the daemon has for a device.
+#[derive(Clone)]
 pub struct Surroundings {
     /// Where random bytes come from.
     pub source: Arc<dyn Supplier>,

@@ -15,8 +15,9 @@ use crate::dma::DmaDone;
 ///
 /// A panic in a verb does not end the connection: the device plays dead. Its BARs read as all ones
 /// and ignore writes, it interrupts nobody and accesses no guest memory, and none of its verbs is
-/// called again. The log says where and why it panicked. Later clients are refused until the program
-/// is started again.
+/// called again. The log says where and why it panicked. Later clients get a new device of
+/// [`Server::with_factory`](crate::Server::with_factory); without one they are refused until the
+/// program is started again.
 ///
 /// ```
 /// use vfio_user_kit::{Access, Bar, Bus, Class, Description, Device, Identity, Register};

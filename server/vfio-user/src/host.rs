@@ -103,8 +103,8 @@ impl Host {
         panics::caught(|| callback(&mut *self.device, &mut self.bus)).unwrap_or_else(|panic| {
             log::error!(
                 "the device panicked at {panic}. It plays dead from now on: reads give all ones, \
-                 writes are ignored. To go on, start this program again (with the device \
-                 corrected), then attach it anew (in QEMU: device_del, device_add)"
+                 writes are ignored. To go on, correct the device and start this program again, \
+                 then attach it anew (in QEMU: device_del, device_add)"
             );
             self.panic = Some(panic);
             self.bus.fall_silent();

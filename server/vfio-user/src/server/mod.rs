@@ -10,6 +10,7 @@ mod served;
 mod servers;
 mod watch;
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -80,10 +81,14 @@ impl Default for Options {
     }
 }
 
+/// Makes a device anew.
+type Factory = Box<dyn Fn() -> Result<Box<dyn Device>, Box<dyn Error + Send + Sync>> + Send + Sync>;
+
 /// A listening socket and the device behind it.
 pub struct Server {
     listening: Listening,
     host: Host,
+    factory: Option<Factory>,
     options: Options,
     gate: Option<Arc<dyn Gate>>,
     watch: Watch,
@@ -121,7 +126,19 @@ impl Server {
     }
 
     fn new(listening: Listening, host: Host, options: Options) -> Self {
-        Server { listening, host, options, gate: None, watch: Watch::default() }
+        let watch = Watch::default();
+        Server { listening, host, factory: None, options, gate: None, watch }
+    }
+
+    /// The same server, with a factory that makes the device anew for the client that comes after a
+    /// panic. Without one, such clients are refused.
+    #[must_use]
+    pub fn with_factory<F>(mut self, factory: F) -> Self
+    where
+        F: Fn() -> Result<Box<dyn Device>, Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
+    {
+        self.factory = Some(Box::new(factory));
+        self
     }
 
     /// The same server, with a gate that is asked for each client.

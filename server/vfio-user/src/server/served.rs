@@ -17,11 +17,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
-use super::Server;
 use super::gate::{Gate, Pass};
 use super::listening::Listening;
 use super::pace::Pace;
 use super::watch::Watch;
+use super::{Factory, Server};
 use crate::host::Host;
 use crate::peer;
 use crate::session::{ConnectionError, Refusal, Session};
@@ -43,6 +43,7 @@ const WARNINGS: u32 = 20;
 pub(super) struct Served {
     name: String,
     host: Mutex<Host>,
+    factory: Option<Factory>,
     gate: Option<Arc<dyn Gate>>,
     busy_poll: Duration,
     watch: Watch,
@@ -94,7 +95,7 @@ pub(super) struct NextClient(Weak<OwnedFd>);
 
 impl Served {
     pub fn new(server: Server) -> Arc<Self> {
-        let Server { listening, host, options, gate, watch } = server;
+        let Server { listening, host, factory, options, gate, watch } = server;
         let name = listening.name().to_owned();
         let state = State {
             listening: Some(listening),
@@ -105,6 +106,7 @@ impl Served {
         Arc::new(Served {
             name,
             host: Mutex::new(host),
+            factory,
             gate,
             busy_poll: options.busy_poll,
             watch,
@@ -243,8 +245,7 @@ impl Served {
             }
         };
         let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(panic) = host.panic() {
-            let reason = format!("the device panicked at {panic}; start this program again");
+        if let Err(reason) = self.replace_after_panic(&mut host) {
             self.refused(&peer, &reason);
             return Refusal::new(socket, Errno::NODEV).finish();
         }
@@ -260,6 +261,21 @@ impl Served {
                 std::panic::resume_unwind(panic);
             }
         }
+    }
+
+    /// A device that has panicked is given to no other client: what its state is like, nobody knows.
+    fn replace_after_panic(&self, host: &mut Host) -> Result<(), String> {
+        let Some(panic) = host.panic() else { return Ok(()) };
+        let Some(factory) = &self.factory else {
+            return Err(format!("the device panicked at {panic}; start this program again"));
+        };
+        let made = factory().map_err(|error| error.to_string());
+        let made = made.and_then(|device| super::host(device).map_err(|error| error.to_string()));
+        *host = made.map_err(|error| {
+            format!("the device panicked at {panic}, and cannot be made anew: {error}")
+        })?;
+        log::info!("{}: the device was made anew after its panic", self.name);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,8 +1,10 @@
 //! Clients that come and go, and devices that fail.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
+use vfio_user_kit::{Options, Server};
 
 use crate::common::*;
 use crate::device::*;
@@ -83,4 +85,32 @@ fn the_next_client_of_a_device_that_panicked_is_refused() {
     let refusal = client.request(VERSION, &version(0, 1, QEMU_PROPOSAL));
     assert_eq!(refusal.errno(), Errno::NODEV);
     client.assert_closed();
+}
+
+#[test]
+fn the_next_client_of_a_device_that_panicked_gets_a_new_one_if_it_can_be_made() {
+    let made = AtomicU32::new(0);
+    let server = Served::of(|path| {
+        let device = Everything::that_may_panic();
+        let server = Server::bind(path, device, Options::default()).unwrap();
+        server.with_factory(move || match made.fetch_add(1, Ordering::Relaxed) {
+            0 => Err("not today".into()),
+            _ => Ok(Box::new(Everything::that_may_panic())),
+        })
+    });
+    let mut client = server.client();
+    client.write_u32(0, SCRATCH, 7);
+    client.write_u32(0, PANIC, 1);
+    drop(client);
+    let mut client = Client::connect(&server.path());
+    let refusal = client.request(VERSION, &version(0, 1, QEMU_PROPOSAL));
+    assert_eq!(refusal.errno(), Errno::NODEV);
+    drop(client);
+    for _ in 0..2 {
+        let mut client = server.client();
+        assert_eq!(client.read_u32(0, SCRATCH), 0);
+        client.write_u32(0, SCRATCH, 7);
+        client.write_u32(0, PANIC, 1);
+        assert_eq!(client.read_u32(0, SCRATCH), u32::MAX);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
@@ -20,8 +20,13 @@ pub struct Served {
 
 impl Served {
     pub fn new(device: impl Device + 'static) -> Self {
+        Served::of(|path| Server::bind(path, device, Options::default()).unwrap())
+    }
+
+    /// A server that is made to listen at a path.
+    pub fn of(server: impl FnOnce(&Path) -> Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = Server::bind(&folder.path().join("s"), device, Options::default()).unwrap();
+        let server = server(&folder.path().join("s"));
         let (stop, stopped) = UnixStream::pair().unwrap();
         let thread = std::thread::spawn(move || server.run(stopped.as_fd()).unwrap());
         Served { folder, stop: Some(stop), thread: Some(thread) }

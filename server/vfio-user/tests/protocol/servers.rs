@@ -290,7 +290,7 @@ fn a_client_that_the_gate_refuses_is_told_so_and_the_next_is_asked_for_again() {
     let servers = Running::new();
     let gate = Arc::new(Counting::default());
     let guarded = Arc::clone(&gate) as Arc<dyn Gate>;
-    let server = servers.server("s", Everything::that_may_panic()).with_gate(guarded);
+    let server = servers.server("s", Everything::default()).with_gate(guarded);
     let watch = server.watch();
     let key = servers.servers.add(server).unwrap();
 
@@ -304,11 +304,10 @@ fn a_client_that_the_gate_refuses_is_told_so_and_the_next_is_asked_for_again() {
     assert_eq!(gate.counts(), (0, 0));
 
     gate.closed.store(false, Ordering::SeqCst);
-    let mut client = servers.client("s");
+    let client = servers.client("s");
     assert_eq!(gate.counts(), (1, 0));
-    client.send(REGION_WRITE, &region_write(0, crate::device::PANIC, &[1, 0, 0, 0]), &[]);
-    client.assert_closed();
-    wait_until("the gate hears of a panic's victim", || gate.counts() == (1, 1));
+    drop(client);
+    wait_until("the gate hears that it has gone", || gate.counts() == (1, 1));
 
     let _client = servers.client("s");
     servers.servers.remove(&[key]);
