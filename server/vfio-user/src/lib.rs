@@ -54,6 +54,10 @@
 //! | flags of DMA_UNMAP | bit 1 is "all", others `EINVAL` | the specification has none; QEMU and libvfio-user follow the kernel |
 //! | DMA_UNMAP during a DMA message to that region | answered after the client's reply, but after 100 ms at the latest (and a look at what lay in the socket by then), or when more than 64 wait; the access then fails and a late reply is ignored. One that the device itself has cancelled is not waited for | the specification wants the former; QEMU answers nothing while it waits for the unmap, and gives up after 5 s |
 //! | `count` in DMA_READ and DMA_WRITE | 8 bytes, also in DMA_WRITE's reply | QEMU 11 and libvfio-user; the specification's table has 4 in that one place |
+//! | DMA_WRITE's reply | also without address and count, or with 4 bytes of count | QEMU's published sources; the specification |
+//! | an answer to a DMA message by another command | fails the access with `EPROTO` | no other answer will come |
+//! | DMA_MAP with the flags MMAP (bit 2) or FILE_IO (bit 3) | a file with FILE_IO alone is not mapped but reached by messages; any other is mapped | libvfio-user since June 2026; older clients set neither |
+//! | SET_IRQS with a `count` of 0 | takes all eventfds of the index away, whatever `start` is | the kernel's VFIO |
 //! | data in one DMA_READ or DMA_WRITE | 64 KiB at most, also for a client that takes more | QEMU sends a reply with one write that does not wait, and what its socket has no room for is never sent |
 //! | a message that is not finished within 5 s | ends the connection, with a line in the log | no later message can be read before its end |
 //! | twin socket | given to a client that offers it | the specification recommends it; QEMU 11 does not offer it |

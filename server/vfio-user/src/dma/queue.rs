@@ -348,8 +348,8 @@ impl DmaQueue {
     /// Takes a reply of the client. Returns false if nobody has ever asked for it; one that comes
     /// too late is dropped.
     pub fn reply(&mut self, header: &Header, payload: &[u8]) -> bool {
-        let answered =
-            |sent: &InFlight| sent.id == header.id && sent.command as u16 == header.command;
+        // An answer by the wrong command is one, too: no other will come.
+        let answered = |sent: &InFlight| sent.id == header.id;
         let Some(sent) = self.in_flight.filter(answered) else {
             let late = self.given_up.iter().position(answered);
             return late.and_then(|position| self.given_up.remove(position)).is_some();
@@ -448,12 +448,29 @@ fn reply_data<'p>(sent: &InFlight, header: &Header, payload: &'p [u8]) -> Result
         let plausible = i32::try_from(header.error).ok().filter(|errno| (1..4096).contains(errno));
         return Err(plausible.map_or(Errno::INVAL, Errno::from_raw_os_error));
     }
+    if header.command != sent.command as u16 {
+        return Err(Errno::PROTO);
+    }
+    if sent.command == Command::DmaWrite && is_short_reply(sent, payload) {
+        return Ok(&[]);
+    }
     let (access, data) = DmaAccess::read_from_prefix(payload).map_err(|_| Errno::PROTO)?;
     let wanted = if sent.command == Command::DmaRead { sent.count } else { 0 };
     if access.address != sent.address || access.count != sent.count as u64 || data.len() != wanted {
         return Err(Errno::PROTO);
     }
     Ok(data)
+}
+
+/// Whether it is one of the two other forms of DMA_WRITE's reply: none, as in QEMU's sources, or
+/// with 4 bytes of count, as in the specification.
+fn is_short_reply(sent: &InFlight, payload: &[u8]) -> bool {
+    payload.is_empty()
+        || <[u8; 12]>::try_from(payload).is_ok_and(|payload| {
+            let (address, count) = payload.split_at(8);
+            address == sent.address.to_ne_bytes()
+                && count == u32::try_from(sent.count).unwrap_or(u32::MAX).to_ne_bytes()
+        })
 }
 
 #[cfg(test)]

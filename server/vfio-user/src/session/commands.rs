@@ -104,7 +104,7 @@ impl<'h> Commands<'h> {
         if too_many || fds.len() > 1 {
             return Err(RequestError::Fds { got: fds.len(), expected: 1 });
         }
-        let file = fds.pop().map(|fd| (fd, map.offset));
+        let file = fds.pop().filter(|_| map.mappable).map(|fd| (fd, map.offset));
         let by_message = file.is_none();
         let memory = &mut self.host.bus.memory;
         memory.map(map.address, map.size, map.access, file)?;

@@ -120,13 +120,18 @@ pub(crate) struct MapRequest {
     pub size: u64,
     pub offset: u64,
     pub access: DmaMapFlags,
+    /// Whether a file that comes along can be mapped.
+    pub mappable: bool,
 }
 
 pub(crate) fn dma_map(payload: &[u8]) -> Result<MapRequest, RequestError> {
     let (map, _) = head::<DmaMap>(payload)?;
     check_argsz(map.argsz, size_of::<DmaMap>())?;
-    let access = DmaMapFlags::from_bits(map.flags).ok_or(RequestError::Flags(map.flags))?;
-    Ok(MapRequest { address: map.address, size: map.size, offset: map.offset, access })
+    let flags = DmaMapFlags::from_bits(map.flags).ok_or(RequestError::Flags(map.flags))?;
+    let DmaMap { address, size, offset, .. } = map;
+    let access = flags & (DmaMapFlags::READ | DmaMapFlags::WRITE);
+    let mappable = flags.contains(DmaMapFlags::MMAP) || !flags.contains(DmaMapFlags::FILE_IO);
+    Ok(MapRequest { address, size, offset, access, mappable })
 }
 
 /// What to unmap.
@@ -317,18 +322,17 @@ pub(crate) fn set_irqs<'p>(
     }
     let (start, count) = (set.start, set.count);
     let available = available(index);
+    let trigger = what == IrqSetFlags::ACTION_TRIGGER;
+    // It takes all vectors of the index away; where it says to start makes no difference.
+    let disable = count == 0 && trigger && kind == IrqSetFlags::DATA_NONE && available > 0;
     let in_range =
         start < available && start.checked_add(count).is_some_and(|end| end <= available);
-    if !in_range {
+    if !disable && (count == 0 || !in_range) {
         return Err(RequestError::NoVectors { start, count, available });
     }
     let alone = matches!(index, IrqIndex::Error | IrqIndex::Request);
-    if alone && (what != IrqSetFlags::ACTION_TRIGGER || (count != 1 && count != 0)) {
+    if alone && (!trigger || count > 1) {
         return Err(RequestError::IrqAction(index));
-    }
-    let trigger = what == IrqSetFlags::ACTION_TRIGGER;
-    if count == 0 && (start != 0 || !trigger || kind != IrqSetFlags::DATA_NONE) {
-        return Err(RequestError::NoVectors { start, count, available });
     }
     let expected_fds = if kind == IrqSetFlags::DATA_EVENTFD { count as usize } else { 0 };
     let got = fds.fds.len();
@@ -344,24 +348,29 @@ pub(crate) fn set_irqs<'p>(
         None
     };
     let eventfd = kind == IrqSetFlags::DATA_EVENTFD;
-    let action = if trigger {
-        match (eventfd, count) {
-            (true, _) => IrqAction::Assign,
-            (false, 0) => IrqAction::Disable,
-            (false, _) => IrqAction::Trigger,
-        }
-    } else if eventfd {
-        // As in the kernel: the pin can be unmasked by eventfd, nothing can be masked by one.
-        if index != IrqIndex::Intx || what != IrqSetFlags::ACTION_UNMASK {
-            return Err(RequestError::IrqAction(index));
-        }
-        IrqAction::AssignUnmask
-    } else if what == IrqSetFlags::ACTION_MASK {
-        IrqAction::Mask
-    } else {
-        IrqAction::Unmask
-    };
+    let action = irq_action(index, what, eventfd, disable)?;
     Ok(IrqRequest { index, start, count, action, chosen })
+}
+
+/// What the flags ask for.
+fn irq_action(
+    index: IrqIndex,
+    what: IrqSetFlags,
+    eventfd: bool,
+    disable: bool,
+) -> Result<IrqAction, RequestError> {
+    match (what, eventfd) {
+        (IrqSetFlags::ACTION_TRIGGER, true) => Ok(IrqAction::Assign),
+        (IrqSetFlags::ACTION_TRIGGER, false) if disable => Ok(IrqAction::Disable),
+        (IrqSetFlags::ACTION_TRIGGER, false) => Ok(IrqAction::Trigger),
+        // As in the kernel: the pin can be unmasked by eventfd, nothing can be masked by one.
+        (IrqSetFlags::ACTION_UNMASK, true) if index == IrqIndex::Intx => {
+            Ok(IrqAction::AssignUnmask)
+        }
+        (_, true) => Err(RequestError::IrqAction(index)),
+        (IrqSetFlags::ACTION_MASK, false) => Ok(IrqAction::Mask),
+        (_, false) => Ok(IrqAction::Unmask),
+    }
 }
 
 #[cfg(test)]
@@ -487,6 +496,8 @@ mod tests {
         let (intx, msi, msix, error, request) = (0, 1, 2, 3, 4);
         let fine = [
             (set(trigger | none, msix, 0, 0), 0, 0),
+            (set(trigger | none, msix, 1, 0), 0, 0),
+            (set(trigger | none, msix, u32::MAX, 0), 0, 0),
             (set(trigger | none, msix, 0, 3), 0, 0),
             (set(trigger | eventfd, msix, 1, 2), 0, 2),
             (set(trigger | eventfd, msix, 1, 2), 0, 0),
@@ -509,14 +520,12 @@ mod tests {
             (set(trigger, msix, 0, 1), 0, 0),
             (set(none, msix, 0, 1), 0, 0),
             (set(64 | trigger | none, msix, 0, 1), 0, 0),
-            (set(trigger | none, msix, 3, 0), 0, 0),
             (set(trigger | none, msi, 0, 0), 0, 0),
             (set(trigger | none, msix, 0, 4), 0, 0),
             (set(trigger | none, msix, 1, u32::MAX), 0, 0),
             (set(trigger | none, msix, u32::MAX, 1), 0, 0),
             (set(mask | none, error, 0, 1), 0, 0),
             (set(trigger | eventfd, request, 0, 2), 0, 2),
-            (set(trigger | none, msix, 1, 0), 0, 0),
             (set(mask | none, msix, 0, 0), 0, 0),
             (set(trigger | eventfd, msix, 0, 0), 0, 0),
             (set(trigger | boolean, msix, 0, 2), 1, 0),

@@ -175,13 +175,17 @@ pub struct DmaMap {
 }
 
 bitflags! {
-    /// What a device may do with a DMA region.
+    /// What a device may do with a DMA region, and how; the latter in libvfio-user since 2026.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct DmaMapFlags: u32 {
         /// The device may read.
         const READ = uapi::VFIO_DMA_MAP_FLAG_READ;
         /// The device may write.
         const WRITE = uapi::VFIO_DMA_MAP_FLAG_WRITE;
+        /// The file that comes along can be mapped; clients that do not know the bit mean it.
+        const MMAP = 1 << 2;
+        /// The file that comes along can be read and written by system calls.
+        const FILE_IO = 1 << 3;
     }
 }
 

@@ -171,7 +171,6 @@ fn replies_nobody_asked_for_change_nothing() {
     let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
     let (header, payload) = answer(&request);
     assert!(!queue.reply(&Header { id: header.id ^ 1, ..header }, &payload));
-    assert!(!queue.reply(&Header { command: 12, ..header }, &payload));
     assert!(queue.reply(&header, &payload));
     assert!(!queue.reply(&header, &payload));
 }
@@ -188,6 +187,48 @@ fn an_abandoned_message_fails_its_access_and_its_late_reply_is_dropped() {
     assert!(queue.reply(&header, &payload), "late");
     assert!(!queue.reply(&header, &payload), "twice");
     assert!(!queue.is_ready());
+}
+
+#[test]
+fn every_released_form_of_a_writes_reply_is_understood() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    let with_count =
+        |address: u64, count: u32| [&address.to_ne_bytes()[..], &count.to_ne_bytes()].concat();
+    let proto = Err(DmaError::Refused { address: 5000, errno: Errno::PROTO });
+    for (payload, result) in [
+        (vec![], Ok(vec![7; 10])),
+        (with_count(5000, 10), Ok(vec![7; 10])),
+        (with_count(5000, 9), proto.clone()),
+        (with_count(5001, 10), proto.clone()),
+        (vec![0; 11], proto),
+    ] {
+        queue.write(5000, vec![7; 10], 1).unwrap();
+        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
+        let (header, _) = answer(&request);
+        assert!(queue.reply(&header, &payload));
+        let Step::Done(done) = queue.step(&space, true, LARGEST) else { panic!() };
+        assert_eq!(done.result, result, "{payload:?}");
+    }
+}
+
+#[test]
+fn an_answer_by_another_command_is_the_end_of_the_access() {
+    let (mut queue, space) = (DmaQueue::default(), space());
+    for cancelled in [false, true] {
+        queue.read(5000, 10, 1).unwrap();
+        let Step::Send(request) = queue.step(&space, true, LARGEST) else { panic!() };
+        let (header, payload) = answer(&request);
+        if cancelled {
+            queue.clear();
+        }
+        assert!(queue.reply(&Header { command: 12, ..header }, &payload));
+        if !cancelled {
+            let Step::Done(done) = queue.step(&space, true, LARGEST) else { panic!() };
+            let error = DmaError::Refused { address: 5000, errno: Errno::PROTO };
+            assert_eq!(done.result, Err(error));
+        }
+        assert!(!queue.is_outstanding());
+    }
 }
 
 #[test]
