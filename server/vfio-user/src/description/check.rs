@@ -141,6 +141,19 @@ impl Description {
         let end = bar.size.min(1 << 32);
         let fits = |range: &Range<u64>| range.start % 8 == 0 && range.end <= end;
         let apart = table.end <= pba.start || pba.end <= table.start;
+        for (register, (what, range)) in bar.registers.iter().flat_map(|register| {
+            [("table entries", &table), ("pending bits", &pba)].map(|part| (*register, part))
+        }) {
+            if register.offset < range.end && range.start < register.range().end {
+                let place = range.clone();
+                return Err(DescriptionError::MsixOverRegister {
+                    msix: *msix,
+                    what,
+                    place,
+                    register,
+                });
+            }
+        }
         let vectors = (1..=MAX_MSIX_VECTORS).contains(&msix.vectors);
         if vectors && apart && fits(&table) && fits(&pba) && bar.kind != BarKind::Io {
             Ok(())
@@ -264,6 +277,21 @@ pub enum DescriptionError {
         "{0:?}: 1 to 2048 vectors, table and pending bits apart, 8-byte aligned, in a memory BAR that holds them"
     )]
     Msix(Msix),
+    /// The kit answers accesses to the MSI-X table and to the pending bits.
+    #[error(
+        "MSI-X {what} at {:#x} to {:#x} of BAR {} overlap register {register}: move one of them",
+        place.start, place.end - 1, msix.bar
+    )]
+    MsixOverRegister {
+        /// MSI-X as it is described.
+        msix: Msix,
+        /// Which part of it.
+        what: &'static str,
+        /// The bytes of that part.
+        place: Range<u64>,
+        /// The register, of which the device would see no accesses.
+        register: Register,
+    },
     /// One window, inside its capability.
     #[error("{0:?}: its fields have to lie in its capability, and there is one window at most")]
     Window(BarWindow),
@@ -347,6 +375,26 @@ mod tests {
             error.to_string(),
             "register OUT (4 bytes at 0xffe) reaches past the end of BAR 0, which has 0x1000 bytes: \
              give it a smaller offset, or the BAR more bytes"
+        );
+    }
+
+    #[test]
+    fn msix_over_a_register_is_refused_by_name() {
+        let table = Msix { vectors: 4, bar: 0, table: 0x40, pba: 0x800 };
+        let with = |offset, size| {
+            let registers = [Register::new("CONTROL", offset, size)];
+            device().bar(0, Bar::memory32(4096).registers(&registers)).msix(table).check()
+        };
+        for (offset, size) in [(0x3c, 4), (0x80, 4), (0x7fc, 4), (0x808, 8)] {
+            assert_eq!(with(offset, size), Ok(()), "{offset:#x}");
+        }
+        for (offset, size) in [(0x3c, 8), (0x7c, 4), (0x40, 1), (0x7fc, 8), (0x804, 4), (0, 4096)] {
+            assert!(with(offset, size).is_err(), "{offset:#x}");
+        }
+        assert_eq!(
+            with(0x804, 4).unwrap_err().to_string(),
+            "MSI-X pending bits at 0x800 to 0x807 of BAR 0 overlap register CONTROL (4 bytes \
+             at 0x804): move one of them"
         );
     }
 
