@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::Errno;
 
 /// The eventfd of one vector.
@@ -14,9 +15,12 @@ impl EventFd {
     /// pipe could be full, and a file be readable for ever. It is made non-blocking, because a
     /// client could otherwise stop the server with one whose counter is full.
     pub fn new(fd: OwnedFd) -> Result<Self, Errno> {
-        let kind = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        let kind = kind.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        if kind.as_os_str() != "anon_inode:[eventfd]" {
+        let is_eventfd = match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
+            Ok(kind) => kind.as_os_str() == "anon_inode:[eventfd]",
+            // There is no /proc.
+            Err(_) => behaves_like_eventfd(&fd)?,
+        };
+        if !is_eventfd {
             return Err(Errno::INVAL);
         }
         let flags = fcntl_getfl(&fd)?;
@@ -41,5 +45,57 @@ impl EventFd {
 
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Whether a descriptor does what an eventfd does, as far as that can be tried without a signal that
+/// the client would see. An eventfd whose counter is full does not.
+fn behaves_like_eventfd(fd: &OwnedFd) -> Result<bool, Errno> {
+    // Files, pipes, sockets and devices have a type.
+    if fstat(fd)?.st_mode & libc::S_IFMT != 0 {
+        return Ok(false);
+    }
+    let mut fds = [PollFd::new(fd, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    let writable = fds[0].revents().contains(PollFlags::OUT);
+    // The one number that an eventfd refuses; what else has neither type nor takes writes is none.
+    Ok(writable && rustix::io::write(fd, &u64::MAX.to_ne_bytes()) == Err(Errno::INVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{EventfdFlags, epoll, eventfd};
+    use rustix::fs::{MemfdFlags, Mode, memfd_create, open};
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn eventfds_are_told_from_other_descriptors_without_proc() {
+        for (count, flags) in [
+            (0, EventfdFlags::empty()),
+            (1, EventfdFlags::NONBLOCK),
+            (7, EventfdFlags::SEMAPHORE | EventfdFlags::NONBLOCK),
+        ] {
+            let event = eventfd(count, flags).unwrap();
+            assert_eq!(behaves_like_eventfd(&event), Ok(true), "{flags:?}");
+            if count > 0 {
+                let mut value = [0; 8];
+                rustix::io::read(&event, &mut value).unwrap();
+                assert_eq!(u64::from_ne_bytes(value), 1, "its counter is what it was");
+            }
+        }
+        let (reader, writer) = pipe().unwrap();
+        let others = [
+            reader,
+            writer,
+            open("/dev/null", OFlags::RDWR, Mode::empty()).unwrap(),
+            memfd_create("memory", MemfdFlags::empty()).unwrap(),
+            epoll::create(epoll::CreateFlags::empty()).unwrap(),
+        ];
+        for (number, other) in others.iter().enumerate() {
+            assert_eq!(behaves_like_eventfd(other), Ok(false), "{number}");
+        }
+        assert_eq!(fstat(&others[3]).unwrap().st_size, 0, "nothing was written to it");
     }
 }
