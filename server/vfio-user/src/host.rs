@@ -126,6 +126,10 @@ impl Host {
 
     /// Reads from a region. The range lies within it.
     pub fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
+        // No bytes of the window to the BARs are no access through it.
+        if data.is_empty() {
+            return;
+        }
         if region == CONFIG_REGION {
             if let Ok(start) = usize::try_from(offset) {
                 let range = start..start.saturating_add(data.len());
@@ -150,6 +154,9 @@ impl Host {
 
     /// Writes to a region. The range lies within it.
     pub fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
         if region == CONFIG_REGION {
             if let Ok(start) = usize::try_from(offset) {
                 self.bus.config.write(start, data);

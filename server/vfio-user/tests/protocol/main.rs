@@ -15,3 +15,4 @@ mod sequences;
 mod served;
 mod servers;
 mod twin;
+mod window;
