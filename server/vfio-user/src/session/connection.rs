@@ -322,10 +322,17 @@ impl Connection {
         if flags.contains(RecvFlags::DONTWAIT) {
             return Ok(false);
         }
+        self.wait(due)?;
+        Ok(true)
+    }
+
+    /// Sleeps until the socket can be read, or the deadline is there.
+    pub fn wait(&self, deadline: Instant) -> Result<(), Errno> {
+        let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        match poll(&mut fds, Timespec::try_from(due - now).ok().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(true),
-            Err(errno) => Err(errno.into()),
+        match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 

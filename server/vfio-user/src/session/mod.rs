@@ -38,6 +38,8 @@ const NEGOTIATION_TIME: Duration = Duration::from_secs(5);
 /// QEMU answers with one non-blocking write, and takes one that was cut short for a whole one: a
 /// reply that its socket has no room for would never end. Sockets hold 212,992 bytes.
 const MAX_DMA_MESSAGE_LEN: usize = 64 << 10;
+/// Most messages that are taken from the twin socket before the main socket has its turn.
+const MAX_TWIN_MESSAGES: usize = 64;
 /// How long a client may leave its twin socket full.
 const TWIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -96,7 +98,8 @@ impl<'h> Session<'h> {
             if Instant::now() >= deadline {
                 return Err(late());
             }
-            self.wait(Some(deadline))?;
+            // Nothing but the client counts yet: the device's waker may have been used already.
+            self.connection.wait(deadline)?;
             if self.negotiate_now()? {
                 return Ok(());
             }
@@ -234,7 +237,8 @@ impl<'h> Session<'h> {
 
     /// Sleeps until a descriptor is readable or the deadline is there.
     fn wait(&self, deadline: Option<Instant>) -> Result<(), ConnectionError> {
-        if self.connection.has_buffered_bytes() {
+        let buffered = Connection::has_buffered_bytes;
+        if buffered(&self.connection) || self.twin.as_ref().is_some_and(buffered) {
             return Ok(());
         }
         let timeout = deadline
@@ -277,12 +281,15 @@ impl<'h> Session<'h> {
         Ok(true)
     }
 
-    /// Takes replies from the twin socket.
+    /// Takes replies from the twin socket, but not so many that the main socket has to wait long.
     fn serve_twin(&mut self) -> Result<(), ConnectionError> {
         let Some(twin) = &mut self.twin else {
             return Ok(());
         };
-        while let Some(message) = twin.receive(RecvFlags::DONTWAIT)? {
+        for _ in 0..MAX_TWIN_MESSAGES {
+            let Some(message) = twin.receive(RecvFlags::DONTWAIT)? else {
+                return Ok(());
+            };
             let header = message.header;
             let expected =
                 header.is_reply() && self.commands.host.bus.dma.reply(&header, message.payload);
@@ -368,3 +375,6 @@ fn describe(header: &Header, message: &Message<'_>) -> String {
     let (bytes, fds) = (message.payload.len(), message.fds.fds.len());
     format!("{name}{kind} {}: {bytes} bytes, {fds} descriptors", header.id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
@@ -40,10 +39,7 @@ impl Refusal {
     pub fn finish(mut self) {
         let deadline = Instant::now() + REFUSAL_TIME;
         while !self.advance() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::from_borrowed_fd(self.connection.as_fd(), PollFlags::IN)];
-            let polled = poll(&mut fds, Timespec::try_from(left).ok().as_ref());
-            if left.is_zero() || polled.is_err_and(|errno| errno != Errno::INTR) {
+            if Instant::now() >= deadline || self.connection.wait(deadline).is_err() {
                 return;
             }
         }
