@@ -6,6 +6,7 @@
 
 mod budget;
 mod mapped;
+mod outcome;
 mod queue;
 mod sigbus;
 mod watched;
@@ -17,7 +18,8 @@ use rustix::io::Errno;
 
 use budget::{Room, Share};
 pub(crate) use mapped::MappedFile;
-pub use queue::{DmaDone, DmaError, Rejected, Segment};
+pub use outcome::{DmaDone, DmaError, Rejected};
+pub use queue::Segment;
 pub(crate) use queue::{DmaQueue, InFlight, Step};
 pub use watched::WatchedMemory;
 
