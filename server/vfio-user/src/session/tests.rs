@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
 use crate::host::OnPanic;
+use crate::wire::DmaMapFlags;
 use crate::{Access, Bus, Description, Device, Identity, Waker};
 
 struct Nothing;
@@ -79,5 +80,25 @@ fn the_twin_socket_leaves_the_main_one_its_turn() {
             session.serve_twin().unwrap();
         }
         assert_eq!(received(session), Some(16_000));
+    });
+}
+
+#[test]
+fn a_long_copy_leaves_the_client_its_turn() {
+    const LENGTH: usize = 16 << 20;
+    with_session(|session, _client| {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(LENGTH as u64).unwrap();
+        let bus = &mut session.commands.host.bus;
+        let access = DmaMapFlags::READ | DmaMapFlags::WRITE;
+        bus.memory.map(0, LENGTH as u64, access, Some((file.into(), 0))).unwrap();
+        bus.config.write(0x04, &[6, 0]);
+        bus.dma_read(0, LENGTH, 1).unwrap();
+        let mut turns = 0;
+        while session.commands.host.bus.dma.is_ready() {
+            session.advance_dma().unwrap();
+            turns += 1;
+        }
+        assert!(turns >= 4, "{turns} turns for 16 MiB");
     });
 }
