@@ -13,9 +13,9 @@ use crate::dma::DmaDone;
 /// ([`Bus::dma_read`]) or a word from another thread ([`Bus::wait_for`]), each of which ends in a
 /// verb of its own.
 ///
-/// A panic in a verb does not end the connection: the device plays dead. Its BARs read as all ones
-/// and ignore writes, it interrupts nobody and accesses no guest memory, and none of its verbs is
-/// called again. The log says where and why it panicked. Later clients get a new device of
+/// A panic in a callback does not end the connection: the device plays dead. Its BARs read as all
+/// ones and ignore writes, it signals no interrupt and accesses no guest memory, and none of its
+/// callbacks is called again. The log says where and why it panicked. Later clients get a new device of
 /// [`Server::with_factory`](crate::Server::with_factory); without one they are refused until the
 /// program is started again.
 ///

@@ -270,7 +270,7 @@ impl DmaQueue {
         Step::Send(MessageRequest { id, command, access, data })
     }
 
-    /// Takes a reply of the client. Returns false if nobody has ever asked for it; one that comes
+    /// Takes a reply of the client. Returns false if no message asked for it; one that comes
     /// too late is dropped.
     pub fn reply(&mut self, header: &Header, payload: &[u8]) -> bool {
         // An answer by the wrong command is one, too: no other will come.

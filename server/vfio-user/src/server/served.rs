@@ -263,7 +263,7 @@ impl Served {
         }
     }
 
-    /// A device that has panicked is given to no other client: what its state is like, nobody knows.
+    /// Replaces a device that has panicked: its state is not to be trusted with another client.
     fn replace_after_panic(&self, host: &mut Host) -> Result<(), String> {
         let Some(panic) = host.panic() else { return Ok(()) };
         let Some(factory) = &self.factory else {
