@@ -7,6 +7,7 @@ mod hotplug;
 mod lab_program;
 mod libvirt;
 mod links;
+mod long_reader;
 mod module;
 mod my_rng;
 mod several;

@@ -1,0 +1,52 @@
+//! A device for a test in a guest: it reads as much guest memory at once as its driver wants, and
+//! panics when it is told to.
+
+use vfio_user_kit::{Access, Bar, Bus, Description, Device, DmaDone, Identity, Register};
+
+/// Write: reads so many bytes from 1 MiB on. Read: how the last access ended.
+const LENGTH: u64 = 0x0;
+/// Write: the device panics.
+const PANIC: u64 = 0x4;
+
+/// Where every guest has memory.
+const ADDRESS: u64 = 1 << 20;
+
+#[derive(Default)]
+struct LongReader {
+    /// Bytes that were read; none while an access is under way, or all ones if it failed.
+    read: u32,
+}
+
+impl Device for LongReader {
+    fn describe(&self) -> Description {
+        let registers = [Register::new("LENGTH", LENGTH, 4), Register::new("PANIC", PANIC, 4)];
+        Description::new(Identity::new(0x1234, 0xcafe))
+            .bar(0, Bar::memory32(4096).registers(&registers))
+    }
+
+    fn read(&mut self, _bus: &mut Bus, access: Access) -> u64 {
+        match access.offset {
+            LENGTH => self.read.into(),
+            _ => 0,
+        }
+    }
+
+    fn write(&mut self, bus: &mut Bus, access: Access, value: u64) {
+        match access.offset {
+            LENGTH => {
+                let queued = bus.dma_read(ADDRESS, value as usize, 0);
+                self.read = if queued.is_ok() { 0 } else { u32::MAX };
+            }
+            PANIC => panic!("the driver wants it so"),
+            _ => {}
+        }
+    }
+
+    fn dma_done(&mut self, _bus: &mut Bus, done: DmaDone) {
+        self.read = done.result.map_or(u32::MAX, |bytes| bytes.len() as u32);
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    vfio_user_kit::main(LongReader::default())
+}
