@@ -71,6 +71,7 @@
 //! | an interrupt's descriptor that is no eventfd | `EINVAL` | the kernel's VFIO; anything else could block the server or wake it for ever |
 //! | INTx | maskable and automasked | the kernel's vfio-pci, which QEMU is written for |
 //! | UNMASK with an eventfd | the client signals it to unmask the pin | the kernel's vfio-pci, and what QEMU with KVM does; the specification has the server signal it |
+//! | UNMASK of a pin that is still asserted | the pin fires again when the messages before it are through; after an UNMASK message not before 1 ms, and after 100 ms at the latest | QEMU without KVM unmasks before the guest's acknowledging write has come: an interrupt without a cause |
 //! | MSI | maskable | as MSI-X |
 //! | MSI vectors beyond those that the driver allows | raised by the low bits of their number | as a card that puts them into the message; none is lost |
 //! | MSI vector without eventfd | stays pending while MSI is enabled | as MSI-X |

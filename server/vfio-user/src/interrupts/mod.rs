@@ -7,8 +7,10 @@
 
 mod event;
 mod messages;
+mod pin;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::io::Errno;
 use vfio_bindings::bindings::vfio as uapi;
@@ -18,6 +20,7 @@ use crate::pci::{ConfigSpace, MsixTable};
 use crate::wire::IrqInfoFlags;
 use event::EventFd;
 use messages::Messages;
+use pin::Pin;
 
 /// The interrupt indexes of a PCI device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,19 +60,6 @@ enum MessageKind {
     Msix,
 }
 
-/// The interrupt pin, level-triggered.
-#[derive(Debug, Default)]
-struct Pin {
-    present: bool,
-    /// The level that the device drives.
-    asserted: bool,
-    /// Set when it fires, cleared by the client's UNMASK.
-    masked: bool,
-    trigger: Option<EventFd>,
-    /// Signalled by the client (or by KVM in its name) instead of an UNMASK message.
-    unmask: Option<EventFd>,
-}
-
 /// All interrupts of a device.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
@@ -86,7 +76,7 @@ impl Interrupts {
     pub fn new(description: &Description) -> Self {
         let msix_vectors = description.msix.map_or(0, |msix| msix.vectors);
         Interrupts {
-            pin: Pin { present: description.interrupt_pin, ..Pin::default() },
+            pin: Pin::new(description.interrupt_pin),
             msi: Messages::new(description.msi.unwrap_or(0)),
             msix: Messages::new(msix_vectors),
             table: MsixTable::new(msix_vectors),
@@ -98,7 +88,7 @@ impl Interrupts {
     /// Number of vectors of an index.
     pub fn count(&self, index: IrqIndex) -> u32 {
         let count = match index {
-            IrqIndex::Intx => usize::from(self.pin.present),
+            IrqIndex::Intx => usize::from(self.pin.present()),
             IrqIndex::Msi => self.msi.count(),
             IrqIndex::Msix => self.msix.count(),
             IrqIndex::Error | IrqIndex::Request => 1,
@@ -109,12 +99,12 @@ impl Interrupts {
 
     /// The level of the pin as the driver sees it: while it uses messages there is none.
     pub fn pin_asserted(&self, config: &ConfigSpace) -> bool {
-        self.pin.asserted && !self.messages_enabled(config)
+        self.pin.asserted() && !self.messages_enabled(config)
     }
 
     /// Drives the pin.
     pub fn set_pin(&mut self, asserted: bool, config: &ConfigSpace) {
-        self.pin.asserted = asserted;
+        self.pin.drive(asserted);
         self.fire_pin(config);
     }
 
@@ -169,13 +159,8 @@ impl Interrupts {
     }
 
     fn fire_pin(&mut self, config: &ConfigSpace) {
-        let asserted = self.pin_asserted(config);
-        let pin = &mut self.pin;
-        if asserted && !pin.masked && !config.interrupt_disabled() {
-            if let Some(trigger) = &pin.trigger {
-                pin.masked = true;
-                trigger.signal();
-            }
+        if !config.interrupt_disabled() && !self.messages_enabled(config) {
+            self.pin.fire();
         }
     }
 
@@ -208,10 +193,7 @@ impl Interrupts {
         let eventfds = eventfds.collect::<Result<Vec<_>, Errno>>()?;
         for (vector, eventfd) in (start..).zip(eventfds) {
             match index {
-                IrqIndex::Intx => {
-                    self.pin.masked = false;
-                    self.pin.trigger = eventfd;
-                }
+                IrqIndex::Intx => self.pin.assign(eventfd),
                 IrqIndex::Msi => self.msi.assign(vector, eventfd),
                 IrqIndex::Msix => self.msix.assign(vector, eventfd),
                 IrqIndex::Error => self.error = eventfd,
@@ -227,29 +209,48 @@ impl Interrupts {
     /// # Errors
     /// What fcntl(2) says of the descriptor.
     pub fn assign_unmask(&mut self, fd: Option<OwnedFd>) -> Result<(), Errno> {
-        self.pin.unmask = fd.map(EventFd::new).transpose()?;
-        Ok(())
+        self.pin.assign_unmask(fd)
     }
 
     /// The descriptor to wait on for the client to unmask the pin.
     pub fn unmask_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.pin.unmask.as_ref().map(EventFd::as_fd)
+        self.pin.unmask_fd()
     }
 
-    /// The unmask descriptor may have been signalled.
-    pub fn unmask_signalled(&mut self, config: &ConfigSpace) {
-        if self.pin.unmask.as_ref().is_some_and(EventFd::take) {
-            self.pin.masked = false;
-            self.fire_pin(config);
+    /// The unmask descriptor may have been signalled. To be asked before the socket is read: what the
+    /// client sent ahead of the signal is then among the messages that are found.
+    pub fn take_unmask(&mut self, now: Instant) {
+        self.pin.take_unmask(now);
+    }
+
+    /// When [`Interrupts::settle`] has something to do, if it has.
+    pub fn settles_at(&self) -> Option<Instant> {
+        self.pin.settles_at()
+    }
+
+    /// An unmasked pin fires again if it is still asserted by now; `quiet` says that no message of
+    /// the client waits, which could take it back.
+    pub fn settle(&mut self, now: Instant, quiet: bool, config: &ConfigSpace) {
+        self.pin.settle(now, quiet);
+        self.fire_pin(config);
+    }
+
+    /// Masks one vector.
+    pub fn mask(&mut self, index: IrqIndex, vector: usize) {
+        match index {
+            IrqIndex::Intx => self.pin.mask(),
+            IrqIndex::Msi => self.msi.set_masked(vector, true),
+            IrqIndex::Msix => self.msix.set_masked(vector, true),
+            IrqIndex::Error | IrqIndex::Request => {}
         }
     }
 
-    /// Masks or unmasks one vector.
-    pub fn set_masked(&mut self, index: IrqIndex, vector: usize, masked: bool) {
+    /// Unmasks one vector. The pin's level decides a little later whether it fires again.
+    pub fn unmask(&mut self, index: IrqIndex, vector: usize, now: Instant) {
         match index {
-            IrqIndex::Intx => self.pin.masked = masked,
-            IrqIndex::Msi => self.msi.set_masked(vector, masked),
-            IrqIndex::Msix => self.msix.set_masked(vector, masked),
+            IrqIndex::Intx => self.pin.unmask(now),
+            IrqIndex::Msi => self.msi.set_masked(vector, false),
+            IrqIndex::Msix => self.msix.set_masked(vector, false),
             IrqIndex::Error | IrqIndex::Request => {}
         }
     }
@@ -257,7 +258,7 @@ impl Interrupts {
     /// Signals a vector's eventfd, as a client may ask for to test its wiring.
     pub fn signal(&self, index: IrqIndex, vector: usize) {
         let eventfd = match index {
-            IrqIndex::Intx => self.pin.trigger.as_ref(),
+            IrqIndex::Intx => self.pin.trigger(),
             IrqIndex::Msi => self.msi.eventfd(vector),
             IrqIndex::Msix => self.msix.eventfd(vector),
             IrqIndex::Error => self.error.as_ref(),
@@ -271,11 +272,7 @@ impl Interrupts {
     /// Takes all eventfds of an index away, and its masks with them.
     pub fn disable(&mut self, index: IrqIndex) {
         match index {
-            IrqIndex::Intx => {
-                self.pin.trigger = None;
-                self.pin.unmask = None;
-                self.pin.masked = false;
-            }
+            IrqIndex::Intx => self.pin.disable(),
             IrqIndex::Msi => self.msi.disable(),
             IrqIndex::Msix => self.msix.disable(),
             IrqIndex::Error => self.error = None,
@@ -290,7 +287,7 @@ impl Interrupts {
 
     /// Nothing is asserted or pending any more.
     pub fn clear(&mut self) {
-        self.pin.asserted = false;
+        self.pin.drive(false);
         self.msi.clear();
         self.msix.clear();
     }

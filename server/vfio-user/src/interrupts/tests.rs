@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::*;
@@ -28,42 +30,108 @@ fn event() -> (EventFd, Option<OwnedFd>) {
     (EventFd::new(fd).unwrap(), Some(copy))
 }
 
+/// The client's mask of vector 1.
+fn set_masked(interrupts: &mut Interrupts, index: IrqIndex, masked: bool) {
+    if masked {
+        interrupts.mask(index, 1);
+    } else {
+        interrupts.unmask(index, 1, Instant::now());
+    }
+}
+
 fn pending(interrupts: &Interrupts, vector: usize) -> bool {
     let mut bits = [0; 16];
     interrupts.read_pending(0, &mut bits);
     bits[vector / 8] & (1 << (vector % 8)) != 0
 }
 
-#[test]
-fn an_asserted_pin_fires_once_until_it_is_unmasked() {
-    let (mut interrupts, config) = parts();
-    let (event, fd) = event();
-    interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
-    interrupts.set_pin(true, &config);
-    assert!(event.take());
-    interrupts.set_pin(true, &config);
-    assert!(!event.take(), "masked itself");
-    interrupts.set_masked(IrqIndex::Intx, 0, false);
-    interrupts.masks_changed(&config);
-    assert!(event.take(), "still asserted");
-    interrupts.set_pin(false, &config);
-    interrupts.set_masked(IrqIndex::Intx, 0, false);
-    interrupts.masks_changed(&config);
-    assert!(!event.take());
-}
-
-#[test]
-fn the_pin_can_be_unmasked_by_eventfd() {
+/// A pin that has fired, with its eventfd and the one that unmasks it.
+fn fired() -> (Interrupts, ConfigSpace, EventFd, EventFd) {
     let (mut interrupts, config) = parts();
     let ((event, fd), (unmask, unmask_fd)) = (event(), event());
     interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
     interrupts.assign_unmask(unmask_fd).unwrap();
     interrupts.set_pin(true, &config);
     assert!(event.take());
-    interrupts.unmask_signalled(&config);
-    assert!(!event.take(), "nobody has signalled");
+    (interrupts, config, event, unmask)
+}
+
+#[test]
+fn an_asserted_pin_fires_once_until_it_is_unmasked() {
+    let (mut interrupts, config, event, _) = fired();
+    let now = Instant::now();
+    interrupts.set_pin(true, &config);
+    assert!(!event.take(), "masked itself");
+    interrupts.unmask(IrqIndex::Intx, 0, now);
+    interrupts.settle(now + Duration::from_secs(1), true, &config);
+    assert!(event.take(), "still asserted");
+    interrupts.set_pin(false, &config);
+    interrupts.unmask(IrqIndex::Intx, 0, now);
+    interrupts.masks_changed(&config);
+    assert!(!event.take() && interrupts.settles_at().is_none());
+    interrupts.set_pin(true, &config);
+    assert!(event.take(), "a new interrupt waits for nothing");
+}
+
+#[test]
+fn an_unmask_message_leaves_the_driver_time_to_acknowledge() {
+    let (mut interrupts, config, event, _) = fired();
+    let now = Instant::now();
+    interrupts.unmask(IrqIndex::Intx, 0, now);
+    interrupts.masks_changed(&config);
+    interrupts.settle(now, true, &config);
+    interrupts.set_pin(true, &config);
+    assert!(!event.take(), "the acknowledgement may be on its way");
+    let due = interrupts.settles_at().unwrap();
+    assert!(due > now);
+    interrupts.unmask(IrqIndex::Intx, 0, due);
+    assert_eq!(interrupts.settles_at(), Some(due), "a client cannot put it off");
+    interrupts.settle(due, false, &config);
+    assert!(!event.take(), "it may be among the messages that wait");
+    interrupts.set_pin(false, &config);
+    interrupts.settle(due, true, &config);
+    assert!(!event.take(), "acknowledged");
+    assert_eq!(interrupts.settles_at(), None);
+}
+
+#[test]
+fn an_asserted_pin_fires_at_last_although_messages_never_end() {
+    let (mut interrupts, config, event, _) = fired();
+    let now = Instant::now();
+    interrupts.unmask(IrqIndex::Intx, 0, now);
+    interrupts.settle(now + Duration::from_secs(1), false, &config);
+    assert!(event.take());
+}
+
+#[test]
+fn a_mask_or_a_reset_ends_the_wait_of_an_unmasked_pin() {
+    let ends: [fn(&mut Interrupts); 3] = [
+        |interrupts| interrupts.mask(IrqIndex::Intx, 0),
+        |interrupts| interrupts.reset(),
+        |interrupts| interrupts.disable(IrqIndex::Intx),
+    ];
+    for end in ends {
+        let (mut interrupts, config, event, _) = fired();
+        let now = Instant::now();
+        interrupts.unmask(IrqIndex::Intx, 0, now);
+        end(&mut interrupts);
+        assert_eq!(interrupts.settles_at(), None);
+        interrupts.settle(now + Duration::from_secs(1), true, &config);
+        assert!(!event.take());
+    }
+}
+
+#[test]
+fn a_pin_unmasked_by_eventfd_waits_for_the_messages_before_it_alone() {
+    let (mut interrupts, config, event, unmask) = fired();
+    let now = Instant::now();
+    interrupts.take_unmask(now);
+    assert_eq!(interrupts.settles_at(), None, "there was no signal");
     unmask.signal();
-    interrupts.unmask_signalled(&config);
+    interrupts.take_unmask(now);
+    interrupts.settle(now, false, &config);
+    assert!(!event.take());
+    interrupts.settle(now, true, &config);
     assert!(event.take());
 }
 
@@ -107,7 +175,7 @@ fn function_mask_keeps_vectors_pending() {
 #[test]
 fn each_mask_of_a_vector_keeps_it_pending() {
     let masks: [fn(&mut Interrupts, bool); 2] = [
-        |interrupts, masked| interrupts.set_masked(IrqIndex::Msix, 1, masked),
+        |interrupts, masked| set_masked(interrupts, IrqIndex::Msix, masked),
         |interrupts, masked| interrupts.table.write(16 + 12, &[u8::from(masked)]),
     ];
     for set in masks {
@@ -164,7 +232,7 @@ fn only_eventfds_are_taken() {
 #[test]
 fn a_new_client_starts_without_eventfds_and_masks() {
     let (mut interrupts, config) = parts();
-    interrupts.set_masked(IrqIndex::Intx, 0, true);
+    interrupts.mask(IrqIndex::Intx, 0);
     interrupts.set_pin(true, &config);
     interrupts.disconnect();
     let (event, fd) = event();
@@ -219,10 +287,10 @@ fn an_msi_vector_raised_before_its_eventfd_or_behind_a_mask_fires_later() {
     let (event, fd) = event();
     interrupts.assign(IrqIndex::Msi, 1, [fd].into_iter(), &config).unwrap();
     assert!(event.take());
-    interrupts.set_masked(IrqIndex::Msi, 1, true);
+    interrupts.mask(IrqIndex::Msi, 1);
     interrupts.raise(1, &config);
     assert!(!event.take());
-    interrupts.set_masked(IrqIndex::Msi, 1, false);
+    interrupts.unmask(IrqIndex::Msi, 1, Instant::now());
     interrupts.masks_changed(&config);
     assert!(event.take());
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use rustix::io::Errno;
 use zerocopy::{IntoBytes, Unalign};
@@ -239,11 +240,12 @@ impl<'h> Commands<'h> {
             IrqAction::Trigger => {
                 request.vectors().for_each(|vector| bus.interrupts.signal(index, vector));
             }
-            IrqAction::Mask | IrqAction::Unmask => {
-                let masked = matches!(request.action, IrqAction::Mask);
-                for vector in request.vectors() {
-                    bus.interrupts.set_masked(index, vector, masked);
-                }
+            IrqAction::Mask => {
+                request.vectors().for_each(|vector| bus.interrupts.mask(index, vector));
+            }
+            IrqAction::Unmask => {
+                let now = Instant::now();
+                request.vectors().for_each(|vector| bus.interrupts.unmask(index, vector, now));
                 bus.interrupts.masks_changed(&bus.config);
             }
         }

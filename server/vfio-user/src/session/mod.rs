@@ -51,6 +51,8 @@ pub(crate) struct Session<'h> {
     commands: Commands<'h>,
     /// DMA_UNMAPs that wait for the client's answer to an access.
     deferred: Option<Deferral>,
+    /// The last look at the socket found no message.
+    quiet: bool,
     /// Most bytes of data in a message to the client.
     largest_dma: usize,
     busy_poll: Duration,
@@ -68,6 +70,7 @@ impl<'h> Session<'h> {
             twin: None,
             commands: Commands::new(host),
             deferred: None,
+            quiet: false,
             largest_dma: MAX_DMA_MESSAGE_LEN,
             busy_poll,
             #[cfg(feature = "fuzzing")]
@@ -171,10 +174,11 @@ impl<'h> Session<'h> {
         loop {
             self.advance()?;
             let host = &mut *self.commands.host;
-            host.bus.interrupts.unmask_signalled(&host.bus.config);
+            host.bus.interrupts.take_unmask(Instant::now());
             host.take_wake_up();
             self.serve_twin()?;
-            if !self.serve_message(RecvFlags::DONTWAIT)? {
+            self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
+            if self.quiet {
                 return Ok(());
             }
         }
@@ -200,11 +204,13 @@ impl<'h> Session<'h> {
             && !bus.dma.is_ready()
             && self.deferred.is_none()
             && bus.interrupts.unmask_fd().is_none()
+            && bus.interrupts.settles_at().is_none()
             && (self.twin.is_none() || bus.dma.in_flight().is_none())
     }
 
     /// Waits for the next message in recvmsg(2) and answers it.
     fn serve_next(&mut self) -> Result<(), ConnectionError> {
+        self.quiet = false;
         if !self.busy_poll.is_zero() {
             let asleep_from = Instant::now().checked_add(self.busy_poll);
             while asleep_from.is_none_or(|then| Instant::now() < then) {
@@ -223,15 +229,16 @@ impl<'h> Session<'h> {
         let bus = &self.commands.host.bus;
         let unmap = self.deferred.as_ref().map(Deferral::give_up);
         let now = bus.dma.is_ready().then(Instant::now);
+        let pin = bus.interrupts.settles_at();
         let rest = self.connection.message_deadline();
         let twin_rest = self.twin.as_ref().and_then(Connection::message_deadline);
-        let deadline = [bus.timer, unmap, now, rest, twin_rest].into_iter().flatten().min();
+        let deadline = [bus.timer, unmap, pin, now, rest, twin_rest].into_iter().flatten().min();
         self.wait(deadline)?;
         let host = &mut *self.commands.host;
-        host.bus.interrupts.unmask_signalled(&host.bus.config);
+        host.bus.interrupts.take_unmask(Instant::now());
         host.take_wake_up();
         self.serve_twin()?;
-        self.serve_message(RecvFlags::DONTWAIT)?;
+        self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
         Ok(())
     }
 
@@ -332,9 +339,13 @@ impl<'h> Session<'h> {
         Ok(())
     }
 
-    /// Does what is due without any message: the timer, DMA, unmaps that have waited long enough.
+    /// Does what is due without any message: the timer, an unmasked pin, DMA, unmaps that have
+    /// waited long enough.
     fn advance(&mut self) -> Result<(), ConnectionError> {
         let host = &mut *self.commands.host;
+        if host.bus.interrupts.settles_at().is_some() {
+            host.bus.interrupts.settle(Instant::now(), self.quiet, &host.bus.config);
+        }
         if host.bus.timer.is_some_and(|due| due <= Instant::now()) {
             host.timer();
         }

@@ -15,4 +15,5 @@ mod sequences;
 mod served;
 mod servers;
 mod twin;
+mod unmask;
 mod window;
