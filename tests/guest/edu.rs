@@ -184,6 +184,7 @@ DMA command afterwards 0x2
 DMA of 100 bytes at address bit 28: 4096 of 4096 bytes are right
 DMA of 100 bytes at address bit 63: 4096 of 4096 bytes are right
 DMA with interrupt 0x100: command 0x4
+time to wait for it: yes
 no DMA with interrupt 0x0: command 0x4
 liveness after odd writes 0xfefdfcfb
 liveness in 1 byte 0x00, in 2 bytes 0x0000

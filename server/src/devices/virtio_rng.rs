@@ -13,6 +13,9 @@ use super::{Kind, MakeError, Settings, Surroundings};
 use crate::entropy::{Entropy, Supply};
 use crate::virtio::{DeviceType, Fault, Interface, Transport};
 
+/// The only timer: when the limit allows more bytes.
+const TIMER: u32 = 0;
+
 /// How it is asked for.
 pub const KIND: Kind = Kind {
     name: "virtio-rng",
@@ -84,14 +87,14 @@ impl VirtioRng {
         match self.entropy.take(Instant::now, room) {
             Supply::Bytes(bytes) => self.transport.answer(bus, bytes),
             Supply::WhenWoken => bus.wait_for(self.entropy.waker()),
-            Supply::After(time) => bus.set_timer(time),
+            Supply::After(time) => bus.set_timer(TIMER, time),
         }
     }
 
     /// Stops waiting for bytes when the request that they were for is gone.
     fn forget_lost_request(&self, bus: &mut Bus) {
         if self.transport.request().is_none() {
-            bus.cancel_timer();
+            bus.cancel_timer(TIMER);
             bus.stop_waiting();
             self.entropy.forget_request();
         }
@@ -119,7 +122,7 @@ impl Device for VirtioRng {
         self.serve(bus);
     }
 
-    fn timer(&mut self, bus: &mut Bus) {
+    fn timer(&mut self, bus: &mut Bus, _id: u32) {
         self.serve(bus);
     }
 

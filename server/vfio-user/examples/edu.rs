@@ -5,7 +5,7 @@
 //! it in one: `./scripts/lab.sh --device server/vfio-user/examples/edu.rs`.
 //!
 //! No verb of a device waits. What takes time is begun in one verb, and ends in another: the
-//! factorial with the timer, a transfer with `dma_done`.
+//! factorial with a timer, a transfer with another one and then with `dma_done`.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -69,6 +69,14 @@ const DMA_DONE: u64 = 0x100;
 /// all that the BAR holds: the buffer is reached by DMA alone.
 const BUFFER: u64 = 0x40000;
 const BUFFER_SIZE: usize = 4096;
+/// Long enough for a driver to see that it has to wait.
+const FACTORIAL_TIME: Duration = Duration::from_millis(1);
+/// What a transfer takes in QEMU, too.
+const TRANSFER_TIME: Duration = Duration::from_millis(100);
+// The timers.
+const FACTORIAL_TIMER: u32 = 0;
+const TRANSFER_TIMER: u32 = 1;
+
 /// The device has 28 address lines. Higher bits of a guest's address are lost.
 const ADDRESS_BITS: u64 = (1 << 28) - 1;
 
@@ -156,16 +164,27 @@ impl Edu {
         if self.status & COMPUTING == 0 {
             self.factorial = number;
             self.status |= COMPUTING;
-            // Long enough for a driver to see that it has to wait.
-            bus.set_timer(Duration::from_millis(1));
+            bus.set_timer(FACTORIAL_TIMER, FACTORIAL_TIME);
+        }
+    }
+
+    fn end_factorial(&mut self, bus: &mut Bus) {
+        self.factorial = factorial(self.factorial);
+        self.status &= !COMPUTING;
+        if self.status & INTERRUPT_AFTER_FACTORIAL != 0 {
+            self.interrupt(bus, FACTORIAL_DONE);
         }
     }
 
     fn begin_transfer(&mut self, bus: &mut Bus, command: u64) {
-        if self.dma.running() || command & RUN == 0 {
-            return;
+        if !self.dma.running() && command & RUN != 0 {
+            self.dma.command = command;
+            bus.set_timer(TRANSFER_TIMER, TRANSFER_TIME);
         }
-        self.dma.command = command;
+    }
+
+    /// The time of the transfer has come: asks for the access to the guest's memory.
+    fn transfer(&mut self, bus: &mut Bus) {
         let Some(range) = self.dma.buffer_range() else {
             let Transfer { source, destination, count, .. } = self.dma;
             log::info!(
@@ -240,12 +259,11 @@ impl Device for Edu {
         }
     }
 
-    /// The factorial is there.
-    fn timer(&mut self, bus: &mut Bus) {
-        self.factorial = factorial(self.factorial);
-        self.status &= !COMPUTING;
-        if self.status & INTERRUPT_AFTER_FACTORIAL != 0 {
-            self.interrupt(bus, FACTORIAL_DONE);
+    fn timer(&mut self, bus: &mut Bus, id: u32) {
+        match id {
+            FACTORIAL_TIMER => self.end_factorial(bus),
+            TRANSFER_TIMER => self.transfer(bus),
+            _ => {}
         }
     }
 
@@ -264,6 +282,12 @@ impl Device for Edu {
     fn reset(&mut self, _bus: &mut Bus) {
         *self = Edu::new();
     }
+
+    /// The next guest's memory is not what the transfer was meant for.
+    fn disconnected(&mut self, bus: &mut Bus) {
+        bus.cancel_timer(TRANSFER_TIMER);
+        self.dma.command &= !RUN;
+    }
 }
 
 /// The factorial's low 32 bits. That of 34 is a multiple of 2^32, and so are all after it, which
@@ -277,155 +301,5 @@ fn main() -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests {
-    use vfio_user_kit::TestBench;
-
-    use super::*;
-
-    fn bench() -> TestBench {
-        TestBench::new(Edu::new()).unwrap()
-    }
-
-    fn with_memory() -> TestBench {
-        bench().with_memory(0x10000).unwrap()
-    }
-
-    /// Programs a transfer and begins it.
-    fn transfer(bench: &mut TestBench, source: u64, destination: u64, count: u64, command: u64) {
-        bench.write(0, DMA_SOURCE, 8, source);
-        bench.write(0, DMA_DESTINATION, 8, destination);
-        bench.write(0, DMA_COUNT, 8, count);
-        bench.write(0, DMA_COMMAND, 8, command);
-    }
-
-    #[test]
-    fn liveness_is_the_value_inverted() {
-        let mut bench = bench();
-        assert_eq!(bench.read(0, IDENTIFICATION, 4), 0x0100_00ed);
-        bench.write(0, LIVENESS, 4, 0x1234_5678);
-        assert_eq!(bench.read(0, LIVENESS, 4), 0xedcb_a987);
-    }
-
-    #[test]
-    fn a_factorial_is_there_when_the_status_says_so() {
-        let mut bench = bench();
-        for (number, result) in
-            [(0, 1), (1, 1), (5, 120), (12, 479_001_600), (13, 1_932_053_504), (0xffff_ffff, 0)]
-        {
-            bench.write(0, FACTORIAL, 4, number);
-            assert_eq!(bench.read(0, STATUS, 4), COMPUTING);
-            bench.write(0, FACTORIAL, 4, 2);
-            assert_eq!(bench.read(0, FACTORIAL, 4), number, "another one has to wait");
-            assert!(bench.fire_timer());
-            assert_eq!(bench.read(0, STATUS, 4), 0);
-            assert_eq!(bench.read(0, FACTORIAL, 4), result, "{number}!");
-        }
-    }
-
-    #[test]
-    fn a_factorial_interrupts_only_when_asked_to() {
-        let mut bench = bench();
-        bench.write(0, FACTORIAL, 4, 3);
-        bench.fire_timer();
-        assert!(!bench.interrupt_pin());
-        bench.write(0, STATUS, 4, 0xff);
-        assert_eq!(bench.read(0, STATUS, 4), INTERRUPT_AFTER_FACTORIAL);
-        bench.write(0, FACTORIAL, 4, 3);
-        bench.fire_timer();
-        assert!(bench.interrupt_pin());
-        assert_eq!(bench.read(0, INTERRUPT_STATUS, 4), FACTORIAL_DONE);
-    }
-
-    #[test]
-    fn the_pin_stays_until_every_cause_is_acknowledged() {
-        let mut bench = bench();
-        bench.write(0, INTERRUPT_RAISE, 4, 0);
-        assert!(!bench.interrupt_pin(), "no cause, no interrupt");
-        bench.write(0, INTERRUPT_RAISE, 4, 0x30);
-        bench.write(0, INTERRUPT_ACKNOWLEDGE, 4, 0x10);
-        assert_eq!(bench.read(0, INTERRUPT_STATUS, 4), 0x20);
-        assert!(bench.interrupt_pin());
-        bench.write(0, INTERRUPT_ACKNOWLEDGE, 4, 0x20);
-        assert!(!bench.interrupt_pin());
-    }
-
-    #[test]
-    fn with_msi_each_raise_is_a_message_and_the_pin_is_silent() {
-        let mut bench = bench().with_msi().unwrap();
-        bench.write(0, INTERRUPT_RAISE, 4, 1);
-        assert!(bench.take_interrupt(0) && !bench.interrupt_pin());
-        assert!(!bench.take_interrupt(0));
-    }
-
-    #[test]
-    fn bytes_go_to_the_buffer_and_back() {
-        let mut bench = with_memory();
-        bench.write_memory(0x1000, b"a hundred bytes");
-        transfer(&mut bench, 0x1000, BUFFER + 10, 15, RUN | INTERRUPT_AFTER_DMA);
-        assert_eq!(bench.read(0, DMA_COMMAND, 8), INTERRUPT_AFTER_DMA);
-        assert_eq!(bench.read(0, INTERRUPT_STATUS, 4), DMA_DONE);
-        transfer(&mut bench, BUFFER + 12, 0x2000, 7, RUN | TO_GUEST);
-        assert_eq!(bench.read_memory(0x2000, 8), b"hundred\0");
-    }
-
-    #[test]
-    fn a_transfer_keeps_its_registers_until_it_ends() {
-        let mut bench = with_memory().by_message().unwrap();
-        bench.hold_messages(true);
-        transfer(&mut bench, 0x1000, BUFFER, 16, RUN);
-        bench.write(0, DMA_COUNT, 8, 1);
-        bench.write(0, DMA_COMMAND, 8, RUN | TO_GUEST);
-        assert_eq!((bench.read(0, DMA_COUNT, 8), bench.read(0, DMA_COMMAND, 8)), (16, RUN));
-        bench.hold_messages(false);
-        assert_eq!(bench.read(0, DMA_COMMAND, 8), 0);
-    }
-
-    #[test]
-    fn only_28_bits_of_a_guests_address_count() {
-        let mut bench = with_memory();
-        bench.write_memory(0x1000, b"low");
-        transfer(&mut bench, 0xffff_ffff_f000_1000, BUFFER, 3, RUN);
-        transfer(&mut bench, BUFFER, 0x1000_2000, 3, RUN | TO_GUEST);
-        assert_eq!(bench.read_memory(0x2000, 3), b"low");
-    }
-
-    #[test]
-    fn transfers_past_the_buffer_move_nothing_and_end() {
-        let mut bench = with_memory();
-        bench.write_memory(0, &[7; 0x3000]);
-        for (place, count) in
-            [(BUFFER, 4097), (BUFFER + 4096, 1), (BUFFER - 1, 1), (u64::MAX, 2), (BUFFER, u64::MAX)]
-        {
-            transfer(&mut bench, 0, place, count, RUN);
-            transfer(&mut bench, place, 0, count, RUN | TO_GUEST | INTERRUPT_AFTER_DMA);
-            assert_eq!(bench.read(0, DMA_COMMAND, 8), TO_GUEST | INTERRUPT_AFTER_DMA);
-        }
-        assert_eq!(bench.read_memory(0, 0x3000), [7; 0x3000]);
-        transfer(&mut bench, BUFFER, 0, 4096, RUN | TO_GUEST);
-        assert_eq!(bench.read_memory(0, 4097)[4095..], [0, 7], "the buffer was not written to");
-    }
-
-    #[test]
-    fn other_widths_and_places_are_no_registers() {
-        let mut bench = bench();
-        bench.write(0, LIVENESS, 4, 0);
-        bench.write(0, LIVENESS, 1, 7);
-        bench.write(0, LIVENESS, 2, 7);
-        assert_eq!(bench.read(0, LIVENESS, 4), 0xffff_ffff);
-        assert_eq!([bench.read(0, LIVENESS, 1), bench.read(0, LIVENESS, 2)], [0, 0]);
-        assert_eq!(bench.read(0, IDENTIFICATION, 8), NOTHING);
-        assert_eq!(bench.read(0, INTERRUPT_RAISE, 4), 0xffff_ffff, "write-only");
-        assert_eq!(bench.read(0, DMA_SOURCE + 4, 4), 0xffff_ffff, "no half of its own");
-        assert_eq!(bench.read(0, BUFFER, 4), 0xffff_ffff, "reached by DMA alone");
-    }
-
-    #[test]
-    fn a_reset_forgets_everything() {
-        let mut bench = with_memory();
-        bench.write(0, FACTORIAL, 4, 5);
-        bench.write(0, INTERRUPT_RAISE, 4, 1);
-        bench.reset();
-        assert!(!bench.fire_timer() && !bench.interrupt_pin());
-        assert_eq!((bench.read(0, STATUS, 4), bench.read(0, FACTORIAL, 4)), (0, 0));
-    }
-}
+#[path = "edu/tests.rs"]
+mod tests;

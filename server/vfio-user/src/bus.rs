@@ -7,6 +7,7 @@ use crate::dma::{DmaError, DmaQueue, DmaSpace, Rejected, Segment};
 use crate::interrupts::Interrupts;
 use crate::pci::ConfigSpace;
 use crate::shared_memory::SharedMemory;
+use crate::timers::Timers;
 use crate::waker::Waker;
 
 /// What a device can do to the world outside of it. Each verb of a
@@ -17,8 +18,8 @@ pub struct Bus {
     pub(crate) interrupts: Interrupts,
     pub(crate) memory: DmaSpace,
     pub(crate) dma: DmaQueue,
-    pub(crate) timer: Option<Instant>,
-    /// What the device waits for, besides the timer.
+    pub(crate) timers: Timers,
+    /// What the device waits for, besides its timers.
     pub(crate) awaited: Option<Waker>,
     /// Whether there is a client, and so a guest.
     pub(crate) connected: bool,
@@ -87,7 +88,7 @@ impl Bus {
             interrupts: Interrupts::new(description),
             memory: DmaSpace::default(),
             dma: DmaQueue::default(),
-            timer: None,
+            timers: Timers::default(),
             awaited: None,
             connected: false,
             shared,
@@ -184,15 +185,18 @@ impl Bus {
         self.dma.is_outstanding()
     }
 
-    /// Lets [`Device::timer`](crate::Device::timer) be called after that time, or when the next
-    /// client has connected, if there is none then. There is one timer; setting it again moves it.
-    pub fn set_timer(&mut self, after: Duration) {
-        self.timer = Instant::now().checked_add(after);
+    /// Lets [`Device::timer`](crate::Device::timer) be called with `id` once, after that time, or
+    /// when the next client has connected, if there is none then.
+    ///
+    /// The device chooses the numbers of its timers, 0 if it needs no more than one. Setting one
+    /// again moves it. No more than 64 can be set at a time.
+    pub fn set_timer(&mut self, id: u32, after: Duration) {
+        self.timers.set(id, Instant::now().checked_add(after));
     }
 
-    /// Stops the timer.
-    pub fn cancel_timer(&mut self) {
-        self.timer = None;
+    /// Stops a timer.
+    pub fn cancel_timer(&mut self, id: u32) {
+        self.timers.cancel(id);
     }
 
     /// Lets [`Device::woken`](crate::Device::woken) be called once, after the waker was used. There
@@ -226,7 +230,7 @@ impl Bus {
     pub(crate) fn fall_silent(&mut self) {
         self.interrupts.clear();
         self.dma.clear();
-        self.timer = None;
+        self.timers.clear();
         self.awaited = None;
     }
 
@@ -235,7 +239,7 @@ impl Bus {
         self.config.reset();
         self.interrupts.reset();
         self.dma.clear();
-        self.timer = None;
+        self.timers.clear();
         self.awaited = None;
     }
 }

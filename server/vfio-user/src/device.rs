@@ -63,15 +63,15 @@ pub trait Device: Send {
     /// The guest writes `value` to a BAR.
     fn write(&mut self, bus: &mut Bus, access: Access, value: u64);
 
-    /// The device was reset: registers go back to their values at power-on. The timer, the wait for
+    /// The device was reset: registers go back to their values at power-on. Timers, the wait for
     /// a waker and accesses to guest memory are cancelled already. By default nothing happens.
     fn reset(&mut self, bus: &mut Bus) {
         let _ = bus;
     }
 
-    /// The timer fired. By default nothing happens.
-    fn timer(&mut self, bus: &mut Bus) {
-        let _ = bus;
+    /// The timer with that number fired. By default nothing happens.
+    fn timer(&mut self, bus: &mut Bus, id: u32) {
+        let _ = (bus, id);
     }
 
     /// An access to guest memory that this device asked for is done. They end in the order in
@@ -112,8 +112,8 @@ impl<D: Device + ?Sized> Device for Box<D> {
         (**self).reset(bus);
     }
 
-    fn timer(&mut self, bus: &mut Bus) {
-        (**self).timer(bus);
+    fn timer(&mut self, bus: &mut Bus, id: u32) {
+        (**self).timer(bus, id);
     }
 
     fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Instant;
 
 use log::Level;
 
@@ -317,10 +318,13 @@ impl Host {
         self.call((), |device, bus| device.reset(bus));
     }
 
-    /// Calls the timer verb.
-    pub fn timer(&mut self) {
-        self.bus.timer = None;
-        self.call((), |device, bus| device.timer(bus));
+    /// Lets the timer that is due first fire, if it is due by now. Returns false if none is.
+    pub fn fire_timer(&mut self, now: Instant) -> bool {
+        let Some(id) = self.bus.timers.take_due(now) else {
+            return false;
+        };
+        self.call((), |device, bus| device.timer(bus, id));
+        true
     }
 
     /// Tells the device that the waker it waits for was used, if it was.

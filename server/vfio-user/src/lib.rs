@@ -110,6 +110,7 @@ mod server;
 mod session;
 mod shared_memory;
 mod test_bench;
+mod timers;
 #[cfg(feature = "program")]
 #[doc = include_str!("tutorial.md")]
 pub mod tutorial {}

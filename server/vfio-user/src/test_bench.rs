@@ -256,19 +256,19 @@ impl TestBench {
         self.assign_vectors()
     }
 
-    /// Lets the timer fire now if the device has set it. Returns whether it had.
+    /// Lets the timer that is due next fire now. Returns false if the device has set none.
     pub fn fire_timer(&mut self) -> bool {
-        let set = self.host.bus.timer.is_some();
-        if set {
-            self.host.timer();
-            self.run();
-        }
-        set
+        let Some(due) = self.host.bus.timers.next_due() else {
+            return false;
+        };
+        let fired = self.host.fire_timer(due);
+        self.run();
+        fired
     }
 
-    /// When the timer is due, from now.
+    /// When the next timer is due, from now.
     pub fn timer_in(&self) -> Option<Duration> {
-        let due = self.host.bus.timer?;
+        let due = self.host.bus.timers.next_due()?;
         Some(due.saturating_duration_since(std::time::Instant::now()))
     }
 

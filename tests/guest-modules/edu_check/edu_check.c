@@ -52,6 +52,8 @@ MODULE_PARM_DESC(intx, "Use the interrupt pin instead of MSI");
 /* An emulated device on a busy machine may take its time */
 #define EDU_PATIENCE_US		(10 * USEC_PER_SEC)
 #define EDU_SILENCE_MS		200
+/* A transfer takes 100 ms, counted from a millisecond that has begun already */
+#define EDU_DMA_US		(99 * USEC_PER_MSEC)
 
 struct edu_check {
 	struct pci_dev *pdev;
@@ -225,7 +227,9 @@ static void edu_check_round_trip(struct edu_check *edu, const char *name,
 
 static void edu_check_dma(struct edu_check *edu)
 {
+	ktime_t begun;
 	u32 causes;
+	bool waited;
 
 	edu_check_round_trip(edu, "offset 0", 0, 0, EDU_BUFFER_SIZE);
 	edu_check_round_trip(edu, "offset 0x7fd", 0, 0x7fd, 100);
@@ -241,10 +245,13 @@ static void edu_check_dma(struct edu_check *edu)
 	edu_check_round_trip(edu, "address bit 63", BIT_ULL(63), 0, 100);
 
 	edu_check_expect(edu);
+	begun = ktime_get();
 	edu_check_transfer(edu, edu->sent_at, EDU_BUFFER, 16, EDU_DMA_IRQ);
 	causes = edu_check_interrupt(edu);
+	waited = ktime_us_delta(ktime_get(), begun) >= EDU_DMA_US;
 	pci_info(edu->pdev, "DMA with interrupt 0x%x: command 0x%x\n", causes,
 		 ioread32(edu->regs + EDU_DMA_COMMAND));
+	pci_info(edu->pdev, "time to wait for it: %s\n", waited ? "yes" : "no");
 
 	/* A command without its first bit is none */
 	edu_check_expect(edu);

@@ -199,7 +199,7 @@ impl<'h> Session<'h> {
     /// Whether nothing but a message on the main socket can give the session something to do.
     fn woken_by_client_only(&self) -> bool {
         let bus = &self.commands.host.bus;
-        bus.timer.is_none()
+        bus.timers.is_empty()
             && bus.awaited.is_none()
             && !bus.dma.is_ready()
             && self.deferred.is_none()
@@ -230,9 +230,11 @@ impl<'h> Session<'h> {
         let unmap = self.deferred.as_ref().map(Deferral::give_up);
         let now = bus.dma.is_ready().then(Instant::now);
         let pin = bus.interrupts.settles_at();
+        let timer = bus.timers.next_due();
         let rest = self.connection.message_deadline();
         let twin_rest = self.twin.as_ref().and_then(Connection::message_deadline);
-        let deadline = [bus.timer, unmap, pin, now, rest, twin_rest].into_iter().flatten().min();
+        let deadlines = [timer, unmap, pin, now, rest, twin_rest];
+        let deadline = deadlines.into_iter().flatten().min();
         self.wait(deadline)?;
         let host = &mut *self.commands.host;
         host.bus.interrupts.take_unmask(Instant::now());
@@ -339,15 +341,17 @@ impl<'h> Session<'h> {
         Ok(())
     }
 
-    /// Does what is due without any message: the timer, an unmasked pin, DMA, unmaps that have
+    /// Does what is due without any message: timers, an unmasked pin, DMA, unmaps that have
     /// waited long enough.
     fn advance(&mut self) -> Result<(), ConnectionError> {
         let host = &mut *self.commands.host;
         if host.bus.interrupts.settles_at().is_some() {
             host.bus.interrupts.settle(Instant::now(), self.quiet, &host.bus.config);
         }
-        if host.bus.timer.is_some_and(|due| due <= Instant::now()) {
-            host.timer();
+        if !host.bus.timers.is_empty() {
+            // Those that are set again meanwhile are for the next time.
+            let now = Instant::now();
+            while host.fire_timer(now) {}
         }
         self.advance_dma()?;
         self.finish_deferred_unmaps()

@@ -37,10 +37,12 @@ pub const PIN: u64 = 0x28;
 pub const RAISE: u64 = 0x2c;
 /// Number of resets.
 pub const RESETS: u64 = 0x30;
-/// Starts the timer, in milliseconds.
+/// Starts a timer: milliseconds in the low half, its number in the high one.
 pub const TIMER: u64 = 0x34;
 /// How often it fired. Each time it raises [`TIMER_VECTOR`], too.
 pub const FIRED: u64 = 0x38;
+/// The numbers of the timers that fired, one hexadecimal digit each, the last one at the end.
+pub const FIRED_ORDER: u64 = 0x40;
 /// The device panics when this is written, if it [may](Everything::that_may_panic).
 pub const PANIC: u64 = 0x3c;
 
@@ -84,6 +86,7 @@ pub struct Everything {
     pin: bool,
     resets: u32,
     fired: u32,
+    fired_order: u32,
     may_panic: bool,
 }
 
@@ -141,6 +144,7 @@ impl Device for Everything {
             PIN => self.pin.into(),
             RESETS => self.resets.into(),
             FIRED => self.fired.into(),
+            FIRED_ORDER => self.fired_order.into(),
             _ => 0,
         }
     }
@@ -161,7 +165,7 @@ impl Device for Everything {
                 bus.set_interrupt_pin(self.pin);
             }
             RAISE => bus.raise(value as u16),
-            TIMER => bus.set_timer(Duration::from_millis(value & 0xffff)),
+            TIMER => bus.set_timer(low >> 16, Duration::from_millis(value & 0xffff)),
             PANIC if self.may_panic => panic!("the test wants it so"),
             _ => {}
         }
@@ -172,8 +176,9 @@ impl Device for Everything {
         *self = Everything { resets, may_panic, ..Everything::default() };
     }
 
-    fn timer(&mut self, bus: &mut Bus) {
+    fn timer(&mut self, bus: &mut Bus, id: u32) {
         self.fired += 1;
+        self.fired_order = self.fired_order << 4 | id & 0xf;
         bus.raise(TIMER_VECTOR);
     }
 

@@ -147,6 +147,22 @@ fn the_timer_fires_while_the_client_is_silent() {
 }
 
 #[test]
+fn each_timer_has_a_deadline_of_its_own() {
+    let server = Served::everything();
+    let mut client = server.client();
+    for (id, milliseconds) in [(1, 20_000), (2, 40), (3, 20), (4, 20_000)] {
+        client.write_u32(0, crate::device::TIMER, id << 16 | milliseconds);
+    }
+    client.write_u32(0, crate::device::TIMER, 1 << 16);
+    wait_until("three timers have fired", || client.read_u32(0, crate::device::FIRED) == 3);
+    assert_eq!(client.read_u32(0, crate::device::FIRED_ORDER), 0x132);
+    client.request(DEVICE_RESET, &[]).ok();
+    client.write_u32(0, crate::device::TIMER, 1 << 16);
+    wait_until("a timer has fired", || client.read_u32(0, crate::device::FIRED) == 1);
+    assert_eq!(client.read_u32(0, crate::device::FIRED_ORDER), 1, "the fourth went with the reset");
+}
+
+#[test]
 fn the_timer_fires_although_half_a_message_is_here() {
     let server = Served::everything();
     let mut client = server.client();
