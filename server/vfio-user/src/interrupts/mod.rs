@@ -113,12 +113,15 @@ impl Interrupts {
     pub fn raise(&mut self, vector: u16, config: &ConfigSpace) {
         let vector = usize::from(vector);
         match self.messages_in_use(config) {
-            Some(MessageKind::Msix) => self.msix.raise(vector),
+            Some(MessageKind::Msix) => {
+                let (table, masked) = (&self.table, config.msix_function_masked());
+                self.msix.raise(vector, |vector| masked || table.masked(vector));
+            }
             Some(MessageKind::Msi) if vector < self.msi.count() => {
                 // A driver may allow fewer vectors than there are, always a power of two. It then
                 // gets the low bits of the number, as from a card that puts them into the message.
                 let allowed = config.msi_vectors_allowed().unwrap_or(self.msi.count());
-                self.msi.raise(vector % allowed.max(1));
+                self.msi.raise(vector % allowed.max(1), |_| false);
             }
             Some(MessageKind::Msi) => {}
             None => {
@@ -126,7 +129,6 @@ impl Interrupts {
                 self.msix.clear();
             }
         }
-        self.fire_pending(config);
     }
 
     /// What vectors reach the driver by. A client that uses the kernel's interface alone enables
