@@ -29,6 +29,9 @@ impl Features {
         .union(Features::EVENT_IDX)
         .union(Features::VERSION_1)
         .union(Features::ACCESS_PLATFORM);
+
+    /// What the legacy interface has room for: the low 32 bits.
+    pub const LEGACY: Features = Features::INDIRECT_DESC.union(Features::EVENT_IDX);
 }
 
 /// The bit of a constant in linux/virtio_config.h, all of which fit.

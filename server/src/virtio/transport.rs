@@ -335,9 +335,19 @@ impl Transport {
             })
     }
 
-    /// The features that are agreed on, once they are.
+    /// The offered features that the driver has accepted so far.
+    fn accepted(&self) -> Features {
+        Features::from_bits_truncate(self.state.driver_features) & self.offered
+    }
+
+    /// The features that a queue starts with. Without FEATURES_OK that is by the legacy interface,
+    /// and what the driver has written by the other one was never judged.
     fn agreed(&self) -> Features {
-        Features::from_bits_truncate(self.state.driver_features)
+        if self.state.status.contains(Status::FEATURES_OK) {
+            self.accepted()
+        } else {
+            self.accepted() & Features::LEGACY
+        }
     }
 
     /// The status as a modern driver reads it.
@@ -408,7 +418,7 @@ impl Transport {
     }
 
     fn enable_queue(&mut self, bus: &mut Bus) {
-        if let Err(fault) = self.state.areas.check(self.agreed()) {
+        if let Err(fault) = self.state.areas.check(self.accepted()) {
             return self.fail(bus, &fault);
         }
         self.state.queue_enabled = true;

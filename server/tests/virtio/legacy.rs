@@ -1,5 +1,6 @@
 //! The legacy interface of a transitional device.
 
+use my_rng_server::devices::virtio_rng::VirtioRng;
 use my_rng_server::virtio::{Features, Interface, Status};
 use vfio_user_kit::TestBench;
 
@@ -28,7 +29,19 @@ fn ready() -> Driver {
 
 /// The same, one step before.
 fn almost_ready(prepare: impl FnOnce(TestBench) -> TestBench) -> Driver {
-    let mut driver = Driver::of(Interface::Transitional, prepare);
+    almost_ready_of(false, prepare)
+}
+
+/// The same of a device that may offer a packed queue to drivers of the modern interface.
+fn almost_ready_of(packed: bool, prepare: impl FnOnce(TestBench) -> TestBench) -> Driver {
+    let make = |entropy| {
+        let mut device = VirtioRng::new(entropy, Interface::Transitional);
+        if packed {
+            device.offer_packed_queue();
+        }
+        device
+    };
+    let mut driver = Driver::of_device(u64::MAX, None, make, prepare);
     driver.bench.write(IO, STATUS, 1, 0);
     driver.bench.write(IO, STATUS, 1, 3);
     let features = driver.bench.read(IO, DEVICE_FEATURE, 4);
@@ -147,6 +160,30 @@ fn a_reset_is_seen_at_once_although_a_message_is_under_way() {
     }
     driver.bench.hold_messages(false);
     assert_eq!(driver.bench.read(IO, STATUS, 1), 3);
+}
+
+/// Writes features by the modern interface, which refuses what it does not offer with FEATURES_OK.
+/// The legacy one does without.
+fn write_modern_features(driver: &mut Driver, features: u64) {
+    for which in 0..2 {
+        driver.write(DRIVER_FEATURE_SELECT, 4, which);
+        driver.write(MODERN_DRIVER_FEATURE, 4, features >> (32 * which) & 0xffff_ffff);
+    }
+}
+
+#[test]
+fn features_of_the_other_interface_do_not_start_a_queue() {
+    for packed in [false, true] {
+        for (register, width, value) in [(STATUS, 1, 7), (NOTIFY, 2, 0)] {
+            let mut driver = almost_ready_of(packed, |bench| bench);
+            write_modern_features(&mut driver, u64::MAX);
+            driver.bench.write(IO, register, width, value);
+            driver.describe(3, BUFFERS, 20, WRITE, 0);
+            driver.offer(3);
+            driver.bench.write(IO, NOTIFY, 2, 0);
+            assert_eq!(driver.answer(), Some((3, 20)), "a split queue; packed offered: {packed}");
+        }
+    }
 }
 
 #[test]
