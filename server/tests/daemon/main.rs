@@ -7,6 +7,7 @@
 mod common;
 
 mod clients;
+mod cloud_hypervisor;
 mod command_line;
 mod cost;
 mod daemon;
