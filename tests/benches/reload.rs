@@ -114,7 +114,7 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
     let file = run.path().join("my_device.rs");
     fs::write(&file, &source).context("cannot write the device")?;
     let device = DeviceCrate::open(&file)?;
-    let mut bench = Workbench::boot(run, Choice::default(), Some(&device.build()?))?;
+    let mut bench = Workbench::boot(run, Choice::default(), Some(&device.build()?), false)?;
     let mut devices = Vec::new();
     for round in 0..ROUNDS {
         let changed = format!("u64::from(self.random()) + {}", number(round));

@@ -48,7 +48,7 @@ enum Input<'text> {
 /// The program, running.
 struct Lab {
     child: Child,
-    _typing: Option<ChildStdin>,
+    typing: Option<ChildStdin>,
     mark: String,
     sockets_before: BTreeSet<PathBuf>,
 }
@@ -75,7 +75,7 @@ impl Lab {
             Input::Nothing => None,
             Input::Typed(text) => pipe.write_all(text.as_bytes()).map(|()| pipe).ok(),
         };
-        Self { child, _typing: typing, mark, sockets_before }
+        Self { child, typing, mark, sockets_before }
     }
 
     /// Waits until it says something on standard error.
@@ -87,6 +87,11 @@ impl Lab {
             assert_ne!(count, 0, "it ended without saying {words:?}: {said}");
         }
         said
+    }
+
+    fn press_enter(&mut self) {
+        let typing = self.typing.as_mut().expect("its input has not ended");
+        typing.write_all(b"\n").expect("it reads what is typed");
     }
 
     fn interrupt(&self) {
@@ -206,6 +211,39 @@ fn interrupted_at_any_moment_it_leaves_nothing_and_the_next_run_works() {
     let ended = run(&["--shell"], Input::Typed("uname -sr; exit\n"));
     assert!(ended.status.success(), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("\nLinux 6."), "{}", ended.out);
+}
+
+#[test]
+fn with_debug_a_guest_survives_a_device_that_is_stopped_in_a_register_read() {
+    let _turn = turn();
+    // How long the guest has waited is its own to say: it may have come late to the read.
+    let read = "begun=$(cut -d. -f1 /proc/uptime); devmem 0xfebf1004 32 1; devmem 0xfebf1000 32; \
+                echo waited $(($(cut -d. -f1 /proc/uptime) - begun)) s";
+    for stop in [10, 40, 160].map(Duration::from_secs) {
+        say(&format!("stopping the device for {stop:?}"));
+        let mut command = Command::new(LAB);
+        command.args(["--debug", "--run", read]).env("GENERATOR", "glibc");
+        let mut lab = Lab::start(&mut command, Input::Typed(""));
+        let said = lab.wait_for("press Enter");
+        let pid = said.split_once("gdb -p ").and_then(|(_, rest)| rest.lines().next());
+        let pid = pid.and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+        let pid = pid.unwrap_or_else(|| panic!("it does not say how to attach: {said}"));
+        kill_process(pid, Signal::STOP).expect("the device runs");
+        lab.press_enter();
+        std::thread::sleep(stop);
+        kill_process(pid, Signal::CONT).expect("the device is still there");
+        let ended = lab.end();
+        assert!(ended.status.success(), "{}{}", ended.out, ended.err);
+        assert!(ended.out.contains("0x6B8B4567"), "{}{}", ended.out, ended.err);
+        let waited = ended.out.lines().find_map(|line| line.strip_prefix("waited "));
+        let waited: u64 = waited
+            .and_then(|waited| waited.strip_suffix(" s")?.parse().ok())
+            .unwrap_or_else(|| panic!("{}{}", ended.out, ended.err));
+        if waited > 6 {
+            return;
+        }
+    }
+    panic!("the guest never came to the read in time");
 }
 
 #[test]

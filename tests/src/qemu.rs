@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -19,6 +20,10 @@ pub const VARIABLE: &str = "QEMU";
 pub const PROGRAM: &str = "qemu-system-x86_64";
 /// The device that a QEMU for our servers has to have.
 const DEVICE: &str = "vfio-user-pci";
+
+/// How long QEMU waits for a device that a debugger may have stopped. By itself it gives a device
+/// up that does not answer for 5 s, and never comes back to it.
+pub const DEBUG_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A QEMU that can attach a vfio-user device, or has what a test needs inside.
 #[derive(Debug, Clone)]

@@ -24,6 +24,8 @@ pub struct Server<'run> {
     /// The program's.
     called: String,
     child: Child,
+    /// Whether a debugger may stop it.
+    debugged: bool,
 }
 
 impl<'run> Server<'run> {
@@ -77,7 +79,13 @@ impl<'run> Server<'run> {
             let end = end.unwrap_or_else(|error| error.to_string());
             bail!("{called} did not start ({end}); {}", run.tail(&log));
         }
-        Ok(Self { run, name: name.to_owned(), called, child })
+        Ok(Self { run, name: name.to_owned(), called, child, debugged: false })
+    }
+
+    /// Lets a debugger stop it: a QEMU that attaches from now on waits for its answers.
+    #[must_use]
+    pub fn debugged(self) -> Self {
+        Self { debugged: true, ..self }
     }
 
     /// Its name in the run.
@@ -89,7 +97,12 @@ impl<'run> Server<'run> {
     /// The device it serves, as QEMU is told.
     #[must_use]
     pub fn device(&self) -> serde_json::Value {
-        qemu::vfio_user_device(&self.name, &socket(&self.name))
+        let mut device = qemu::vfio_user_device(&self.name, &socket(&self.name));
+        if self.debugged {
+            let milliseconds = u64::try_from(qemu::DEBUG_TIMEOUT.as_millis()).unwrap_or(u64::MAX);
+            device["x-msg-timeout"] = milliseconds.into();
+        }
+        device
     }
 
     /// The device of one of its guests, if it has a configuration file.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::{Choice, Guest, RunDir, Server, cargo_build, progress};
+use crate::{Choice, Guest, RunDir, Server, cargo_build, progress, qemu};
 
 /// The slot of QEMU's default machine that is the first free one.
 const SLOT: &str = "0x4";
@@ -30,27 +30,48 @@ pub struct Workbench<'run> {
     device: Server<'run>,
     /// How many devices there were.
     devices: u32,
+    /// Whether a debugger may stop the device.
+    debug: bool,
     /// The loaded module, as rmmod names it.
     driver: Option<String>,
 }
 
 impl<'run> Workbench<'run> {
-    /// Boots a guest with the device of a program, or with the teaching device.
-    pub fn boot(run: &'run RunDir, kernel: Choice, program: Option<&Path>) -> Result<Self> {
+    /// Boots a guest with the device of a program, or with the teaching device. With `debug`,
+    /// everything waits for a device that a debugger has stopped.
+    pub fn boot(
+        run: &'run RunDir,
+        kernel: Choice,
+        program: Option<&Path>,
+        debug: bool,
+    ) -> Result<Self> {
         let device = match program {
-            Some(program) => start(run, 1, program)?,
+            Some(program) => start(run, 1, program, debug)?,
             None => {
                 let program = cargo_build::server()?;
-                Server::start_program(run, &device_name(1), &program, &TEACHING)?
+                let device = Server::start_program(run, &device_name(1), &program, &TEACHING)?;
+                if debug { device.debugged() } else { device }
             }
         };
         let guest = boot(run, kernel, 1, &device)?;
-        Ok(Self { run, kernel, guest, guests: 1, device, devices: 1, driver: None })
+        Ok(Self { run, kernel, guest, guests: 1, device, devices: 1, debug, driver: None })
     }
 
     /// The guest.
     pub fn guest(&mut self) -> &mut Guest<'run> {
         &mut self.guest
+    }
+
+    /// The process id of the device's program.
+    #[must_use]
+    pub fn device_pid(&self) -> u32 {
+        self.device.pid()
+    }
+
+    /// Whether a debugger may stop the device.
+    #[must_use]
+    pub fn debugged(&self) -> bool {
+        self.debug
     }
 
     /// The log of the device's program.
@@ -63,7 +84,7 @@ impl<'run> Workbench<'run> {
     /// one stays.
     pub fn exchange_device(&mut self, program: &Path) -> Result<()> {
         self.devices += 1;
-        let next = start(self.run, self.devices, program)?;
+        let next = start(self.run, self.devices, program, self.debug)?;
         let before = std::mem::replace(&mut self.device, next);
         if self.has_msix()? {
             // QEMU up to 11.1 ends when a vfio-user device with MSI-X is unplugged.
@@ -113,6 +134,9 @@ impl<'run> Workbench<'run> {
     /// What there is to see, or what a command of the user's prints.
     pub fn show(&mut self, command: Option<&str>) -> Result<String> {
         if let Some(command) = command {
+            if self.debug {
+                return Ok(self.guest.try_run_for(command, qemu::DEBUG_TIMEOUT)?.text);
+            }
             return Ok(self.guest.try_run(command)?.text);
         }
         let mut shown = self.guest.try_run(&format!("lspci -v -s {ADDRESS}"))?.text;
@@ -163,8 +187,14 @@ fn device_name(number: u32) -> String {
     format!("device-{number}")
 }
 
-fn start<'run>(run: &'run RunDir, number: u32, program: &Path) -> Result<Server<'run>> {
-    Server::start_program(run, &device_name(number), program, &["-vv"])
+fn start<'run>(
+    run: &'run RunDir,
+    number: u32,
+    program: &Path,
+    debug: bool,
+) -> Result<Server<'run>> {
+    let device = Server::start_program(run, &device_name(number), program, &["-vv"])?;
+    Ok(if debug { device.debugged() } else { device })
 }
 
 fn boot<'run>(

@@ -1,5 +1,6 @@
 //! `lab`: what `scripts/lab.sh` runs. Boots a guest on stock QEMU with our device attached.
 
+mod debug;
 mod demonstration;
 mod doctor;
 mod shell;
@@ -69,6 +70,11 @@ struct Options {
     #[arg(long, conflicts_with_all = ["doctor", "shell"])]
     watch: bool,
 
+    /// Let a debugger stop the device for as long as you like: says how to attach one, and waits for
+    /// Enter before it goes on
+    #[arg(long, conflicts_with_all = ["doctor", "build_qemu"])]
+    debug: bool,
+
     /// Show what this command prints in the guest
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["doctor", "shell"])]
     run: Option<String>,
@@ -77,7 +83,11 @@ struct Options {
 impl Options {
     /// Whether something other than the teaching device with its module is to be shown.
     fn own(&self) -> bool {
-        self.device.is_some() || self.driver.is_some() || self.watch || self.run.is_some()
+        self.device.is_some()
+            || self.driver.is_some()
+            || self.watch
+            || self.run.is_some()
+            || self.debug
     }
 }
 
@@ -91,7 +101,7 @@ fn main() -> ExitCode {
         } else if options.update {
             world::update().map(|()| true)
         } else if options.shell {
-            shell::run(options.device.as_deref())
+            shell::run(options.device.as_deref(), options.debug)
         } else if options.own() {
             watch::run(&options)
         } else {

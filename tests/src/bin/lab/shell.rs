@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use lab::device_crate::DeviceCrate;
 use lab::{Guest, RunDir, Server, progress};
 
-use crate::terminal;
+use crate::{debug, terminal};
 
 /// The key that begins a command to the lab itself.
 const CTRL_A: u8 = 0x01;
@@ -18,7 +18,7 @@ const CTRL_A: u8 = 0x01;
 const CTRL_D: u8 = 0x04;
 
 /// Boots the guest and connects its console to the terminal, until either side ends it.
-pub fn run(device: Option<&Path>) -> Result<bool> {
+pub fn run(device: Option<&Path>, debug: bool) -> Result<bool> {
     let kernel = crate::prepare()?;
     let own = device.map(|path| DeviceCrate::open(path)?.build()).transpose()?;
     let run = RunDir::create("shell")?;
@@ -27,6 +27,7 @@ pub fn run(device: Option<&Path>) -> Result<bool> {
         Some(program) => Server::start_program(&run, "device", program, &["-vv"])?,
         None => Server::start(&run, "my-rng", &["--generator", generator, "-vv"])?,
     };
+    let server = if debug { server.debugged() } else { server };
     let wait = progress::Wait::new("booting the guest");
     let mut guest =
         Guest::builder(&run).kernel(kernel).default_devices().console().attach(&server).boot()?;
@@ -35,6 +36,9 @@ pub fn run(device: Option<&Path>) -> Result<bool> {
         Some(_) => "  lspci -vv -s 00:04.0               # your device\n".to_owned(),
         None => advice(&mut guest, generator)?,
     };
+    if debug {
+        debug::introduce(server.pid());
+    }
     let log = run.path().join(format!("{}.log", server.name()));
     eprintln!(
         "\nA root shell in the guest. Try:\n{advice}Every register access is logged in {}\n\

@@ -10,7 +10,7 @@ use lab::device_crate::DeviceCrate;
 use lab::{RunDir, Workbench, module_build, progress, world};
 use notify::{Event, RecursiveMode, Watcher};
 
-use crate::Options;
+use crate::{Options, debug};
 
 /// An editor saves in several steps, which take less than this.
 const SETTLED: Duration = Duration::from_millis(100);
@@ -26,7 +26,11 @@ pub fn run(options: &Options) -> Result<bool> {
     let changes = options.watch.then(|| Changes::new(&own)).transpose()?;
     let program = own.device.as_ref().map(DeviceCrate::build).transpose()?;
     let run = RunDir::create("workbench")?;
-    let mut bench = Workbench::boot(&run, own.kernel, program.as_deref())?;
+    let mut bench = Workbench::boot(&run, own.kernel, program.as_deref(), options.debug)?;
+    if options.debug {
+        debug::introduce(bench.device_pid());
+        debug::wait_for_enter()?;
+    }
     let loaded = own.load_driver(&mut bench);
     println!("{}", bench.show(options.run.as_deref())?.trim_end());
     let Some(changes) = changes else {
@@ -71,6 +75,9 @@ impl Own {
             let program = device.build().context("the old device stays")?;
             built += begun.elapsed();
             bench.exchange_device(&program)?;
+            if bench.debugged() {
+                debug::introduce(bench.device_pid());
+            }
         }
         if change.driver || bench.driver_is_gone() {
             built += self.load_driver_timed(bench)?;
