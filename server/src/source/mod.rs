@@ -97,12 +97,9 @@ pub enum SourceError {
         /// What the system says.
         source: io::Error,
     },
-    /// Something else lives where the socket should be.
-    #[error("{0} exists and is not a socket; choose another path, or remove it yourself")]
-    NotASocket(PathBuf),
-    /// Somebody listens at that socket.
-    #[error("{0} is served by a running process already; stop it, or choose another path")]
-    InUse(PathBuf),
+    /// The socket's file cannot be made.
+    #[error(transparent)]
+    Socket(#[from] vfio_user_kit::ServerError),
     /// The thread that waits for the bytes cannot be had.
     #[error("cannot start the thread that reads the source")]
     Worker(#[source] io::Error),

@@ -1,8 +1,12 @@
 //! SIGHUP: the configuration file is read again, and guests that did not change do not notice.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::Signal;
 
 use crate::common::*;
@@ -65,6 +69,33 @@ fn a_guest_that_cannot_be_started_does_not_keep_others_from_it() {
     assert!(daemon.log().contains("cannot listen at /none/b"));
     client.assert_in_sync();
     Client::negotiated(&daemon.file("c"));
+}
+
+#[test]
+fn a_socket_whose_backlog_is_full_does_not_stop_the_daemon() {
+    let mut daemon = Daemon::configured(&guest("a", ""));
+    let mut client = Client::negotiated(&daemon.file("a"));
+    let silent = UnixListener::bind(daemon.file("b")).unwrap();
+    rustix::net::listen(&silent, 0).unwrap();
+    let waiting = fill_backlog(&daemon.file("b"));
+    let text = [guest("a", ""), guest("b", "")].concat();
+    reload(&daemon, &text, "1 guests go on, 0 stopped, 0 started, 1 failed");
+    assert!(daemon.log().contains("b is served by a running process already"));
+    client.assert_in_sync();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+    drop(waiting);
+}
+
+/// Connects until a connect would have to wait.
+fn fill_backlog(path: &Path) -> Vec<OwnedFd> {
+    let address = SocketAddrUnix::new(path).unwrap();
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let attempt = || {
+        let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        connect(&client, &address).ok().map(|()| client)
+    };
+    std::iter::from_fn(attempt).collect()
 }
 
 #[test]

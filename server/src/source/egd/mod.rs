@@ -14,7 +14,6 @@
 
 mod address;
 mod datagram;
-mod socket_file;
 mod stream;
 
 pub use address::{EgdAddress, Local};

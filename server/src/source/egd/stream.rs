@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -14,8 +14,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
     connect, getsockname, recv, send, socket_with,
 };
+use vfio_user_kit::Listening;
 
-use super::socket_file::SocketFile;
 use super::{EgdAddress, MOST_ASKED, Stop, requests};
 use crate::source::SourceError;
 use crate::source::mailbox::{Closed, Mailbox};
@@ -37,7 +37,22 @@ pub(super) struct Stream {
 /// Who connects to whom.
 enum Side {
     Connecting(EgdAddress),
-    Listening { socket: OwnedFd, _file: Option<SocketFile> },
+    Accepting(ListeningSocket),
+}
+
+/// Where the daemon connects to us.
+enum ListeningSocket {
+    Unix(Listening),
+    Tcp(TcpListener),
+}
+
+impl AsFd for ListeningSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            ListeningSocket::Unix(socket) => socket.listener().as_fd(),
+            ListeningSocket::Tcp(socket) => socket.as_fd(),
+        }
+    }
 }
 
 impl Stream {
@@ -77,7 +92,7 @@ impl Stream {
                 }
                 Err(failed)
             }
-            Side::Listening { socket, .. } => loop {
+            Side::Accepting(socket) => loop {
                 if mailbox.asked()? > 0 {
                     self.trouble.note("nobody is connected");
                 }
@@ -179,16 +194,16 @@ fn closed() -> io::Error {
 }
 
 fn listen_at(address: &EgdAddress) -> Result<Side, SourceError> {
-    let (socket, file) = if let EgdAddress::Unix(path) = address {
-        let (socket, file) = SocketFile::listen(path)?;
-        (socket, Some(file))
+    let socket = if let EgdAddress::Unix(path) = address {
+        // For processes of the same user: whoever connects chooses the guest's random bytes.
+        ListeningSocket::Unix(Listening::at(path, 0o600)?)
     } else {
         let socket = listen_by_tcp(address)
             .map_err(|source| SourceError::Listen { address: address.clone(), source })?;
-        (socket.into(), None)
+        ListeningSocket::Tcp(socket)
     };
     log::info!("waiting for random bytes at {address}");
-    Ok(Side::Listening { socket, _file: file })
+    Ok(Side::Accepting(socket))
 }
 
 fn listen_by_tcp(address: &EgdAddress) -> io::Result<TcpListener> {

@@ -8,6 +8,7 @@ mod listening;
 mod pace;
 mod served;
 mod servers;
+mod socket_file;
 mod watch;
 
 use std::error::Error;
