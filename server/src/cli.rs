@@ -103,7 +103,7 @@ pub struct Arguments {
     pub socket_count: Option<usize>,
 
     /// Serve the guests that FILE names, and share sources among them. SIGHUP has it read
-    /// again: guests that have not changed keep their connection.
+    /// again; guests stay connected.
     #[arg(long, value_name = "FILE", conflicts_with_all = BESIDE_CONFIG)]
     pub config: Option<PathBuf>,
 

@@ -3,14 +3,14 @@
 //! It knows no device and no protocol. A device asks for bytes; if there are none it is told what
 //! to wait for, and asks again then.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vfio_user_kit::Waker;
 
 use crate::limiter::{Allowance, Limit, Limiter};
 use crate::meter::Meter;
-use crate::source::{Drawn, Source};
+use crate::source::{Drawn, Source, SourceError, Supplier};
 
 /// The most bytes of one answer, whatever a driver asks for: descriptors that overlap can ask for
 /// gigabytes.
@@ -29,24 +29,77 @@ pub enum Supply {
 
 /// A source with its limit.
 pub struct Entropy {
-    source: Box<dyn Source>,
+    supply: Arc<Mutex<LimitedSource>>,
     waker: Waker,
-    limiter: Option<Limiter>,
     meter: Arc<Meter>,
     /// Memory for the next bytes: new memory would have to be cleared first.
     spare: Vec<u8>,
 }
 
+/// What an [`EntropyControl`] can change.
+struct LimitedSource {
+    source: Box<dyn Source>,
+    limiter: Option<Limiter>,
+}
+
+/// Changes the limit and the source of an entropy service while a device uses it.
+#[derive(Clone)]
+pub struct EntropyControl {
+    supply: Arc<Mutex<LimitedSource>>,
+    waker: Waker,
+}
+
+impl EntropyControl {
+    /// Opens a source that can take the present one's place.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(&self, source: &dyn Supplier) -> Result<Box<dyn Source>, SourceError> {
+        source.open(self.waker.clone())
+    }
+
+    /// Sets another limit. What was taken before counts for the new one, too, and a request that
+    /// waits is looked at again.
+    pub fn set_limit(&self, limit: Option<Limit>) {
+        let mut supply = lock(&self.supply);
+        match (&mut supply.limiter, limit) {
+            (Some(limiter), Some(limit)) => limiter.set_limit(limit),
+            (limiter, limit) => *limiter = limit.map(Limiter::new),
+        }
+        drop(supply);
+        self.waker.wake();
+    }
+
+    /// Takes bytes from another source from now on, also for a request that waits. Returns the one
+    /// before, which can take a moment to close.
+    pub fn set_source(&self, source: Box<dyn Source>) -> Box<dyn Source> {
+        let before = std::mem::replace(&mut lock(&self.supply).source, source);
+        self.waker.wake();
+        before
+    }
+}
+
+fn lock(supply: &Mutex<LimitedSource>) -> MutexGuard<'_, LimitedSource> {
+    // Nothing in here panics half-way.
+    supply.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Entropy {
     /// A service that takes bytes from a source, which uses this waker.
     pub fn new(source: Box<dyn Source>, waker: Waker, limit: Option<Limit>) -> Self {
-        Entropy {
-            source,
-            waker,
-            limiter: limit.map(Limiter::new),
-            meter: Arc::default(),
-            spare: Vec::new(),
-        }
+        let supply = LimitedSource { source, limiter: limit.map(Limiter::new) };
+        Entropy::of(&EntropyControl { supply: Arc::new(Mutex::new(supply)), waker })
+    }
+
+    /// A service that takes over from another one, with its source and limit as they are.
+    pub fn of(control: &EntropyControl) -> Self {
+        let EntropyControl { supply, waker } = control.clone();
+        Entropy { supply, waker, meter: Arc::default(), spare: Vec::new() }
+    }
+
+    /// What changes its limit and source.
+    pub fn control(&self) -> EntropyControl {
+        EntropyControl { supply: Arc::clone(&self.supply), waker: self.waker.clone() }
     }
 
     /// Counts with this meter what is given out.
@@ -54,7 +107,8 @@ impl Entropy {
         Entropy { meter, ..self }
     }
 
-    /// What is used when there is news after [`Supply::WhenWoken`].
+    /// What is used when there is news after [`Supply::WhenWoken`], and when limit or source have
+    /// changed.
     pub fn waker(&self) -> &Waker {
         &self.waker
     }
@@ -71,7 +125,9 @@ impl Entropy {
     }
 
     fn draw(&mut self, clock: impl FnOnce() -> Instant, wanted: u64) -> Supply {
-        let mut limiter = self.limiter.as_mut().map(|limiter| (limiter, clock()));
+        let mut supply = lock(&self.supply);
+        let LimitedSource { source, limiter } = &mut *supply;
+        let mut limiter = limiter.as_mut().map(|limiter| (limiter, clock()));
         let allowed = match &mut limiter {
             None => wanted,
             Some((limiter, now)) => match limiter.allowance(*now, wanted) {
@@ -83,7 +139,7 @@ impl Entropy {
         };
         let length = usize::try_from(allowed).unwrap_or(MOST_BYTES);
         self.spare.resize(length, 0);
-        match self.source.draw(&mut self.spare) {
+        match source.draw(&mut self.spare) {
             Drawn::WhenWoken => Supply::WhenWoken,
             Drawn::After(time) => Supply::After(time),
             Drawn::Bytes(drawn) => {
@@ -107,3 +163,6 @@ impl Entropy {
         self.spare = memory;
     }
 }
+
+#[cfg(test)]
+mod tests;

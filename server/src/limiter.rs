@@ -131,6 +131,11 @@ impl Limiter {
         Limiter { limit, taken: VecDeque::new(), total: 0 }
     }
 
+    /// Sets another limit. What was taken before counts for as long as the new period is.
+    pub fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
+    }
+
     /// How much of `wanted`, which is 1 or more, may be taken now.
     pub fn allowance(&mut self, now: Instant, wanted: u64) -> Allowance {
         self.forget(now);

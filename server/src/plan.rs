@@ -102,6 +102,7 @@ fn guests(arguments: &Arguments, sockets: Vec<PathBuf>) -> Result<Vec<Guest>> {
             device,
             settings: settings.clone(),
             source: GuestSource::Own(source.clone()),
+            disconnect: false,
         });
     }
     Ok(guests)

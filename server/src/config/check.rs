@@ -200,6 +200,7 @@ impl<L: Fn(usize) -> usize> Judge<L> {
             device: device.name,
             settings: self.settings(&table),
             source: self.guest_source(&table, shared),
+            disconnect: table.disconnect,
             socket: table.socket.into_inner(),
         }
     }

@@ -77,4 +77,6 @@ pub(super) struct GuestTable {
     pub max_bytes: Option<Spanned<i64>>,
     pub period: Option<Spanned<i64>>,
     pub bandwidth: Option<Spanned<BandwidthTable>>,
+    #[serde(default)]
+    pub disconnect: bool,
 }

@@ -124,9 +124,31 @@ pub struct Guest {
     pub settings: Settings,
     /// Where its bytes come from.
     pub source: GuestSource,
+    /// Whether a reload may disconnect it for a change that cannot be made while it is connected.
+    pub disconnect: bool,
 }
 
 impl Guest {
+    /// The keys that differ in another one of the same name and cannot change while the guest is
+    /// connected. Its limit, source and bandwidth can.
+    pub fn fixed_keys_that_differ(&self, after: &Guest) -> Vec<&'static str> {
+        let (old, new) = (&self.settings, &after.settings);
+        [
+            ("socket", self.socket != after.socket),
+            ("socket-mode", self.socket_mode != after.socket_mode),
+            ("transport", self.transport != after.transport),
+            ("device", self.device != after.device),
+            ("generator", old.generator != new.generator),
+            ("seed", old.seed != new.seed),
+            ("virtio", old.interface != new.interface),
+            ("packed", old.packed != new.packed),
+            ("vectors", old.msix != new.msix),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
+    }
+
     /// Where its bytes come from, for people.
     pub fn source_name(&self) -> String {
         match &self.source {

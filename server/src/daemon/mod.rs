@@ -5,6 +5,7 @@
 //! control socket that says how everybody is.
 
 mod control;
+mod gate;
 mod guest;
 mod identifiers;
 mod kept;
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -26,6 +27,7 @@ use my_rng_server::config::{self, Configuration, GuestSource};
 use vfio_user_kit::Servers;
 use vfio_user_kit::program::Program;
 
+use gate::GuestGate;
 use guest::{Guest, Needs};
 use identifiers::StatusFile;
 use kept::{ClassGate, Kept};
@@ -53,6 +55,8 @@ struct Daemon {
     sources: Sources,
     guests: BTreeMap<String, Guest>,
     kept: Arc<Kept>,
+    /// See [`GuestGate`].
+    admissions: Arc<RwLock<()>>,
     started: Instant,
 }
 
@@ -86,6 +90,7 @@ impl Daemon {
             sources: Sources::default(),
             guests: BTreeMap::new(),
             kept: Arc::new(Kept::load(file, ending)?),
+            admissions: Arc::default(),
             started: Instant::now(),
         };
         let configuration = start.configuration;
@@ -112,20 +117,18 @@ impl Daemon {
 
     fn start_guest(&mut self, configuration: &Configuration, guest: &config::Guest) -> Result<()> {
         let listener = self.listeners.get(&guest.socket).map(OwnedFd::try_clone).transpose()?;
-        let needs = Needs {
-            servers: &self.servers,
-            listener,
-            gate: self.gate_for(configuration, guest)?,
-            busy_poll: self.busy_poll,
-        };
+        let class = self.class_for(configuration, guest)?;
+        let gate = Arc::new(GuestGate::new(Arc::clone(&self.admissions), class.clone()));
+        let needs =
+            Needs { servers: &self.servers, listener, class, gate, busy_poll: self.busy_poll };
         let running = Guest::start(guest.clone(), needs)
             .with_context(|| format!("guest {:?}", guest.name))?;
         self.guests.insert(guest.name.clone(), running);
         Ok(())
     }
 
-    /// Who lets a guest in at its shared source, if it has one.
-    fn gate_for(
+    /// A guest's part of its shared source, if it has one.
+    fn class_for(
         &self,
         configuration: &Configuration,
         guest: &config::Guest,
@@ -206,7 +209,7 @@ fn guest_status(guest: &Guest, now: Instant) -> GuestStatus {
         requests: guest.meter.requests(),
         waiting: guest.meter.is_waiting().into(),
         bytes_per_second: guest.rate.per_second(now, bytes),
-        class: guest.gate.as_ref().and_then(|gate| gate.share.class()).map(|class| class.0),
+        class: guest.class.as_ref().and_then(|class| class.share.class()).map(|class| class.0),
     }
 }
 

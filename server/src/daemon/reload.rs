@@ -1,30 +1,27 @@
 //! A configuration that takes another one's place while the daemon runs.
 //!
-//! Guests that are the same in both keep their connections, whatever comes and goes beside them; so
-//! do those of which only the bandwidth has changed, or that of a source or group above them. Sources
-//! that stay are changed first: if what connected guests are promised does not fit into the new
-//! numbers, nothing is changed at all.
+//! Guests go on as long as nothing changes but their limit, source or bandwidth: all that is changed
+//! under them. What can fail is done first, while no client is admitted, so that a reload changes
+//! everything or nothing: sources are opened, and what connected guests are promised is tried on a
+//! tree of its own. A change that has to disconnect a guest which is connected is refused, unless the
+//! guest's entry says `disconnect = true`.
 
-use std::collections::{HashMap, HashSet};
+mod in_place;
 
-use anyhow::Result;
-use my_rng_server::bandwidth::Bandwidth;
-use my_rng_server::config::{self, Configuration, GuestSource};
-use my_rng_server::source::{Change, Share};
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+use anyhow::{Result, ensure};
+use my_rng_server::config::{self, Configuration};
+
 use vfio_user_kit::program::make_room_for;
 
 use super::Daemon;
+use super::gate::GuestGate;
 use super::guest::Guest;
 use super::sources::Family;
 
 type Names = HashSet<String>;
-
-/// What goes on as it is, but for numbers.
-struct Stay<'a> {
-    /// Shared sources and groups.
-    classes: &'a Names,
-    guests: &'a Names,
-}
 
 /// What a reload did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +36,15 @@ pub struct Summary {
     pub failed: usize,
 }
 
+/// Gates that admit no client until this value goes.
+struct ClosedGates(Vec<Arc<GuestGate>>);
+
+impl Drop for ClosedGates {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|gate| gate.open());
+    }
+}
+
 impl Daemon {
     /// Does from now on what this configuration says.
     ///
@@ -50,89 +56,67 @@ impl Daemon {
             log::warn!("control-socket and status-file are read when the daemon starts");
         }
         make_room_for(new.guests.len())?;
-        let classes = self.classes_that_stay(&new);
-        let guests = new.guests.iter().filter(|guest| self.goes_on(guest, &classes));
-        let guests = guests.map(|guest| guest.name.clone()).collect();
-        self.change_sources(&new, &Stay { classes: &classes, guests: &guests })?;
-        let summary = self.replace_guests(&new, &Stay { classes: &classes, guests: &guests });
+        let going_on: Names = new
+            .guests
+            .iter()
+            .filter(|guest| self.goes_on(guest))
+            .map(|guest| guest.name.clone())
+            .collect();
+        let admissions = Arc::clone(&self.admissions);
+        let admissions = admissions.write().unwrap_or_else(PoisonError::into_inner);
+        let closed = self.close_gates(&new, &going_on)?;
+        self.change_in_place(&new, &going_on)?;
+        drop(admissions);
+        let summary = self.replace_guests(&new, &going_on);
+        drop(closed);
         self.configuration = new;
         Ok(summary)
     }
 
-    /// The sources that are open and the same, and the groups below them that are where they were.
-    fn classes_that_stay(&self, new: &Configuration) -> Names {
-        let old = &self.configuration;
-        let mut stay = Names::new();
-        for source in &new.sources {
-            let before = old.sources.iter().find(|before| before.name == source.name);
-            let same = before.is_some_and(|before| before.source == source.source);
-            // One that could not be opened is tried again.
-            if same && self.sources.get(&source.name).is_some() {
-                stay.insert(source.name.clone());
-            }
-        }
-        let groups = old.groups.iter().map(|group| (&group.name, &group.parent));
-        let parents: HashMap<_, _> = groups.collect();
-        for group in &new.groups {
-            if parents.get(&group.name) == Some(&&group.parent) && stay.contains(&group.parent) {
-                stay.insert(group.name.clone());
-            }
-        }
-        stay
-    }
-
-    /// Whether a guest goes on as it is.
-    fn goes_on(&self, after: &config::Guest, classes: &Names) -> bool {
+    /// Whether a guest goes on, with another limit, source or bandwidth at most.
+    fn goes_on(&self, after: &config::Guest) -> bool {
         // One that could not be started is tried again.
-        let Some(Guest { configuration: before, .. }) = self.guests.get(&after.name) else {
-            return false;
-        };
-        let same_but_for_the_source =
-            config::Guest { source: before.source.clone(), ..after.clone() } == *before;
-        let same_source = match (&before.source, &after.source) {
-            (GuestSource::Own(before), GuestSource::Own(after)) => before == after,
-            (
-                GuestSource::Shared { parent: before, .. },
-                GuestSource::Shared { parent: after, .. },
-            ) => before == after && classes.contains(after),
-            _ => false,
-        };
-        same_but_for_the_source && same_source
+        let running = self.guests.get(&after.name);
+        running.is_some_and(|guest| guest.configuration.fixed_keys_that_differ(after).is_empty())
     }
 
-    /// Gives the sources that stay their new groups and numbers: all or none.
-    fn change_sources(&self, new: &Configuration, stay: &Stay<'_>) -> Result<()> {
-        let bandwidths = new.guests.iter().filter(|guest| stay.guests.contains(&guest.name));
-        let bandwidths: HashMap<_, _> = bandwidths
-            .filter_map(|guest| match &guest.source {
-                GuestSource::Shared { bandwidth, .. } => Some((&guest.name, *bandwidth)),
-                GuestSource::Own(_) => None,
-            })
-            .collect();
-        let mut shares: HashMap<&str, Vec<(&Share, Option<Bandwidth>)>> = HashMap::new();
-        for (name, guest) in &self.guests {
-            let Some(gate) = &guest.gate else { continue };
-            let share = (&*gate.share, bandwidths.get(name).copied());
-            shares.entry(&gate.source).or_default().push(share);
+    /// Lets no client of those guests in that do not go on.
+    ///
+    /// # Errors
+    /// One of them is connected, and may not be disconnected.
+    fn close_gates(&self, new: &Configuration, going_on: &Names) -> Result<ClosedGates> {
+        let stopping = self.guests.iter().filter(|(name, _)| !going_on.contains(*name));
+        let gates = stopping.map(|(_, guest)| Arc::clone(&guest.gate));
+        let closed = ClosedGates(gates.inspect(|gate| gate.close()).collect());
+        let mut refused = Vec::new();
+        for after in new.guests.iter().filter(|after| !after.disconnect) {
+            let Some(guest) = self.guests.get(&after.name) else { continue };
+            let keys = guest.configuration.fixed_keys_that_differ(after);
+            if !keys.is_empty() && guest.gate.is_connected() {
+                refused.push(format!("guest {:?} ({})", after.name, keys.join(", ")));
+            }
         }
-        let families = Family::all_of(new);
-        let mut changes = Vec::new();
-        for family in families.iter().filter(|family| stay.classes.contains(family.name())) {
-            let shares = shares.remove(family.name()).unwrap_or_default();
-            changes.push(self.sources.prepare(family, shares)?);
-        }
-        changes.into_iter().for_each(Change::apply);
-        Ok(())
+        ensure!(
+            refused.is_empty(),
+            "{}: connected, and these keys cannot change without disconnecting it; detach the device \
+             from its virtual machine first, or set disconnect = true in the [[guest]]",
+            refused.join(", ")
+        );
+        Ok(closed)
     }
 
-    fn replace_guests(&mut self, new: &Configuration, stay: &Stay<'_>) -> Summary {
-        let gone = self.guests.keys().filter(|name| !stay.guests.contains(*name));
+    /// Stops the guests that do not go on, and starts those that are not there.
+    fn replace_guests(&mut self, new: &Configuration, going_on: &Names) -> Summary {
+        let gone = self.guests.keys().filter(|name| !going_on.contains(*name));
         let gone: Vec<String> = gone.cloned().collect();
         let stopped: Vec<Guest> = gone.iter().filter_map(|name| self.guests.remove(name)).collect();
+        for guest in stopped.iter().filter(|guest| guest.gate.is_connected()) {
+            log::warn!("{}: its client is disconnected", guest.configuration.name);
+        }
         let mut summary =
-            Summary { kept: stay.guests.len(), stopped: stopped.len(), ..Summary::default() };
+            Summary { kept: going_on.len(), stopped: stopped.len(), ..Summary::default() };
         Guest::stop_all(stopped, &self.servers);
-        self.replace_sources(new, stay.classes);
+        self.replace_sources(new);
         for guest in &new.guests {
             if let Some(running) = self.guests.get_mut(&guest.name) {
                 running.configuration = guest.clone();
@@ -149,17 +133,18 @@ impl Daemon {
         summary
     }
 
-    fn replace_sources(&mut self, new: &Configuration, stay: &Names) {
+    fn replace_sources(&mut self, new: &Configuration) {
+        let families = Family::all_of(new);
+        let names: HashSet<&str> = families.iter().map(Family::name).collect();
         let all = self.sources.all().map(|(name, _)| name.to_owned());
-        let gone: Vec<String> = all.filter(|name| !stay.contains(name)).collect();
-        for name in gone {
-            self.sources.stop(&name);
-        }
-        for family in Family::all_of(new) {
-            if stay.contains(family.name()) {
+        let gone: Vec<String> = all.filter(|name| !names.contains(name.as_str())).collect();
+        gone.iter().for_each(|name| self.sources.stop(name));
+        for family in &families {
+            // One that could not be opened is tried again.
+            if self.sources.get(family.name()).is_some() {
                 continue;
             }
-            if let Err(error) = self.sources.start(&family, &self.kept) {
+            if let Err(error) = self.sources.start(family, &self.kept) {
                 log::error!("{error:#}");
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use anyhow::{Context, Result};
 use my_rng_server::bandwidth::Bandwidth;
 use my_rng_server::config::{Configuration, GuestSource};
-use my_rng_server::source::{Change, GroupOf, Share, SharedSource};
+use my_rng_server::source::{Change, GroupOf, Joining, Share, SharedSource, Specification};
 
 use super::kept::Kept;
 
@@ -54,6 +54,26 @@ impl<'a> Family<'a> {
     pub fn name(&self) -> &'a str {
         &self.source.name
     }
+
+    /// Whether a guest is below it.
+    pub fn has_guest(&self, name: &str) -> bool {
+        self.guests.contains(name)
+    }
+
+    /// Where its bytes come from.
+    pub fn specification(&self) -> &'a Specification {
+        &self.source.source
+    }
+
+    /// Tries whether connected guests would fit into it, if it is not open yet.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn fits(&self, joining: &[Joining<'_>]) -> Result<()> {
+        let name = self.name();
+        SharedSource::fits(name, self.source.bandwidth, &self.groups, joining)
+            .with_context(|| format!("the shared source {name:?}"))
+    }
 }
 
 impl Sources {
@@ -91,7 +111,8 @@ impl Sources {
         self.0.iter().map(|(name, source)| (name.as_str(), source))
     }
 
-    /// Prepares a source for other groups and bandwidths; guests that are to go have none.
+    /// Prepares a source for other groups and bandwidths; guests that are to go have none,
+    /// and those that are to come are `joining`.
     ///
     /// # Errors
     /// Something does not fit.
@@ -99,11 +120,12 @@ impl Sources {
         &'a self,
         family: &Family<'a>,
         shares: Vec<(&'a Share, Option<Bandwidth>)>,
+        joining: &[Joining<'_>],
     ) -> Result<Change<'a>> {
         let name = family.name();
         let source = self.get(name).with_context(|| format!("no shared source {name:?}"))?;
         source
-            .prepare(family.source.bandwidth, family.groups.clone(), shares)
+            .prepare(family.source.bandwidth, family.groups.clone(), shares, joining)
             .with_context(|| format!("the shared source {name:?}"))
     }
 }

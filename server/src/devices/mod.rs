@@ -2,10 +2,11 @@
 //!
 //! Each is one file that exports a [`Kind`]. To add one, write the file and name it here.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use vfio_user_kit::Device;
 
+use crate::entropy::EntropyControl;
 use crate::generator;
 use crate::limiter::Limit;
 use crate::meter::Meter;
@@ -74,6 +75,9 @@ pub struct Surroundings {
     pub source: Arc<dyn Supplier>,
     /// Who counts what the guest is given.
     pub meter: Arc<Meter>,
+    /// What changes limit and source later, if the device has any: set when it is made. A device
+    /// that is made anew goes on with it.
+    pub control: Arc<OnceLock<EntropyControl>>,
 }
 
 /// Why a device cannot be made.

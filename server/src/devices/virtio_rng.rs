@@ -47,9 +47,18 @@ pub const KIND: Kind = Kind {
 /// # Errors
 /// The source cannot be opened.
 pub fn entropy(settings: &Settings, surroundings: &Surroundings) -> Result<Entropy, MakeError> {
-    let waker = Waker::new().map_err(MakeError::Waker)?;
-    let source = surroundings.source.open(waker.clone())?;
-    Ok(Entropy::new(source, waker, settings.limit).counted_by(Arc::clone(&surroundings.meter)))
+    let control = &surroundings.control;
+    let entropy = match control.get() {
+        // After a panic, with what is used of the limit.
+        Some(control) => Entropy::of(control),
+        None => {
+            let waker = Waker::new().map_err(MakeError::Waker)?;
+            let source = surroundings.source.open(waker.clone())?;
+            Entropy::new(source, waker, settings.limit)
+        }
+    };
+    control.get_or_init(|| entropy.control());
+    Ok(entropy.counted_by(Arc::clone(&surroundings.meter)))
 }
 
 /// The device.
@@ -87,7 +96,11 @@ impl VirtioRng {
         match self.entropy.take(Instant::now, room) {
             Supply::Bytes(bytes) => self.transport.answer(bus, bytes),
             Supply::WhenWoken => bus.wait_for(self.entropy.waker()),
-            Supply::After(time) => bus.set_timer(TIMER, time),
+            Supply::After(time) => {
+                bus.set_timer(TIMER, time);
+                // The limit can change meanwhile.
+                bus.wait_for(self.entropy.waker());
+            }
         }
     }
 

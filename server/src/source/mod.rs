@@ -33,7 +33,7 @@ mod trouble;
 mod worker;
 
 pub use egd::{EgdAddress, Local};
-pub use shared::{Change, ClassState, GroupOf, Share, SharedError, SharedSource};
+pub use shared::{Change, ClassState, GroupOf, Joining, Share, SharedError, SharedSource};
 pub use specification::{Specification, SpecificationError};
 
 use std::io;

@@ -9,6 +9,7 @@
 //! that the next one gets: what is scarce is not thrown away.
 
 mod change;
+mod share;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Read};
@@ -21,9 +22,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio_user_kit::Waker;
 
-pub use change::Change;
+pub use change::{Change, Joining};
+pub use share::Share;
 
-use super::{Drawn, Source, SourceError, Specification, Supplier};
+use super::{Drawn, Source, SourceError, Specification};
 use crate::bandwidth::{
     AdmissionError, Bandwidth, ClassId, IdentifierError, Identifiers, Next, Tree,
 };
@@ -80,6 +82,8 @@ pub struct SharedSource {
 /// What the thread and the shares have in common.
 struct Common {
     state: Mutex<State>,
+    /// Where the bytes come from. It is locked while some are drawn, which takes no time.
+    source: Mutex<Box<dyn Source>>,
     /// Rung when the thread has something to look at: by the source, and by shares.
     bell: Waker,
     closed: AtomicBool,
@@ -130,21 +134,34 @@ impl SharedSource {
         let bell = Waker::new().map_err(SharedError::Waker)?;
         let source = source.open(bell.clone())?;
         let closed = AtomicBool::new(false);
-        let common = Arc::new(Common { state: Mutex::new(state), bell, closed });
+        let (state, source) = (Mutex::new(state), Mutex::new(source));
+        let common = Arc::new(Common { state, source, bell, closed });
         let threads_own = Arc::clone(&common);
         let thread = thread::Builder::new().name("shared source".into());
-        let thread = thread.spawn(move || threads_own.run(source)).map_err(SourceError::Worker)?;
+        let thread = thread.spawn(move || threads_own.run()).map_err(SourceError::Worker)?;
         Ok(SharedSource { name: name.into(), common, thread: Some(thread) })
     }
 
     /// A guest's part below the class of that name; it has nothing until it joins.
     pub fn share(&self, parent: &str, guest: &str, bandwidth: Bandwidth) -> Arc<Share> {
-        Arc::new(Share {
-            common: Arc::clone(&self.common),
-            parent: parent.into(),
-            guest: guest.into(),
-            seat: Mutex::new(Seat { bandwidth, class: None, waker: None }),
-        })
+        Arc::new(Share::new(Arc::clone(&self.common), parent, guest, bandwidth))
+    }
+
+    /// Opens a source that can take the present one's place.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(&self, source: &Specification) -> Result<Box<dyn Source>, SourceError> {
+        source.open(self.common.bell.clone())
+    }
+
+    /// Draws from another source from now on, also for requests that wait. What the one before has
+    /// left over is for no guest any more. Returns the one before, which can take a moment to close.
+    pub fn set_source(&self, source: Box<dyn Source>) -> Box<dyn Source> {
+        let before = std::mem::replace(&mut *self.common.source(), source);
+        self.common.state().surplus.clear();
+        self.common.bell.wake();
+        before
     }
 
     /// The source and its groups, by their names.
@@ -254,7 +271,7 @@ impl Common {
     }
 
     /// The thread: draws for whoever's turn it is.
-    fn run(&self, mut source: Box<dyn Source>) {
+    fn run(&self) {
         let mut buffer = Vec::new();
         while !self.closed.load(Ordering::Acquire) {
             // What is decided here is only said: the bytes may come much later, when it is
@@ -265,7 +282,7 @@ impl Common {
                 Next::From(then) => Some(then.saturating_duration_since(Instant::now())),
                 Next::Grant { class, bytes } => {
                     buffer.resize(usize::try_from(bytes).unwrap_or(0).max(1), 0);
-                    match self.draw(source.as_mut(), &mut buffer) {
+                    match self.draw(&mut buffer) {
                         Drawn::Bytes(count) => {
                             let drawn = buffer.get(..count).unwrap_or_default();
                             self.state().deliver(class, drawn);
@@ -281,12 +298,16 @@ impl Common {
     }
 
     /// Takes what was left over by somebody, or else what the source has.
-    fn draw(&self, source: &mut dyn Source, buffer: &mut [u8]) -> Drawn {
+    fn draw(&self, buffer: &mut [u8]) -> Drawn {
         let left_over = self.state().surplus.read(buffer);
         match left_over {
             Ok(count @ 1..) => Drawn::Bytes(count),
-            _ => source.draw(buffer),
+            _ => self.source().draw(buffer),
         }
+    }
+
+    fn source(&self) -> MutexGuard<'_, Box<dyn Source>> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the bell, or until the time is over.
@@ -296,118 +317,6 @@ impl Common {
         // What interrupts it makes the caller look at everything again, which is right.
         let _ = poll(&mut fds, time.as_ref());
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
-    }
-}
-
-/// A guest's part of a shared source.
-pub struct Share {
-    common: Arc<Common>,
-    parent: String,
-    guest: String,
-    seat: Mutex<Seat>,
-}
-
-struct Seat {
-    bandwidth: Bandwidth,
-    /// While the guest is connected.
-    class: Option<ClassId>,
-    /// The device's.
-    waker: Option<Waker>,
-}
-
-impl Share {
-    fn seat(&self) -> MutexGuard<'_, Seat> {
-        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Its class, while the guest is connected.
-    pub fn class(&self) -> Option<ClassId> {
-        self.seat().class
-    }
-
-    /// What it was given by the configuration.
-    pub fn bandwidth(&self) -> Bandwidth {
-        self.seat().bandwidth
-    }
-
-    /// Becomes a class of the tree, with a number that it had before or else the lowest free one.
-    ///
-    /// # Errors
-    /// [`SharedError::Admission`] if its floor does not fit any more, with the numbers.
-    pub fn join(&self, before: Option<ClassId>) -> Result<ClassId, SharedError> {
-        let mut seat = self.seat();
-        let mut state = self.common.state();
-        let parent = state.class(&self.parent)?;
-        let id = match before {
-            Some(id) => id,
-            None => state.identifiers.take()?,
-        };
-        let added = state.tree.add(parent, id, &self.guest, seat.bandwidth, Instant::now());
-        if let Err(error) = added {
-            if before.is_none() {
-                state.identifiers.give_back(id);
-            }
-            return Err(error.into());
-        }
-        let waker = match &seat.waker {
-            Some(waker) => waker.clone(),
-            None => Waker::new().map_err(SharedError::Waker)?,
-        };
-        let bandwidth = seat.bandwidth;
-        state.leaves.insert(id, Leaf { parent, bandwidth, bytes: VecDeque::new(), waker });
-        seat.class = Some(id);
-        Ok(id)
-    }
-
-    /// Leaves the tree. Its number is free again, unless it is to be kept.
-    pub fn leave(&self, keep_number: bool) {
-        let Some(id) = self.seat().class.take() else { return };
-        let mut state = self.common.state();
-        if let Err(error) = state.tree.remove(id, Instant::now()) {
-            log::error!("{}: {error}", self.guest);
-        }
-        if let Some(leaf) = state.leaves.remove(&id) {
-            state.surplus.extend(leaf.bytes);
-        }
-        if !keep_number {
-            state.identifiers.give_back(id);
-        }
-        state.remove_retired(Instant::now());
-        drop(state);
-        self.common.bell.wake();
-    }
-
-    /// Makes a number free again that was taken for this guest when the source was opened.
-    pub fn release(&self, number: ClassId) {
-        self.common.state().identifiers.give_back(number);
-    }
-}
-
-impl Supplier for Arc<Share> {
-    fn open(&self, waker: Waker) -> Result<Box<dyn Source>, SourceError> {
-        self.seat().waker = Some(waker);
-        Ok(Box::new(ShareSource(Arc::clone(self))))
-    }
-}
-
-/// What a device draws from.
-struct ShareSource(Arc<Share>);
-
-impl Source for ShareSource {
-    fn draw(&mut self, buffer: &mut [u8]) -> Drawn {
-        let Some(class) = self.0.class() else { return Drawn::WhenWoken };
-        let mut state = self.0.common.state();
-        let taken = state.leaves.get_mut(&class).map(|leaf| leaf.bytes.read(buffer));
-        let now = Instant::now();
-        if let Some(Ok(count @ 1..)) = taken {
-            // The request was answered, if with less than it asked for.
-            state.tree.request(class, 0, now);
-            return Drawn::Bytes(count);
-        }
-        state.tree.request(class, buffer.len() as u64, now);
-        drop(state);
-        self.0.common.bell.wake();
-        Drawn::WhenWoken
     }
 }
 

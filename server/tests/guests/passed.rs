@@ -95,7 +95,7 @@ fn a_guest_whose_socket_was_passed_survives_a_reload() {
     std::fs::write(folder.path().join("c.toml"), &text).unwrap();
     let daemon = activated(folder, &["passed"], "x", &["--config", "c.toml"]);
     let mut client = Client::negotiated(&socket);
-    std::fs::write(daemon.file("c.toml"), text + "seed = 5\n").unwrap();
+    std::fs::write(daemon.file("c.toml"), text + "seed = 5\ndisconnect = true\n").unwrap();
     daemon.signal(rustix::process::Signal::HUP);
     daemon.wait_for_log("0 guests go on, 1 stopped, 1 started, 0 failed");
     client.assert_closed();

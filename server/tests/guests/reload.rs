@@ -33,7 +33,12 @@ fn guests_come_and_go_and_change_while_others_stay_connected() {
     let mut changes = Client::negotiated(&daemon.file("changes"));
     let mut goes = Client::negotiated(&daemon.file("goes"));
     assert_eq!(stays.read_u32(0, 0), 1_804_289_383);
-    let after = [guest("comes", ""), guest("changes", "seed = 2"), guest("stays", glibc)].concat();
+    let after = [
+        guest("comes", ""),
+        guest("changes", "seed = 2\ndisconnect = true"),
+        guest("stays", glibc),
+    ]
+    .concat();
     reload(&daemon, &after, "1 guests go on, 2 stopped, 2 started, 0 failed");
     assert_eq!(stays.read_u32(0, 0), 846_930_886, "the same device, one number on");
     changes.assert_closed();
@@ -137,18 +142,138 @@ fn numbers_of_a_shared_source_change_under_connected_guests() {
     draw(3);
 }
 
+/// A virtio-rng with those keys.
+fn entropy(name: &str, keys: &str) -> String {
+    guest(name, &format!("device = \"virtio-rng\"\n{keys}"))
+}
+
+const ONE_GOES_ON: &str = "1 guests go on, 0 stopped, 0 started, 0 failed";
+/// The beginning of the stream of seed 0.
+const STREAM: [u8; 8] = [0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90];
+
+#[test]
+fn a_limit_changes_under_a_connected_guest_and_its_request_that_waits() {
+    let limited = |bytes: u32| {
+        entropy("a", &format!("source = \"chacha20:0\"\nmax-bytes = {bytes}\nperiod = 3600000"))
+    };
+    let daemon = Daemon::configured(&limited(3));
+    let mut guest = Guest::at(&daemon.file("a"));
+    guest.ask(8);
+    assert_eq!(guest.answer(), STREAM[..3]);
+    guest.ask(8);
+    reload(&daemon, &limited(5), ONE_GOES_ON);
+    assert_eq!(guest.answer(), STREAM[3..5], "what was taken before counts");
+    guest.ask(2);
+    reload(&daemon, &entropy("a", "source = \"chacha20:0\""), ONE_GOES_ON);
+    assert_eq!(guest.answer(), STREAM[5..7]);
+}
+
+#[test]
+fn a_source_changes_under_a_connected_guest_and_its_request_that_waits() {
+    let daemon = Daemon::configured(&guest("other", ""));
+    std::fs::write(daemon.file("empty"), "").unwrap();
+    let from = |source: &str| entropy("a", &format!("source = \"{source}\""));
+    reload(&daemon, &from("file:FOLDER/empty"), "1 started, 0 failed");
+    let mut guest = Guest::at(&daemon.file("a"));
+    guest.ask(8);
+    reload(&daemon, &from("file:FOLDER/missing"), "nothing has changed: guest \"a\": cannot read");
+    assert_eq!(guest.answered(), 0);
+    reload(&daemon, &from("chacha20:0"), ONE_GOES_ON);
+    assert_eq!(guest.answer(), STREAM);
+}
+
+#[test]
+fn a_guest_goes_to_a_shared_source_and_back_with_its_connection() {
+    let shared = |source: &str, parent: &str| {
+        format!(
+            "[[source]]\nname = \"hw\"\nsource = \"{source}\"\nbandwidth = {{ average = 64 }}\n\
+             [[group]]\nname = \"group\"\nparent = \"hw\"\nbandwidth = {{ floor = 8 }}\n{}",
+            entropy("a", &format!("source = \"{parent}\"\nbandwidth = {{ floor = 8 }}"))
+        )
+    };
+    let daemon = Daemon::configured(
+        &entropy("a", "source = \"file:FOLDER/empty\"")
+            .replace("file:FOLDER/empty", "file:/dev/zero"),
+    );
+    let mut guest = Guest::at(&daemon.file("a"));
+    let mut draws = |expected: &[u8]| {
+        guest.ask(expected.len() as u32);
+        assert_eq!(guest.answer(), expected);
+    };
+    draws(&[0; 4]);
+    reload(&daemon, &shared("file:/none", "hw"), "nothing has changed: the shared source \"hw\"");
+    draws(&[0; 4]);
+    reload(&daemon, &shared("chacha20:0", "hw"), ONE_GOES_ON);
+    draws(&STREAM[..2]);
+    reload(&daemon, &shared("chacha20:0", "group"), ONE_GOES_ON);
+    draws(&STREAM[2..6]);
+    reload(
+        &daemon,
+        &shared("file:/none", "group"),
+        "nothing has changed: the shared source \"hw\"",
+    );
+    draws(&STREAM[6..]);
+    reload(&daemon, &shared("file:/dev/zero", "group"), ONE_GOES_ON);
+    draws(&[0; 4]);
+    reload(&daemon, &entropy("a", "source = \"chacha20:0\""), ONE_GOES_ON);
+    draws(&STREAM);
+    assert!(!daemon.log().contains("disconnected"), "{}", daemon.log());
+}
+
+#[test]
+fn guests_that_move_to_a_source_have_to_fit_there() {
+    let two = |first: &str, second: u32| {
+        format!(
+            "[[source]]\nname = \"hw\"\nsource = \"chacha20:0\"\novercommit = true\n\
+             bandwidth = {{ average = 16 }}\n{}{}",
+            entropy("a", first),
+            entropy("b", &format!("source = \"hw\"\nbandwidth = {{ floor = {second} }}"))
+        )
+    };
+    let own = "source = \"file:/dev/zero\"";
+    let daemon = Daemon::configured(&two(own, 9));
+    let mut guests = ["a", "b"].map(|name| Guest::at(&daemon.file(name)));
+    let moved = "source = \"hw\"\nbandwidth = { floor = 8 }";
+    reload(&daemon, &two(moved, 9), "nothing has changed: the shared source \"hw\": ");
+    guests[0].ask(4);
+    assert_eq!(guests[0].answer(), [0; 4]);
+    reload(&daemon, &two(moved, 8), "2 guests go on, 0 stopped, 0 started, 0 failed");
+    guests[0].ask(4);
+    assert_eq!(guests[0].answer(), STREAM[..4]);
+}
+
+#[test]
+fn a_change_that_disconnects_a_guest_is_refused_and_named_unless_its_entry_allows_it() {
+    let plain = [guest("a", ""), guest("b", "")].concat();
+    let daemon = Daemon::configured(&plain);
+    let mut client = Client::negotiated(&daemon.file("a"));
+    let changed = |keys: &str| [guest("a", keys), guest("b", "seed = 1")].concat();
+    let keys = "device = \"virtio-rng\"\nvectors = 0";
+    reload(
+        &daemon,
+        &changed(keys),
+        "nothing has changed: guest \"a\" (device, vectors): connected",
+    );
+    client.assert_in_sync();
+    Client::negotiated(&daemon.file("b")).assert_in_sync();
+    let allowed = changed(&format!("{keys}\ndisconnect = true"));
+    reload(&daemon, &allowed, "0 guests go on, 2 stopped, 2 started, 0 failed");
+    client.assert_closed();
+    assert!(daemon.log().contains("a: its client is disconnected"));
+    assert!(!daemon.log().contains("b: its client is disconnected"));
+    Client::negotiated(&daemon.file("a"));
+}
+
 #[test]
 fn guests_of_a_shared_source_that_is_another_one_now_are_served_from_that() {
     let daemon = Daemon::configured(&sharing(64, [8, 16]));
-    let mut before = Guest::at(&daemon.file("a"));
-    before.ask(4);
-    assert_eq!(before.answer(), [0; 4]);
+    let mut guest = Guest::at(&daemon.file("a"));
+    guest.ask(4);
+    assert_eq!(guest.answer(), [0; 4]);
     let other = sharing(64, [8, 16]).replace("file:/dev/zero", "chacha20:0");
-    reload(&daemon, &other, "0 guests go on, 2 stopped, 2 started, 0 failed");
-    before.client.assert_closed();
-    let mut after = Guest::at(&daemon.file("a"));
-    after.ask(4);
-    assert_eq!(after.answer(), [0x76, 0xb8, 0xe0, 0xad]);
+    reload(&daemon, &other, "2 guests go on, 0 stopped, 0 started, 0 failed");
+    guest.ask(4);
+    assert_eq!(guest.answer(), STREAM[..4]);
 }
 
 /// What is in `sharing`, with a group of the third guest's own.
@@ -177,11 +302,9 @@ fn groups_come_and_go_beside_connected_guests() {
     let mut of_group = Guest::at(&daemon.file("c"));
     of_group.ask(4);
     assert_eq!(of_group.answer(), [0; 4]);
-    let summary = "2 guests go on, 1 stopped, 1 started, 0 failed";
+    let summary = "3 guests go on, 0 stopped, 0 started, 0 failed";
     reload(&daemon, &sharing_with_group("others", "hw"), summary);
     answered();
-    of_group.client.assert_closed();
-    let mut of_group = Guest::at(&daemon.file("c"));
     of_group.ask(4);
     assert_eq!(of_group.answer(), [0; 4]);
     let summary = "2 guests go on, 1 stopped, 0 started, 0 failed";
@@ -223,7 +346,9 @@ fn a_socket_goes_from_one_guest_to_another() {
     let clients = ["a", "b"].map(|name| Client::negotiated(&daemon.file(name)));
     let text = [guest("a", ""), guest("b", "")].concat();
     let crossed = text.replace("FOLDER/a", "FOLDER/x").replace("FOLDER/b", "FOLDER/a");
-    let crossed = crossed.replace("FOLDER/x", "FOLDER/b");
+    let crossed = crossed
+        .replace("FOLDER/x", "FOLDER/b")
+        .replace("[[guest]]\n", "[[guest]]\ndisconnect = true\n");
     reload(&daemon, &crossed, "0 guests go on, 2 stopped, 2 started, 0 failed");
     clients.into_iter().for_each(|mut client| client.assert_closed());
     ["a", "b"].iter().for_each(|name| Client::negotiated(&daemon.file(name)).assert_in_sync());
@@ -231,8 +356,11 @@ fn a_socket_goes_from_one_guest_to_another() {
 
 #[test]
 fn many_reloads_leave_nothing_behind() {
-    let texts = [sharing_with_group("g", "hw"), sharing_with_group("h", "hw")]
-        .map(|text| text + &guest("seed", "seed = 1"));
+    let texts = [sharing_with_group("g", "hw"), sharing_with_group("h", "hw")];
+    let texts = [0, 1].map(|seed| {
+        let changes = guest("seed", &format!("seed = {seed}\ndisconnect = true"));
+        texts[seed].clone() + &changes
+    });
     let daemon = Daemon::configured(&texts[0]);
     let mut stays = Guest::at(&daemon.file("a"));
     stays.ask(4);
@@ -241,11 +369,12 @@ fn many_reloads_leave_nothing_behind() {
     let open = || (daemon.descriptors(), std::fs::read_dir(&tasks).unwrap().count());
     let before = open();
     for round in 0..30 {
-        let mut goes = Guest::at(&daemon.file("c"));
-        goes.ask(4);
-        goes.answer();
+        let mut moves = Guest::at(&daemon.file("c"));
+        moves.ask(4);
+        moves.answer();
         reload(&daemon, &texts[(round + 1) % 2], "3 guests go on, 1 stopped, 1 started, 0 failed");
-        goes.client.assert_closed();
+        moves.ask(4);
+        moves.answer();
         stays.ask(4);
         stays.answer();
     }

@@ -244,3 +244,30 @@ fn a_reload_stops_the_guests_that_are_gone_and_no_other() {
     assert_eq!(kept.get(64).len(), 64, "its connection goes on");
     assert_eq!(Vmm::start(&path("c"), &[]).get(64).len(), 64);
 }
+
+#[test]
+fn a_limit_and_a_source_change_under_a_connected_monitor() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, socket) = (folder.path().join("guests.toml"), folder.path().join("a"));
+    let write = |keys: &str| {
+        let socket = socket.display();
+        let text = format!(
+            "[[guest]]\nname = \"a\"\nsocket = \"{socket}\"\ntransport = \"vhost-user\"\n{keys}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("source = \"file:/dev/zero\"\nmax-bytes = 3\nperiod = 3600000");
+    let path = socket.display().to_string();
+    let other = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_with(other, &["--config", file.to_str().unwrap()], &path);
+    let mut vmm = Vmm::start(&socket, &[]);
+    assert_eq!(vmm.get(8), [0; 3]);
+    vmm.ask(8);
+    vmm.assert_waits();
+    write("source = \"chacha20:0\"\nmax-bytes = 5\nperiod = 3600000");
+    daemon.signal(Signal::HUP);
+    assert_eq!(vmm.answer().1, 2, "what was taken before counts");
+    write("source = \"chacha20:0\"");
+    daemon.signal(Signal::HUP);
+    assert_eq!(vmm.get(8).len(), 8);
+}

@@ -3,11 +3,13 @@
 //! What is asked for is tried on a tree of its own first. So nothing at all has changed when it does
 //! not fit, and several sources can be changed all or none: each is prepared, then all are applied.
 
+use std::collections::HashMap;
 use std::sync::MutexGuard;
 use std::time::Instant;
 
-use super::{Class, ClassId, Common, GroupOf, Seat, Share, SharedError, SharedSource, State};
-use crate::bandwidth::Bandwidth;
+use super::share::Seat;
+use super::{Class, Common, GroupOf, Share, SharedError, SharedSource, State};
+use crate::bandwidth::{Bandwidth, ClassId};
 
 /// A change that fits. Nothing moves in the source until it is applied, or dropped.
 #[must_use = "nothing changes until it is applied"]
@@ -20,10 +22,35 @@ pub struct Change<'a> {
     state: MutexGuard<'a, State>,
 }
 
+/// A connected guest that is to have a part of the source.
+#[derive(Clone, Copy, Debug)]
+pub struct Joining<'a> {
+    /// The source's name, or that of a group.
+    pub parent: &'a str,
+    /// Its name.
+    pub guest: &'a str,
+    /// Its part.
+    pub bandwidth: Bandwidth,
+}
+
 impl SharedSource {
+    /// Tries whether connected guests fit together into a source that is not there yet.
+    ///
+    /// # Errors
+    /// As [`SharedSource::prepare`].
+    pub fn fits(
+        name: &str,
+        bandwidth: Bandwidth,
+        groups: &[GroupOf<'_>],
+        joining: &[Joining<'_>],
+    ) -> Result<(), SharedError> {
+        let mut trial = State::new(name, bandwidth, groups, &[])?;
+        joining.iter().try_for_each(|guest| trial.try_to_join(guest))
+    }
+
     /// Prepares another bandwidth, other groups (each behind its parent), and other bandwidths of
-    /// guests; those that are to go have none. A group is the same one if its name is, and all that
-    /// is above it.
+    /// guests; those that are to go have none, and those that are to come join when it is applied. A
+    /// group is the same one if its name is, and all that is above it.
     ///
     /// # Errors
     /// [`SharedError::Admission`] for the first of the groups and connected guests that does not
@@ -33,6 +60,7 @@ impl SharedSource {
         bandwidth: Bandwidth,
         groups: Vec<GroupOf<'a>>,
         shares: Vec<(&'a Share, Option<Bandwidth>)>,
+        joining: &[Joining<'_>],
     ) -> Result<Change<'a>, SharedError> {
         let mut trial = State::new(&self.name, bandwidth, &groups, &[])?;
         // Seats before the state, as everywhere.
@@ -40,11 +68,12 @@ impl SharedSource {
         for (share, bandwidth) in shares {
             let seat = share.seat();
             if let Some(bandwidth) = bandwidth.filter(|_| seat.class.is_some()) {
-                let (parent, id) = (trial.class(&share.parent)?, trial.identifiers.take()?);
-                trial.tree.add(parent, id, &share.guest, bandwidth, Instant::now())?;
+                let (parent, guest) = (share.parent.as_str(), share.guest.as_str());
+                trial.try_to_join(&Joining { parent, guest, bandwidth })?;
             }
             seats.push((seat, bandwidth));
         }
+        joining.iter().try_for_each(|guest| trial.try_to_join(guest))?;
         let (common, name) = (&*self.common, self.name.as_str());
         Ok(Change { common, name, bandwidth, groups, seats, state: common.state() })
     }
@@ -60,7 +89,7 @@ impl Change<'_> {
         let connected = seats.iter().filter_map(|(seat, _)| Some((seat.class?, seat.bandwidth)));
         let connected: Vec<_> = connected.collect();
         if let Err(error) = state.become_like(name, bandwidth, &groups, &connected) {
-            // It was tried, and can only be in the way of somebody who should have gone earlier.
+            // It was tried.
             log::error!("the shared source {name:?}: {error}");
         }
         drop((state, seats));
@@ -69,6 +98,12 @@ impl Change<'_> {
 }
 
 impl State {
+    /// Makes a guest a class of a tree that is tried.
+    fn try_to_join(&mut self, guest: &Joining<'_>) -> Result<(), SharedError> {
+        let (parent, id) = (self.class(guest.parent)?, self.identifiers.take()?);
+        Ok(self.tree.add(parent, id, guest.guest, guest.bandwidth, Instant::now())?)
+    }
+
     fn become_like(
         &mut self,
         name: &str,
@@ -77,7 +112,7 @@ impl State {
         connected: &[(ClassId, Bandwidth)],
     ) -> Result<(), SharedError> {
         let now = Instant::now();
-        let mut changes = connected.to_vec();
+        let mut changes = Vec::new();
         let mut before = std::mem::take(&mut self.classes);
         if let Some(root) = before.remove(name) {
             changes.push((root.id, bandwidth));
@@ -102,10 +137,11 @@ impl State {
             changes.push((class.id, Bandwidth::default()));
             self.retired.push(class.id);
         }
-        for (id, bandwidth) in connected {
-            if let Some(leaf) = self.leaves.get_mut(id) {
-                leaf.bandwidth = *bandwidth;
-            }
+        let connected: HashMap<ClassId, Bandwidth> = connected.iter().copied().collect();
+        for (id, leaf) in &mut self.leaves {
+            // A guest that should have gone, and has not, is promised nothing either.
+            leaf.bandwidth = connected.get(id).copied().unwrap_or_default();
+            changes.push((*id, leaf.bandwidth));
         }
         self.tree.change(&changes, now)?;
         self.remove_retired(now);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::Supplier;
 use crate::source::testing::{draw, draw_exactly, woken_within};
 
 const KIB: u64 = 1024;
@@ -101,10 +102,10 @@ fn bandwidths_change_all_or_not_at_all() {
     shares.iter().for_each(|share| assert!(share.join(None).is_ok()));
     let [a, b] = &shares;
     let floors = |of_b| vec![(&**a, Some(floor(6))), (&**b, Some(floor(of_b)))];
-    let too_much = shared.prepare(capacity(10), Vec::new(), floors(6)).err();
+    let too_much = shared.prepare(capacity(10), Vec::new(), floors(6), &[]).err();
     assert!(matches!(too_much, Some(SharedError::Admission(_))), "{too_much:?}");
     assert_eq!((a.bandwidth(), shared.classes()["stream"].promised), (floor(8), 16 * KIB));
-    shared.prepare(capacity(10), Vec::new(), floors(4)).unwrap().apply();
+    shared.prepare(capacity(10), Vec::new(), floors(4), &[]).unwrap().apply();
     assert_eq!((a.bandwidth(), shared.classes()["stream"].promised), (floor(6), 10 * KIB));
 }
 
@@ -113,7 +114,7 @@ fn what_is_prepared_and_dropped_has_changed_nothing() {
     let shared = stream();
     let before = shared.classes();
     let group = GroupOf { name: "group", parent: "stream", bandwidth: floor(4) };
-    drop(shared.prepare(capacity(10), vec![group], Vec::new()).unwrap());
+    drop(shared.prepare(capacity(10), vec![group], Vec::new(), &[]).unwrap());
     assert_eq!(shared.classes(), before);
 }
 
@@ -121,7 +122,7 @@ fn what_is_prepared_and_dropped_has_changed_nothing() {
 fn groups_come_and_go_beside_connected_guests() {
     let group = |name, parent| GroupOf { name, parent, bandwidth: floor(4) };
     let shared = stream();
-    let give = |groups, shares| shared.prepare(capacity(8), groups, shares).unwrap().apply();
+    let give = |groups, shares| shared.prepare(capacity(8), groups, shares, &[]).unwrap().apply();
     give(vec![group("old", "stream"), group("inner", "old")], Vec::new());
     let (_stays, mut of_stays, waker) = guest(&shared, "stays");
     let goes = shared.share("inner", "goes", floor(4));
@@ -148,4 +149,68 @@ fn groups_without_a_parent_and_sources_that_are_not_there_are_refused() {
     let source = Specification::File { path: "/does/not/exist".into(), repeat: false };
     let error = SharedSource::start("s", &source, capacity(1), &[], &[]).err().unwrap();
     assert!(error.to_string().contains("/does/not/exist"), "{error}");
+}
+
+#[test]
+fn another_source_gives_the_bytes_for_requests_that_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("empty");
+    std::fs::write(&path, "").unwrap();
+    let empty = Specification::File { path, repeat: false };
+    let shared = SharedSource::start("stream", &empty, capacity(1 << 20), &[], &[]).unwrap();
+    let (_share, mut source, waker) = guest(&shared, "a");
+    assert_eq!(source.draw(&mut [0; 8]), Drawn::WhenWoken);
+    drop(shared.set_source(shared.open(&Specification::Chacha20 { seed: 0 }).unwrap()));
+    assert_eq!(draw(source.as_mut(), &waker, 8), STREAM);
+    let missing = Specification::File { path: "/nonexistent".into(), repeat: false };
+    assert!(shared.open(&missing).is_err());
+}
+
+#[test]
+fn a_guest_that_leaves_while_numbers_change_is_in_the_tree_or_gone() {
+    let shared = stream();
+    let (share, ..) = guest(&shared, "a");
+    let state = shared.common.state();
+    let leaving = thread::spawn({
+        let share = Arc::clone(&share);
+        move || share.leave(false)
+    });
+    // Whoever sees the seat without its class must not find the class in the tree: while the tree
+    // is not to be had, the seat is not either.
+    for _ in 0..50 {
+        if let Some(seat) = share.try_seat() {
+            assert!(seat.class.is_some(), "its class is still in the tree");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(state);
+    leaving.join().unwrap();
+    assert_eq!(share.class(), None);
+}
+
+#[test]
+fn a_guest_that_should_have_gone_is_in_the_way_of_no_change() {
+    let shared =
+        SharedSource::start("stream", &Specification::Chacha20 { seed: 0 }, capacity(16), &[], &[])
+            .unwrap();
+    let stuck = shared.share("stream", "stuck", floor(16));
+    stuck.join(None).unwrap();
+    let group = GroupOf { name: "new", parent: "stream", bandwidth: floor(8) };
+    shared.prepare(capacity(8), vec![group], Vec::new(), &[]).unwrap().apply();
+    let states = shared.classes();
+    assert_eq!(states["stream"].bandwidth, capacity(8));
+    assert_eq!(states["stream"].promised, 8 * KIB, "to the new group alone");
+    shared.share("new", "comes", floor(8)).join(None).unwrap();
+    stuck.leave(false);
+}
+
+#[test]
+fn a_guest_that_is_to_join_has_to_fit() {
+    let shared = stream();
+    let guest = |kib| Joining { parent: "new", guest: "a", bandwidth: floor(kib) };
+    let groups = || vec![GroupOf { name: "new", parent: "stream", bandwidth: floor(8) }];
+    assert!(shared.prepare(capacity(8), groups(), Vec::new(), &[guest(9)]).is_err());
+    drop(shared.prepare(capacity(8), groups(), Vec::new(), &[guest(8)]).unwrap());
+    assert!(SharedSource::fits("stream", capacity(8), &groups(), &[guest(9)]).is_err());
+    SharedSource::fits("stream", capacity(8), &groups(), &[guest(8)]).unwrap();
 }
