@@ -56,7 +56,9 @@ EXAMPLES
 
 SIGNALS
   SIGINT and SIGTERM end the server: connections are closed, socket files removed, the exit status
-  is 0. SIGHUP has the file of --config read again.
+  is 0. SIGHUP has the file of --config read again; without a file it ends the server, too, and the
+  exit status is 1. The log says how many guests were connected. They lose the device: detach it, or
+  unload its driver in the guest, before the server ends.
 
 EXIT STATUS
   0 after SIGINT or SIGTERM, and of --check-config if nothing is wrong; 1 if a socket cannot be

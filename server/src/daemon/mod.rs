@@ -67,13 +67,17 @@ struct Daemon {
 pub fn run(program: Program, start: Start) -> Result<()> {
     let ending = Arc::new(AtomicBool::new(false));
     let signals = overseer::Signals::new(&ending, start.file.is_some())?;
+    if start.file.is_none() {
+        program.end_on_hang_up()?;
+    }
     let control = start.configuration.control_socket.as_deref();
     let control = control.map(control::Control::bind).transpose()?;
     let file = start.file.clone();
     let servers = Servers::new()?;
     let daemon = Arc::new(Mutex::new(Daemon::start(start, servers.clone(), ending)?));
     let overseer = overseer::start(signals, control, file, Arc::clone(&daemon))?;
-    let served = program.run(&servers);
+    let served =
+        program.run(&servers, || daemon.lock().unwrap_or_else(PoisonError::into_inner).connected());
     overseer.stop();
     daemon.lock().unwrap_or_else(PoisonError::into_inner).close();
     Ok(served?)
@@ -142,6 +146,11 @@ impl Daemon {
             guest: guest.name.clone(),
             kept: Arc::clone(&self.kept),
         })))
+    }
+
+    /// How many guests have a client.
+    fn connected(&self) -> usize {
+        self.guests.values().filter(|guest| guest.watch.status().client.is_some()).count()
     }
 
     /// Looks at all counters, for the rates.

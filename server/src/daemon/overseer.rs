@@ -35,8 +35,7 @@ pub struct Signals {
 
 impl Signals {
     /// Notes in `ending` when the daemon is told to end, and handles SIGHUP from now on if there is
-    /// a file to read again. Otherwise SIGHUP ends the process, as that of any program whose
-    /// terminal is closed.
+    /// a file to read again.
     ///
     /// # Errors
     /// The handlers cannot be set up.

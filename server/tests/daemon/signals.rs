@@ -1,9 +1,11 @@
 //! SIGTERM and SIGINT.
 
+use std::process::Command;
+
 use rustix::process::Signal;
 
 use crate::common::*;
-use crate::daemon::Daemon;
+use crate::daemon::{BINARY, Daemon};
 
 /// The daemon ends with status 0 and takes its socket along.
 #[track_caller]
@@ -66,4 +68,32 @@ fn a_socket_that_somebody_else_put_there_stays() {
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.wait().code(), Some(0));
     assert!(daemon.path().exists());
+}
+
+#[test]
+fn the_log_says_how_many_clients_lose_their_device_and_what_that_means() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut daemon = Daemon::start(&["-c", "3"]);
+        let _clients = ["s0", "s2"].map(|name| Client::negotiated(&daemon.file(name)));
+        daemon.signal(signal);
+        assert_eq!(daemon.wait().code(), Some(i32::from(signal == Signal::HUP)));
+        let log = daemon.log();
+        assert!(log.contains("ending with 2 connected: their guests lose the device"), "{log}");
+        assert!(!daemon.file("s0").exists());
+    }
+    let mut alone = Daemon::start(&[]);
+    alone.signal(Signal::TERM);
+    alone.wait();
+    assert!(!alone.log().contains("connected"), "{}", alone.log());
+}
+
+#[test]
+fn a_server_that_was_started_to_ignore_hang_ups_goes_on() {
+    let mut command = Command::new("nohup");
+    command.arg(BINARY);
+    let mut daemon = Daemon::start_under(&mut command, &[]);
+    daemon.signal(Signal::HUP);
+    daemon.client().assert_in_sync();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0));
 }

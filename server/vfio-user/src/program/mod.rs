@@ -7,10 +7,10 @@ mod code;
 mod given;
 mod limits;
 mod readiness;
+mod signals;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,7 +18,6 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser};
 use log::LevelFilter;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::device::Device;
 use crate::server::{Options, Server, ServerError, Servers};
@@ -26,6 +25,7 @@ use given::Given;
 pub use given::PassedSocket;
 pub use limits::make_room_for;
 use readiness::Readiness;
+use signals::EndSignals;
 
 /// The options that every program with a device has.
 // No group: it would be named like that of a program which flattens this.
@@ -148,8 +148,13 @@ pub enum ProgramError {
     #[error("--ready-fd: cannot write the newline")]
     Announce(#[source] io::Error),
     /// The handlers cannot be set up.
-    #[error("cannot handle SIGINT and SIGTERM")]
+    #[error("cannot handle SIGINT, SIGTERM and SIGHUP")]
     Signals(#[source] io::Error),
+    /// The program was served until its end, which SIGHUP was.
+    #[error(
+        "ended by SIGHUP, as when a terminal is closed (nohup or systemd keep a server running)"
+    )]
+    HungUp,
     /// The socket cannot be served.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -160,7 +165,7 @@ pub enum ProgramError {
 pub struct Program {
     arguments: Arguments,
     readiness: Readiness,
-    stop: UnixStream,
+    signals: EndSignals,
     /// What `--fd` names.
     given: Option<OwnedFd>,
     passed: Vec<PassedSocket>,
@@ -180,8 +185,8 @@ impl Program {
         let readiness = Readiness::new(arguments.ready_fd, &mut given)?;
         let socket = arguments.fd.map(|number| given.take_listener("--fd", number)).transpose()?;
         // Before the socket exists, so that no signal can leave it behind.
-        let stop = termination_signals().map_err(ProgramError::Signals)?;
-        Ok(Self { arguments: arguments.clone(), readiness, stop, given: socket, passed })
+        let signals = EndSignals::new().map_err(ProgramError::Signals)?;
+        Ok(Self { arguments: arguments.clone(), readiness, signals, given: socket, passed })
     }
 
     /// The socket of `--fd` and those that socket activation has passed, in the order of the unit
@@ -216,26 +221,47 @@ impl Program {
         Ok(Server::from_listener(socket, device, options)?)
     }
 
-    /// Serves a device until SIGINT or SIGTERM. The socket file is removed in the end.
+    /// Lets SIGHUP end the program like SIGTERM, but with [`ProgramError::HungUp`]. Not for a program
+    /// that reads its configuration again then.
+    ///
+    /// # Errors
+    /// The handler cannot be set up.
+    pub fn end_on_hang_up(&self) -> Result<(), ProgramError> {
+        self.signals.hear_hang_up().map_err(ProgramError::Signals)
+    }
+
+    /// Serves a device until SIGINT, SIGTERM or SIGHUP. The socket file is removed in the end.
     ///
     /// # Errors
     /// As [`Program::server`] and [`Program::run`].
     pub fn serve(mut self, device: impl Device + 'static) -> Result<(), ProgramError> {
+        self.end_on_hang_up()?;
         let servers = Servers::new()?;
-        servers.add(self.server(device)?)?;
-        self.run(&servers)
+        let server = self.server(device)?;
+        let watch = server.watch();
+        servers.add(server)?;
+        self.run(&servers, || usize::from(watch.status().client.is_some()))
     }
 
-    /// Says that the sockets listen and serves until SIGINT or SIGTERM, while other threads may add
-    /// and remove servers. In the end all are removed.
+    /// Says that the sockets listen and serves until the process is told to end, while other threads
+    /// may add and remove servers. In the end all are removed. Before that, `connected` is asked how
+    /// many clients there are: the log says what the end means for them.
     ///
     /// # Errors
-    /// Whoever waits for `--ready-fd` has gone, or the servers cannot be run.
-    pub fn run(self, servers: &Servers) -> Result<(), ProgramError> {
+    /// Whoever waits for `--ready-fd` has gone, the servers cannot be run, or
+    /// [`ProgramError::HungUp`].
+    pub fn run(
+        self,
+        servers: &Servers,
+        connected: impl FnOnce() -> usize,
+    ) -> Result<(), ProgramError> {
         code::leave_to_the_page_cache();
         self.readiness.announce()?;
-        servers.run(self.stop.as_fd())?;
+        servers.run_and_then(self.signals.as_fd(), || warn_of_end(connected()))?;
         log::info!("stopped");
+        if self.signals.hung_up() {
+            return Err(ProgramError::HungUp);
+        }
         Ok(())
     }
 }
@@ -285,13 +311,15 @@ fn exit_status(result: Result<(), ProgramError>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A socket that becomes readable when the process is told to end.
-fn termination_signals() -> io::Result<UnixStream> {
-    let (stop, signalled) = UnixStream::pair()?;
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::low_level::pipe::register(signal, signalled.try_clone()?)?;
+/// Says what the end of the program means for clients that are connected.
+fn warn_of_end(connected: usize) {
+    if connected > 0 {
+        log::warn!(
+            "ending with {connected} connected: their guests lose the device, and QEMU ends when one \
+             of them is reset or rebooted; a guest whose driver still has the device can hang. Next \
+             time detach the device, or unload its driver, before the server ends"
+        );
     }
-    Ok(stop)
 }
 
 fn start_log(verbose: u8) {

@@ -94,10 +94,23 @@ impl Servers {
     /// # Errors
     /// [`ServerError::Listen`].
     pub fn run(&self, stop: BorrowedFd<'_>) -> Result<(), ServerError> {
+        self.run_and_then(stop, || {})
+    }
+
+    /// The same, and calls `ending` before the servers are removed: their clients are still there.
+    ///
+    /// # Errors
+    /// [`ServerError::Listen`].
+    pub fn run_and_then(
+        &self,
+        stop: BorrowedFd<'_>,
+        ending: impl FnOnce(),
+    ) -> Result<(), ServerError> {
         epoll::add(&self.0.epoll, stop, EventData::new_u64(STOP), EventFlags::IN)?;
         let result = Reception::new(&self.0).run();
         // It cannot fail: it was added.
         let _ = epoll::delete(&self.0.epoll, stop);
+        ending();
         let all: Vec<_> = self.0.servers().keys().copied().map(Key).collect();
         self.remove(&all);
         result
