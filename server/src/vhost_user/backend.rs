@@ -107,7 +107,7 @@ impl Backend {
         let Some(memory) = &self.memory else { return false };
         let mut entropy = lock(&self.entropy);
         let queue = vring.get_queue_mut();
-        let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &mut self.log);
+        let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &self.log);
         drop(entropy);
         if memory.truncated() {
             self.log.note(&"guest memory was truncated; its queue is left alone");

@@ -75,7 +75,7 @@ pub fn serve(
     queue: &mut Queue,
     memory: &GuestMemoryMmap,
     entropy: &mut Entropy,
-    log: &mut DriverLog,
+    log: &DriverLog,
 ) -> Served {
     let mut answered = 0;
     let again = match serve_all(queue, memory, entropy, log, &mut answered) {
@@ -92,7 +92,7 @@ fn serve_all(
     queue: &mut Queue,
     memory: &GuestMemoryMmap,
     entropy: &mut Entropy,
-    log: &mut DriverLog,
+    log: &DriverLog,
     answered: &mut usize,
 ) -> Result<Again, virtio_queue::Error> {
     // Else the iterator would write a line to the log for each kick.
@@ -219,8 +219,8 @@ mod tests {
         let waker = Waker::new().unwrap();
         let source = "chacha20:1".parse::<Specification>().unwrap().open(waker.clone()).unwrap();
         let mut entropy = Entropy::new(source, waker, None);
-        let mut log = DriverLog::new("test");
-        let mut go = || serve(&mut queue, &memory, &mut entropy, &mut log);
+        let log = DriverLog::new("test");
+        let mut go = || serve(&mut queue, &memory, &mut entropy, &log);
         let first = Served { answered: MOST_AT_ONCE, again: Again::After(Duration::ZERO) };
         assert_eq!(go(), first);
         assert_eq!(go().answered, usize::from(SIZE) - MOST_AT_ONCE);

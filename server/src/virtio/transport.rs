@@ -9,7 +9,6 @@ use super::chain::Request;
 use super::fault::Fault;
 use super::flags::{Features, Status};
 use super::layout::{self, DeviceType, Interface, LEGACY_BAR, MODERN_BAR, VECTORS};
-use super::log_limit::LogLimit;
 use super::queue::{self, Areas, MAX_QUEUE_SIZE, Progress, Virtqueue};
 use super::registers::{common, legacy};
 
@@ -73,8 +72,6 @@ pub struct Transport {
     queue: Option<Box<dyn Virtqueue>>,
     /// The status before a reset that waits for the last access to guest memory.
     resetting: Option<Status>,
-    faults: LogLimit,
-    starts: LogLimit,
 }
 
 impl Transport {
@@ -88,8 +85,6 @@ impl Transport {
             state: State::default(),
             queue: None,
             resetting: None,
-            faults: LogLimit::default(),
-            starts: LogLimit::default(),
         }
     }
 
@@ -147,14 +142,11 @@ impl Transport {
     /// The client has gone, and the guest with it.
     pub fn disconnected(&mut self, bus: &mut Bus) {
         self.reset(bus);
-        (self.faults, self.starts) = Default::default();
     }
 
     /// The driver broke a rule, or its memory is gone: the device stops, and says so.
     pub fn fail(&mut self, bus: &mut Bus, fault: &Fault) {
-        if let Some(more) = self.faults.allow() {
-            log::warn!("virtio: the device has to be reset: {fault}{more}");
-        }
+        log::warn!("virtio: the device has to be reset: {fault}");
         bus.cancel_dma();
         self.queue = None;
         self.state.status |= Status::DEVICE_NEEDS_RESET;
@@ -439,9 +431,7 @@ impl Transport {
         if let Err(fault) = areas.check(features) {
             return self.fail(bus, &fault);
         }
-        if let Some(more) = self.starts.allow() {
-            log::info!("virtio: the driver is ready; queue of {}, {features:?}{more}", areas.size);
-        }
+        log::info!("virtio: the driver is ready; queue of {}, {features:?}", areas.size);
         let queue = self.queue.insert(queue::of_layout(areas, features));
         let started = queue.start(bus);
         self.check(bus, started);

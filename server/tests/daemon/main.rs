@@ -17,6 +17,7 @@ mod framing;
 mod info;
 mod irqs;
 mod libvirt;
+mod log;
 mod negotiation;
 mod others;
 mod passed;

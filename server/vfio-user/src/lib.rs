@@ -101,6 +101,7 @@ mod dma;
 pub mod fuzzing;
 mod host;
 mod interrupts;
+mod log_limiter;
 mod panics;
 mod pci;
 mod peer;
@@ -127,6 +128,7 @@ pub use dma::{DmaDone, DmaError, Rejected, Segment, WatchedMemory};
 pub use host::HostError;
 /// The `log` crate, so that a device in a single file can write to the log.
 pub use log;
+pub use log_limiter::LimitedLogger;
 #[cfg(feature = "program")]
 pub use program::main;
 pub use server::{

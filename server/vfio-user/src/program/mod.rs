@@ -20,6 +20,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser};
 use log::LevelFilter;
 
 use crate::device::Device;
+use crate::log_limiter::LimitedLogger;
 use crate::server::{Options, Server, ServerError, Servers};
 use given::Given;
 pub use given::PassedSocket;
@@ -329,11 +330,17 @@ fn start_log(verbose: u8) {
         2 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    env_logger::Builder::new()
+    let logger = env_logger::Builder::new()
         .filter_level(level)
         .format_target(false)
         .format_timestamp_micros()
-        .init();
+        .build();
+    let level = logger.filter();
+    match log::set_boxed_logger(Box::new(LimitedLogger::new(logger))) {
+        Ok(()) => log::set_max_level(level),
+        // A program that embeds this one's main has a logger of its own.
+        Err(_) => log::debug!("the program's own logger is used"),
+    }
 }
 
 fn parse_mode(text: &str) -> Result<u32, String> {

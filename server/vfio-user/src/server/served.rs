@@ -36,8 +36,6 @@ const SESSION_STACK: usize = 1 << 20;
 const ACCEPTS: u32 = 100;
 /// See [`ACCEPTS`].
 const WINDOW: Duration = Duration::from_millis(100);
-/// Most warnings about one server's clients in a second.
-const WARNINGS: u32 = 20;
 
 /// A server that runs.
 pub(super) struct Served {
@@ -50,7 +48,6 @@ pub(super) struct Served {
     state: Mutex<State>,
     /// Told when there is no session any more.
     vacant: Condvar,
-    warnings: Mutex<Pace>,
     /// Counts the clients that are being refused.
     refusals: Arc<()>,
 }
@@ -112,7 +109,6 @@ impl Served {
             watch,
             state: Mutex::new(state),
             vacant: Condvar::new(),
-            warnings: Mutex::new(Pace::new(WARNINGS, Duration::from_secs(1))),
             refusals: Arc::new(()),
         })
     }
@@ -193,12 +189,9 @@ impl Served {
         }
     }
 
-    /// Warns, but not too often.
+    /// Warns, with the server's name.
     pub fn warn(&self, text: fmt::Arguments<'_>) {
-        let mut pace = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if pace.step(Instant::now()).is_ok() {
-            log::warn!("{}: {text}", self.name);
-        }
+        log::warn!("{}: {text}", self.name);
     }
 
     fn refused(&self, peer: &str, reason: &str) {
