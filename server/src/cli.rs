@@ -67,6 +67,9 @@ EXIT STATUS
 /// What a file of --config says about sockets.
 const BESIDE_CONFIG: [&str; 4] = ["socket_path", "socket_count", "fd", "socket_mode"];
 
+/// The most sockets of -c: as many as a process on Linux may have descriptors (fs.nr_open).
+const MAX_SOCKETS: u64 = 1 << 20;
+
 /// Headings in the help.
 const MY_RNG: &str = "Options of --device my-rng";
 const VIRTIO_RNG: &str = "Options of --device virtio-rng";
@@ -100,7 +103,7 @@ pub struct Arguments {
         long,
         value_name = "N",
         requires = "socket_path",
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..)
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_SOCKETS)
     )]
     pub socket_count: Option<usize>,
 

@@ -12,9 +12,9 @@ mod status;
 
 use std::process::ExitCode;
 
-use my_rng_server::config::{Configuration, Transport};
+use my_rng_server::config::Configuration;
 use my_rng_server::vhost_user;
-use vfio_user_kit::program::{Program, make_room_for};
+use vfio_user_kit::program::Program;
 
 use cli::{Arguments, Task};
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("my-rng-server: {error:#}");
+            eprintln!("my-rng-server: {}", daemon::with_remedy(&error));
             ExitCode::FAILURE
         }
     }
@@ -46,9 +46,5 @@ fn serve(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let mut program = Program::start(&arguments.program)?;
     let start = plan::start(arguments, program.take_sockets())?;
-    let guests = &start.configuration.guests;
-    let vhost_user = guests.iter().filter(|guest| guest.transport == Transport::VhostUser).count();
-    // One of those has the descriptors of three: rust-vmm's threads have some, and each memory file.
-    make_room_for(guests.len() + 2 * vhost_user)?;
     daemon::run(program, start)
 }

@@ -9,7 +9,7 @@ use my_rng_server::config::{Configuration, Guest, GuestSource};
 use my_rng_server::devices::{self, Settings};
 use my_rng_server::limiter::Limit;
 use my_rng_server::source::Specification;
-use vfio_user_kit::program::{PassedSocket, make_room_for};
+use vfio_user_kit::program::PassedSocket;
 
 use crate::cli::Arguments;
 use crate::daemon::{Start, path_of};
@@ -54,10 +54,7 @@ fn sockets(arguments: &Arguments, passed: &[PassedSocket]) -> Result<Vec<PathBuf
     match (&arguments.program.socket_path, passed) {
         (Some(path), []) => Ok(match arguments.socket_count {
             None => vec![path.clone()],
-            Some(count) => {
-                make_room_for(count).with_context(|| format!("-c {count}"))?;
-                (0..count).map(|number| with_number(path, number)).collect()
-            }
+            Some(count) => (0..count).map(|number| with_number(path, number)).collect(),
         }),
         (Some(_), _) => bail!("--socket-path, and sockets were passed: one or the other"),
         (None, []) => bail!("LISTEN_FDS names no socket, and neither does --socket-path"),

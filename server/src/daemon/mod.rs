@@ -24,8 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use my_rng_server::config::{self, Configuration, GuestSource};
-use vfio_user_kit::Servers;
 use vfio_user_kit::program::Program;
+use vfio_user_kit::{Servers, descriptors_remedy};
 
 use gate::GuestGate;
 use guest::{Guest, Needs};
@@ -219,6 +219,14 @@ fn guest_status(guest: &Guest, now: Instant) -> GuestStatus {
         waiting: guest.meter.is_waiting().into(),
         bytes_per_second: guest.rate.per_second(now, bytes),
         class: guest.class.as_ref().and_then(|class| class.share.class()).map(|class| class.0),
+    }
+}
+
+/// An error in one line, with what to do about it.
+pub fn with_remedy(error: &anyhow::Error) -> String {
+    match descriptors_remedy(error.as_ref()) {
+        Some(remedy) => format!("{error:#}; {remedy}"),
+        None => format!("{error:#}"),
     }
 }
 

@@ -14,12 +14,10 @@ use std::sync::{Arc, PoisonError};
 use anyhow::{Result, ensure};
 use my_rng_server::config::{self, Configuration};
 
-use vfio_user_kit::program::make_room_for;
-
-use super::Daemon;
 use super::gate::GuestGate;
 use super::guest::Guest;
 use super::sources::Family;
+use super::{Daemon, with_remedy};
 
 type Names = HashSet<String>;
 
@@ -55,7 +53,6 @@ impl Daemon {
         if old.control_socket != new.control_socket || old.status_file != new.status_file {
             log::warn!("control-socket and status-file are read when the daemon starts");
         }
-        make_room_for(new.guests.len())?;
         let going_on: Names = new
             .guests
             .iter()
@@ -125,7 +122,7 @@ impl Daemon {
             match self.start_guest(new, guest) {
                 Ok(()) => summary.started += 1,
                 Err(error) => {
-                    log::error!("{error:#}");
+                    log::error!("{}", with_remedy(&error));
                     summary.failed += 1;
                 }
             }
@@ -145,7 +142,7 @@ impl Daemon {
                 continue;
             }
             if let Err(error) = self.sources.start(family, &self.kept) {
-                log::error!("{error:#}");
+                log::error!("{}", with_remedy(&error));
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Descriptors that come with messages: none of them is kept without a use.
 
 use std::os::fd::AsFd;
+use std::process::Command;
 
 use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::common::*;
-use crate::daemon::Daemon;
+use crate::daemon::{BINARY, Daemon};
 
 #[test]
 fn commands_that_take_no_descriptors_are_answered_and_close_them() {
@@ -144,4 +146,56 @@ fn the_clients_own_socket_as_a_descriptor_does_no_harm() {
     client.assert_in_sync();
     drop((client, copy));
     daemon.client().assert_in_sync();
+}
+
+#[test]
+fn descriptors_that_the_process_may_not_open_are_refused_with_what_to_do() {
+    let daemon = Daemon::start(&[]);
+    let mut client = daemon.client();
+    let limit = |descriptors: u64| {
+        let new = Rlimit { current: Some(descriptors), maximum: Some(1 << 12) };
+        prlimit(Pid::from_raw(daemon.pid() as i32), Resource::Nofile, new).unwrap();
+    };
+    let event = event();
+    let set = set_irqs(TRIGGER | DATA_EVENTFD, REQ, 0, 1, &[]);
+    // The lowest number that is free is the next one's.
+    let open = |number: &u64| daemon_has_open(&daemon, *number);
+    limit((0..).find(|number| !open(number)).unwrap());
+    assert_eq!(client.refused_with(SET_IRQS, &set, &[event.as_fd()]), Errno::MFILE);
+    let map = dma_map(0, 4096);
+    assert_eq!(client.refused_with(DMA_MAP, &map, &[memory(4096).as_fd()]), Errno::MFILE);
+    daemon.wait_for_log("raise its hard limit (LimitNOFILE= of a service");
+    limit(1 << 12);
+    client.request_with(SET_IRQS, &set, &[event.as_fd()]).ok();
+}
+
+fn daemon_has_open(daemon: &Daemon, number: u64) -> bool {
+    std::fs::symlink_metadata(format!("/proc/{}/fd/{number}", daemon.pid())).is_ok()
+}
+
+/// Runs the daemon with those limits of descriptors.
+fn limited(limits: &str) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), BINARY]);
+    command
+}
+
+#[test]
+fn the_soft_limit_is_no_limit() {
+    let daemon = Daemon::start_under(&mut limited("ulimit -S -n 40"), &["-c", "100"]);
+    let clients = (0..100).map(|number| Client::negotiated(&daemon.file(&format!("s{number}"))));
+    clients.collect::<Vec<_>>().iter_mut().for_each(Client::assert_in_sync);
+}
+
+#[test]
+fn sockets_that_do_not_fit_into_the_hard_limit_are_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = limited("ulimit -n 40");
+    let output = command.arg("-s").arg(folder.path().join("s")).args(["-c", "100"]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Too many open files"), "{said}");
+    assert!(said.contains("; this process may open no more file descriptors: raise"), "{said}");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0, "no socket is left");
 }

@@ -94,6 +94,7 @@
 
 mod bus;
 mod description;
+mod descriptors;
 mod device;
 mod dma;
 #[cfg(feature = "fuzzing")]
@@ -123,6 +124,7 @@ pub use bus::{Bus, GuestMemory};
 pub use description::{
     Bar, BarWindow, Class, Description, DescriptionError, Identity, Msix, Register,
 };
+pub use descriptors::descriptors_remedy;
 pub use device::{Access, Device, Width};
 pub use dma::{DmaDone, DmaError, Rejected, Segment, WatchedMemory};
 pub use host::HostError;

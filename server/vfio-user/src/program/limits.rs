@@ -1,37 +1,21 @@
-//! Limits of the process that many servers meet.
-
-use std::io;
+//! The process's limit of file descriptors.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::ProgramError;
-
-/// Descriptors that a server with a client needs: two sockets, and an eventfd for each interrupt
-/// and for a device that waits for another thread.
-const FOR_EACH_SERVER: u64 = 8;
-/// Descriptors for everything else.
-const FOR_THE_PROGRAM: u64 = 32;
-
-/// Makes room for the descriptors of so many servers: raises the soft limit to the hard one
-/// (`RLIMIT_NOFILE`) if there is a need to.
+/// Raises the soft limit of file descriptors to the hard one (`RLIMIT_NOFILE`). How many servers,
+/// clients and interrupts fit into that is not counted beforehand: what does not fit is refused when
+/// it comes, and the log says so.
 ///
-/// # Errors
-/// [`ProgramError::Descriptors`]: the hard limit is too low.
-pub fn make_room_for(servers: usize) -> Result<(), ProgramError> {
-    let servers = u64::try_from(servers).unwrap_or(u64::MAX);
-    let needed = servers.saturating_mul(FOR_EACH_SERVER).saturating_add(FOR_THE_PROGRAM);
+/// The soft limit is there for programs that use select(2), which this one does not.
+pub(super) fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // No limit is more than every number.
-    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
-    if needed <= soft {
-        return Ok(());
+    if limit.current == limit.maximum {
+        return;
     }
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let error = |source| ProgramError::Descriptors { servers, needed, hard, source };
-    if needed > hard {
-        return Err(error(None));
+    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
+        log::warn!("cannot raise the limit of file descriptors to {:?}: {errno}", limit.maximum);
     }
-    setrlimit(Resource::Nofile, raised).map_err(|errno| error(Some(io::Error::from(errno))))
 }
 
 #[cfg(test)]
@@ -39,11 +23,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_servers_than_the_hard_limit_allows_are_refused_with_the_numbers() {
-        make_room_for(1).unwrap();
+    fn the_soft_limit_becomes_the_hard_one() {
         let hard = getrlimit(Resource::Nofile).maximum;
-        let Some(hard) = hard else { return };
-        let error = make_room_for(usize::try_from(hard).unwrap()).unwrap_err().to_string();
-        assert!(error.contains(&hard.to_string()), "{error}");
+        setrlimit(Resource::Nofile, Rlimit { current: Some(200), maximum: hard }).unwrap();
+        raise_descriptor_limit();
+        assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: hard, maximum: hard });
     }
 }

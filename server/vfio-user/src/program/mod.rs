@@ -19,12 +19,12 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser};
 use log::LevelFilter;
 
+use crate::descriptors::descriptors_remedy;
 use crate::device::Device;
 use crate::log_limiter::LimitedLogger;
 use crate::server::{Options, Server, ServerError, Servers};
 use given::Given;
 pub use given::PassedSocket;
-pub use limits::make_room_for;
 use readiness::Readiness;
 use signals::EndSignals;
 
@@ -130,21 +130,6 @@ pub enum ProgramError {
         /// Sockets on the command line.
         named: usize,
     },
-    /// Too few descriptors for so many servers.
-    #[error(
-        "{servers} servers need {needed} file descriptors, and the hard limit is {hard}: raise it \
-         (LimitNOFILE= of a service, ulimit -H -n in a shell)"
-    )]
-    Descriptors {
-        /// Servers.
-        servers: u64,
-        /// Descriptors they need.
-        needed: u64,
-        /// The hard limit.
-        hard: u64,
-        /// What the system says, if the limit is high enough.
-        source: Option<io::Error>,
-    },
     /// Whoever waits for the newline has gone.
     #[error("--ready-fd: cannot write the newline")]
     Announce(#[source] io::Error),
@@ -173,7 +158,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the log and takes what the process was given. To be called first: the number of
+    /// Starts the log, raises the limit of descriptors and takes what the process was given. To be called first: the number of
     /// `--ready-fd` could otherwise be that of a descriptor which the process has opened itself.
     ///
     /// # Errors
@@ -181,6 +166,7 @@ impl Program {
     /// signals cannot be handled.
     pub fn start(arguments: &Arguments) -> Result<Self, ProgramError> {
         start_log(arguments.verbose);
+        limits::raise_descriptor_limit();
         let mut given = Given::default();
         let passed = given.take_passed()?;
         let readiness = Readiness::new(arguments.ready_fd, &mut given)?;
@@ -307,6 +293,9 @@ fn exit_status(result: Result<(), ProgramError>) -> ExitCode {
     while let Some(error) = cause {
         message.push_str(&format!(": {error}"));
         cause = error.source();
+    }
+    if let Some(remedy) = descriptors_remedy(&error) {
+        message.push_str(&format!("; {remedy}"));
     }
     eprintln!("error: {message}");
     ExitCode::FAILURE

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::served::{Accepted, NextClient, SESSION_END, Served};
 use super::{Server, ServerError};
+use crate::descriptors::with_remedy;
 use crate::session::{REFUSAL_TIME, Refusal};
 
 /// How long to leave a listening socket alone that accept(2) has failed on, for want of
@@ -220,6 +221,7 @@ impl<'s> Reception<'s> {
                 self.pause(key, server, left);
             }
             Err(error) => {
+                let error = with_remedy(&error);
                 server.warn(format_args!("cannot accept clients: {error}; trying again"));
                 self.pause(key, server, ACCEPT_PAUSE);
             }

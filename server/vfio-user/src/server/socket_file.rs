@@ -4,7 +4,7 @@
 //! its process left behind is replaced. Nothing in here waits for another process longer than
 //! [`LOCK_TIMEOUT`], and processes of other users cannot make it wait at all.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -59,9 +59,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours =
-            |status: std::fs::Metadata| (status.dev(), status.ino()) == (self.device, self.inode);
-        if self.path.symlink_metadata().is_ok_and(ours) {
+        if self.path.symlink_metadata().is_ok_and(|status| self.is(&status)) {
             if let Err(error) = std::fs::remove_file(&self.path) {
                 log::warn!("cannot remove {}: {error}", self.path.display());
             }
@@ -80,34 +78,44 @@ fn listen_at(
     bind(&socket, address)?;
     // At once: until then the socket looks stale.
     listen(&socket, BACKLOG)?;
-    let (file, bound) = SocketFile::open(path)?;
-    add_permissions(&bound, mode)?;
+    let file = SocketFile::of(path)?;
+    file.add_permissions(mode)?;
     Ok((socket.into(), file))
 }
 
 impl SocketFile {
-    /// The socket file that is at the path, and the file itself: a name in a folder of another user
-    /// can stand for something else a moment later.
-    fn open(path: &Path) -> io::Result<(Self, File)> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(open(path, flags, Mode::empty())?);
-        let status = file.metadata()?;
+    /// The socket file of this user that is at the path.
+    fn of(path: &Path) -> io::Result<Self> {
+        let status = path.symlink_metadata()?;
         if !status.file_type().is_socket() || status.uid() != geteuid().as_raw() {
-            return Err(io::Error::other("another process has replaced the socket's file"));
+            return Err(replaced());
         }
-        let socket = SocketFile { path: path.into(), device: status.dev(), inode: status.ino() };
-        Ok((socket, file))
+        Ok(SocketFile { path: path.into(), device: status.dev(), inode: status.ino() })
+    }
+
+    fn is(&self, status: &Metadata) -> bool {
+        (status.dev(), status.ino()) == (self.device, self.inode)
+    }
+
+    /// Gives the file the permissions that the umask has taken from it. In a folder of another user
+    /// its name can stand for another file by now, whose permissions stay.
+    fn add_permissions(&self, mode: u32) -> io::Result<()> {
+        if self.path.symlink_metadata()?.permissions().mode() & 0o777 == mode & 0o777 {
+            return Ok(());
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(open(&self.path, flags, Mode::empty())?);
+        if !self.is(&file.metadata()?) {
+            return Err(replaced());
+        }
+        // fchmod(2) takes no descriptor of O_PATH; this is how the C library changes such a file.
+        let file = format!("/proc/self/fd/{}", file.as_raw_fd());
+        std::fs::set_permissions(file, Permissions::from_mode(mode))
     }
 }
 
-/// Gives a file the permissions that the umask has taken from it.
-fn add_permissions(file: &File, mode: u32) -> io::Result<()> {
-    if file.metadata()?.permissions().mode() & 0o777 == mode & 0o777 {
-        return Ok(());
-    }
-    // fchmod(2) takes no descriptor of O_PATH; this is how the C library changes such a file.
-    let file = format!("/proc/self/fd/{}", file.as_raw_fd());
-    std::fs::set_permissions(file, Permissions::from_mode(mode))
+fn replaced() -> io::Error {
+    io::Error::other("another process has replaced the socket's file")
 }
 
 fn stream_socket() -> rustix::io::Result<OwnedFd> {
@@ -197,7 +205,7 @@ impl Lock {
             Err(errno) => return Err(io::Error::from(errno).into()),
         }
         // The one who had it before has removed the file, and others may have made a new one.
-        let same = |now: std::fs::Metadata| (now.dev(), now.ino()) == (status.dev(), status.ino());
+        let same = |now: Metadata| (now.dev(), now.ino()) == (status.dev(), status.ino());
         let current = path.symlink_metadata().is_ok_and(same);
         Ok(current.then(|| Lock { path: path.into(), _file: file }))
     }

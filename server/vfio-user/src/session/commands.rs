@@ -101,7 +101,8 @@ impl<'h> Commands<'h> {
 
     fn dma_map(&mut self, payload: &[u8], fds: MessageFds) -> Result<Answer, RequestError> {
         let map = request::dma_map(payload)?;
-        let MessageFds { mut fds, too_many } = fds;
+        fds.check_complete()?;
+        let MessageFds { mut fds, too_many, .. } = fds;
         if too_many || fds.len() > 1 {
             return Err(RequestError::Fds { got: fds.len(), expected: 1 });
         }

@@ -22,6 +22,7 @@ use rustix::net::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::descriptors::with_remedy;
 use crate::wire::{HEADER_SIZE, Header, MAX_MESSAGE_FDS, MAX_MESSAGE_SIZE};
 
 /// Bytes asked for before a message's size is known: a REGION_READ, or a REGION_WRITE of up to 4
@@ -78,6 +79,8 @@ pub(crate) struct MessageFds {
     pub fds: Vec<OwnedFd>,
     /// More came than [`MAX_MESSAGE_FDS`]; the surplus is closed already.
     pub too_many: bool,
+    /// Some are missing: this process could open no more descriptors.
+    pub missing: bool,
 }
 
 impl MessageFds {
@@ -87,6 +90,18 @@ impl MessageFds {
         } else {
             self.too_many = true;
         }
+    }
+
+    /// Whether all have come that fit into a message.
+    ///
+    /// # Errors
+    /// `EMFILE`: this process could not open some of them.
+    pub fn check_complete(&self) -> Result<(), Errno> {
+        if !self.missing {
+            return Ok(());
+        }
+        log::warn!("descriptors of a client are lost: {}", with_remedy(&Errno::MFILE));
+        Err(Errno::MFILE)
     }
 
     /// Whether any came.
@@ -392,7 +407,12 @@ fn receive_some(
                         received.for_each(|fd| fds.push(fd));
                     }
                 }
-                fds.too_many |= received.flags.contains(ReturnFlags::CTRUNC);
+                if received.flags.contains(ReturnFlags::CTRUNC) {
+                    // There was room for more than this message may have, or else for more than
+                    // this process may open.
+                    fds.missing |= fds.fds.len() < MAX_MESSAGE_FDS;
+                    fds.too_many = true;
+                }
                 return Ok(Some(received.bytes));
             }
             Err(Errno::INTR) => {}

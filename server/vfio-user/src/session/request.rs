@@ -336,6 +336,7 @@ pub(crate) fn set_irqs<'p>(
     }
     let expected_fds = if kind == IrqSetFlags::DATA_EVENTFD { count as usize } else { 0 };
     let got = fds.fds.len();
+    fds.check_complete()?;
     if fds.too_many || (got != expected_fds && got != 0) {
         return Err(RequestError::Fds { got, expected: expected_fds });
     }

@@ -80,17 +80,18 @@ fn a_link_in_the_place_of_the_new_socket_is_not_followed() {
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "precious").unwrap();
     std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
-    symlink(&secret, &path).unwrap();
-    SocketFile::open(&path).unwrap_err();
-    // The name is swapped when the file is open already.
-    std::fs::remove_file(&path).unwrap();
     let _listener = UnixListener::bind(&path).unwrap();
-    let (_file, bound) = SocketFile::open(&path).unwrap();
+    let bound = SocketFile::of(&path).unwrap();
+    // The name is swapped when the socket is bound.
     let away = folder.path().join("away");
     std::fs::rename(&path, &away).unwrap();
     symlink(&secret, &path).unwrap();
-    add_permissions(&bound, 0o666).unwrap();
-    assert_eq!((mode_of(&secret), mode_of(&away)), (0o600, 0o666));
+    bound.add_permissions(0o666).unwrap_err();
+    SocketFile::of(&path).unwrap_err();
+    assert_eq!(mode_of(&secret), 0o600);
+    std::fs::rename(&away, &path).unwrap();
+    bound.add_permissions(0o666).unwrap();
+    assert_eq!(mode_of(&path), 0o666);
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn unmap_all_wants_everything_else_zero() {
 /// SET_IRQS with three MSI-X vectors and one pin.
 fn irqs(set: IrqSet, data: usize, fds: usize) -> Result<(), Errno> {
     let fd = || std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-    let fds = MessageFds { fds: (0..fds).map(|_| fd()).collect(), too_many: false };
+    let fds = MessageFds { fds: (0..fds).map(|_| fd()).collect(), ..MessageFds::default() };
     let payload = [set.as_bytes(), &vec![1; data]].concat();
     let available = |index| match index {
         IrqIndex::Msix => 3,
