@@ -136,3 +136,16 @@ fn numbers_that_are_not_open_or_have_two_uses_are_refused() {
     let two = "exec \"$0\" --fd 0 --socket-path \"$0.never\"";
     Started::new(two, listener(&folder, "b"), dev_null()).ends(2);
 }
+
+#[test]
+fn services_write_no_core_dumps_of_guests_memory() {
+    let units = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd");
+    let services = std::fs::read_dir(units).unwrap().map(|unit| unit.unwrap().path());
+    let services: Vec<_> =
+        services.filter(|unit| unit.extension().is_some_and(|kind| kind == "service")).collect();
+    assert_eq!(services.len(), 2);
+    for unit in services {
+        let text = std::fs::read_to_string(&unit).unwrap();
+        assert!(text.lines().any(|line| line == "LimitCORE=0"), "{}", unit.display());
+    }
+}
