@@ -58,16 +58,17 @@ fn kib(daemon: &Daemon, key: &str) -> u64 {
 }
 
 #[test]
-fn an_idle_client_leaves_the_server_under_four_mebibytes() {
+fn an_idle_client_leaves_the_server_under_five_mebibytes_and_one_of_its_own() {
     let daemon = Daemon::start(&[]);
     let mut client = daemon.client();
     client.map(0, 1 << 30, None);
     client.read_u32(0, 0);
-    // VmRSS is every page in memory: its own, and those of the program and the C library, which
-    // it shares with others. A debug build's program is several times larger, so that only its own
-    // pages say something there.
-    let resident = kib(&daemon, if cfg!(debug_assertions) { "RssAnon:" } else { "VmRSS:" });
-    assert!(resident < 4096, "{resident} KiB resident");
+    let own = kib(&daemon, "RssAnon:");
+    assert!(own < 1024, "{own} KiB of its own");
+    // Every page in memory: also those of the program and the C library, which all servers of a host
+    // share. A debug build's program is several times larger.
+    let resident = kib(&daemon, "VmRSS:");
+    assert!(cfg!(debug_assertions) || resident < 5120, "{resident} KiB resident");
 }
 
 #[test]

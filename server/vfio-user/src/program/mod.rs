@@ -3,7 +3,6 @@
 //! [`main`] is the whole `main` of a program that serves one device. A program with options of its
 //! own flattens [`Arguments`] into them, and does with [`Program`] what [`main`] does.
 
-mod code;
 mod given;
 mod limits;
 mod readiness;
@@ -242,7 +241,6 @@ impl Program {
         servers: &Servers,
         connected: impl FnOnce() -> usize,
     ) -> Result<(), ProgramError> {
-        code::leave_to_the_page_cache();
         self.readiness.announce()?;
         servers.run_and_then(self.signals.as_fd(), || warn_of_end(connected()))?;
         log::info!("stopped");
