@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use my_rng_server::config::Configuration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use vfio_user_kit::OPERATOR;
 
 use super::Daemon;
 use super::control::Control;
@@ -150,7 +151,7 @@ impl Work {
         let Some(file) = &self.file else { return };
         match self.read_again(file) {
             Ok(()) => {}
-            Err(error) => log::error!("nothing has changed: {error:#}"),
+            Err(error) => log::error!(target: OPERATOR, "nothing has changed: {error:#}"),
         }
     }
 
@@ -159,6 +160,7 @@ impl Work {
         let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
         let summary = daemon.reload(configuration)?;
         log::warn!(
+            target: OPERATOR,
             "{}: {} guests go on, {} stopped, {} started, {} failed",
             file.display(),
             summary.kept,

@@ -169,9 +169,10 @@ impl VhostUserBackendMut for Backend {
     }
 
     /// REPLY_ACK is offered by the crate itself. There is no CONFIG: a virtio-rng has no
-    /// configuration.
+    /// configuration. Memory slots are there for guests with more DIMMs than the eight regions that
+    /// fit into one message.
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
-        VhostUserProtocolFeatures::MQ
+        VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
     }
 
     /// The queue itself knows.

@@ -3,10 +3,16 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use vfio_user_kit::Waker;
 
 use super::Server;
+
+/// How long a server may take to end: as its session may, and some more.
+const END: Duration = Duration::from_secs(2);
+/// How often to look whether it has.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A server that runs until this value goes.
 #[derive(Debug)]
@@ -36,10 +42,19 @@ impl Running {
         self.stop.wake();
     }
 
-    /// Stops it, and waits until its socket's file is gone: a second at most.
+    /// Stops it, and waits until its socket's file is gone: a second or two at most. A server that
+    /// waits for a VMM which another process with the same socket has taken is left behind.
     pub fn wait(&mut self) {
         self.stop();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+        let Some(thread) = self.thread.take() else { return };
+        let begun = Instant::now();
+        while !thread.is_finished() {
+            if begun.elapsed() >= END {
+                return log::warn!("vhost-user: a server does not end, and is left behind");
+            }
+            thread::park_timeout(LOOK);
+        }
+        if thread.join().is_err() {
             log::error!("vhost-user: a server panicked");
         }
     }

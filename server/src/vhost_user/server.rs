@@ -21,6 +21,9 @@ const SESSION_END: Duration = Duration::from_secs(1);
 /// descriptors for example.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// Most VMMs that are refused in one go.
+const MAX_REFUSALS: usize = 64;
+
 /// Why a server cannot be had, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -82,12 +85,12 @@ impl Server {
         let mut current: Option<Session> = None;
         let mut failure = String::new();
         while wait_for_vmm(listener, stop)? {
-            if let Some(other) = current.and_then(|other| other.ended_within(SESSION_END)) {
-                self.refuse("another one is connected");
-                current = Some(other);
+            // One that comes when its predecessor has just gone waits for the end of that session.
+            current = current.and_then(|other| other.ended_within(SESSION_END, Some(stop)));
+            if current.is_some() {
+                self.refuse_waiting("another one is connected");
                 continue;
             }
-            current = None;
             let stay = match Stay::ask(self.listening.name(), self.gate.clone(), &self.watch) {
                 Ok(stay) => stay,
                 Err(refused) => {
@@ -111,22 +114,38 @@ impl Server {
         }
         if let Some(session) = current {
             session.close();
-            if session.ended_within(SESSION_END).is_some() {
+            if session.ended_within(SESSION_END, None).is_some() {
                 log::error!("{}: a session does not end", self.listening.name());
             }
         }
         Ok(())
     }
 
+    /// Refuses all VMMs that wait by now: they have waited together.
+    fn refuse_waiting(&self, reason: &str) {
+        // Not without end, if they come faster than they go.
+        for _ in 0..MAX_REFUSALS {
+            if !self.refuse(reason) {
+                break;
+            }
+        }
+    }
+
     /// Closes a connection, so that the VMM behind it fails at once and not when its guest starts.
-    fn refuse(&self, reason: &str) {
+    /// Returns whether there was one.
+    fn refuse(&self, reason: &str) -> bool {
         let name = self.listening.name();
         match self.listening.listener().accept() {
             Ok(_) => {
                 log::warn!("{name}: refused a VMM: {reason}");
                 self.watch.refused();
+                true
             }
-            Err(error) => log::warn!("{name}: cannot accept a VMM to refuse it: {error}"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                log::warn!("{name}: cannot accept a VMM to refuse it: {error}");
+                false
+            }
         }
     }
 }

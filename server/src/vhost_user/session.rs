@@ -4,10 +4,12 @@
 //! end and takes both down.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio_user_kit::{Gate, Refused, Waker, Watch};
 use vhost::vhost_user::{Error as ProtocolError, Listener};
 use vhost_user_backend::{Error, ShutdownHandle, VhostUserDaemon};
@@ -19,7 +21,7 @@ use super::log::DriverLog;
 use crate::entropy::Entropy;
 
 /// How often to look whether a session has ended.
-const LOOK: Duration = Duration::from_millis(1);
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Why a VMM cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,9 @@ pub enum StartError {
     /// rust-vmm's crate cannot start, or not accept. Its own error has no source.
     #[error("{0}")]
     Backend(String),
+    /// The listening socket cannot be changed.
+    #[error(transparent)]
+    Listener(#[from] ProtocolError),
 }
 
 impl From<Error> for StartError {
@@ -83,7 +88,12 @@ impl Session {
         stay: Stay,
     ) -> Result<Self, StartError> {
         let mut service = Service::new(entropy, &stay.name)?;
-        service.daemon.start(listener)?;
+        // With a socket that does not block, the crate would try again and again if another process
+        // that has it, too, took the VMM first. So it waits for the next one.
+        listener.set_nonblocking(false)?;
+        let started = service.daemon.start(listener);
+        listener.set_nonblocking(true)?;
+        started?;
         log::info!("{}: a VMM connected", stay.name);
         let shutdown = service.daemon.shutdown_handle();
         let waiting = move || {
@@ -97,19 +107,26 @@ impl Session {
         Ok(Session { thread, shutdown })
     }
 
-    /// Waits for its end, at most so long. Returns itself if it does not come.
-    pub fn ended_within(self, time: Duration) -> Option<Session> {
+    /// Waits for its end, at most so long, or until `stop` becomes readable. Returns itself if it does
+    /// not come.
+    pub fn ended_within(self, time: Duration, stop: Option<BorrowedFd<'_>>) -> Option<Session> {
         let begun = Instant::now();
         while !self.thread.is_finished() {
-            if begun.elapsed() >= time {
+            if begun.elapsed() >= time || self.rest(stop) {
                 return Some(self);
             }
-            thread::park_timeout(LOOK);
         }
         if self.thread.join().is_err() {
             log::error!("vhost-user: a session panicked");
         }
         None
+    }
+
+    /// Does nothing for a moment. Returns whether `stop` has become readable.
+    fn rest(&self, stop: Option<BorrowedFd<'_>>) -> bool {
+        let stop = stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN));
+        let mut fds: Vec<_> = stop.into_iter().collect();
+        matches!(poll(&mut fds, Some(&LOOK)), Ok(1))
     }
 
     /// Ends the connection, which takes a moment.
@@ -160,5 +177,46 @@ fn report(name: &str, end: Result<(), Error>) {
         }
         Err(Error::WaitDaemon(_)) => log::error!("{name}: the protocol's thread panicked"),
         Err(error) => log::warn!("{name}: the VMM was disconnected: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::*;
+    use crate::source::Specification;
+
+    /// The processor time of this thread in milliseconds.
+    fn processor_time() -> i64 {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+    }
+
+    #[test]
+    fn a_vmm_that_another_process_has_taken_costs_no_processor_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = UnixListener::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut listener = Listener::from(socket);
+        let waker = Waker::new().unwrap();
+        let source = Specification::default().open(waker.clone()).unwrap();
+        let entropy = Arc::new(Mutex::new(Entropy::new(source, waker, None)));
+        let stay = Stay::ask("test", None, &Watch::default()).unwrap();
+        let server = thread::spawn(move || {
+            let before = processor_time();
+            let session = Session::start(&mut listener, entropy, stay).unwrap();
+            (processor_time() - before, session)
+        });
+        // Nobody is there, and then the next one comes.
+        thread::sleep(Duration::from_millis(500));
+        let vmm = UnixStream::connect(&path).unwrap();
+        let (used, session) = server.join().unwrap();
+        assert!(used < 100, "{used} ms of 500");
+        drop(vmm);
+        assert!(session.ended_within(Duration::from_secs(20), None).is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use vfio_user_kit::{Gate, Refused};
 
@@ -88,4 +89,22 @@ fn a_gate_is_asked_for_each_monitor_and_hears_when_it_has_gone() {
     third.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(third.read(&mut [0]).unwrap(), 0, "the connection is closed");
     assert_eq!(gate.left.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn monitors_that_come_while_one_is_connected_do_not_wait_for_each_other() {
+    let server = TestServer::counting();
+    let mut first = Vmm::start(&server.path(), &[]);
+    let begun = Instant::now();
+    let others: Vec<_> = (0..12).map(|_| UnixStream::connect(server.path()).unwrap()).collect();
+    for mut other in others {
+        other.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(other.read(&mut [0]).unwrap(), 0, "the connection is closed");
+    }
+    // One of them waits for a second, in case the first one is about to go.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(server.watch.status().refused, 12);
+    assert_eq!(first.get(16), counted(0, 16));
+    drop(first);
+    assert_eq!(Vmm::start(&server.path(), &[]).get(16), counted(16, 16), "the next one");
 }

@@ -17,6 +17,20 @@ fn a_request_is_filled_and_the_driver_called() {
 }
 
 #[test]
+fn memory_in_more_slots_than_a_message_has_regions_is_reached() {
+    let server = TestServer::counting();
+    let mut vmm = Vmm::connect(&server.path(), &[]);
+    vmm.share_in_slots(16);
+    vmm.start_queue(0);
+    let last = MEMORY - 64;
+    vmm.descriptor(2, last, 64, WRITE, 0);
+    vmm.offer(2);
+    vmm.kick();
+    assert_eq!(vmm.answer(), (2, 64));
+    assert_eq!(vmm.read(last, 64), counted(0, 64));
+}
+
+#[test]
 fn what_was_there_before_the_queue_started_is_answered_without_a_kick() {
     let server = TestServer::counting();
     let mut vmm = Vmm::connect(&server.path(), &[]);

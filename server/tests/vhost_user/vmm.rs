@@ -56,6 +56,10 @@ impl Asker {
     }
 }
 
+/// What a VMM of today takes of the protocol.
+const PROTOCOL_FEATURES: VhostUserProtocolFeatures =
+    VhostUserProtocolFeatures::REPLY_ACK.union(VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS);
+
 pub struct Vmm {
     pub frontend: Frontend,
     pub memory: File,
@@ -87,8 +91,8 @@ impl Vmm {
         let wanted = bits.fold(protocol, |all, bit| all | bit);
         assert_eq!(offered & wanted, wanted, "offered: {offered:#x}");
         let of_protocol = frontend.get_protocol_features().unwrap();
-        assert!(of_protocol.contains(VhostUserProtocolFeatures::REPLY_ACK));
-        frontend.set_protocol_features(VhostUserProtocolFeatures::REPLY_ACK).unwrap();
+        assert!(of_protocol.contains(PROTOCOL_FEATURES));
+        frontend.set_protocol_features(PROTOCOL_FEATURES).unwrap();
         frontend.set_features(wanted).unwrap();
         // From now on each message is answered, so that its effect is there.
         frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
@@ -116,6 +120,22 @@ impl Vmm {
             mmap_handle: file,
         };
         self.frontend.set_mem_table(&[region]).map(drop)
+    }
+
+    /// Says that it is in so many slots, one after the other, as that of a guest with many DIMMs.
+    pub fn share_in_slots(&mut self, slots: u64) {
+        assert!(self.frontend.get_max_mem_slots().unwrap() >= slots);
+        let size = MEMORY / slots;
+        for start in (0..slots).map(|slot| slot * size) {
+            let region = VhostUserMemoryRegionInfo {
+                guest_phys_addr: start,
+                memory_size: size,
+                userspace_addr: ADDRESS + start,
+                mmap_offset: start,
+                mmap_handle: self.memory.as_raw_fd(),
+            };
+            self.frontend.add_mem_region(&region).unwrap();
+        }
     }
 
     /// Starts the queue, at that position of the available ring.

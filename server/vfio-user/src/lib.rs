@@ -130,7 +130,7 @@ pub use dma::{DmaDone, DmaError, Rejected, Segment, WatchedMemory};
 pub use host::HostError;
 /// The `log` crate, so that a device in a single file can write to the log.
 pub use log;
-pub use log_limiter::LimitedLogger;
+pub use log_limiter::{LimitedLogger, OPERATOR};
 #[cfg(feature = "program")]
 pub use program::main;
 pub use server::{

@@ -15,9 +15,12 @@ use std::time::{Duration, Instant};
 use log::{Level, Log, Metadata, Record};
 
 /// Lines that are alike and may be written at once.
-const BURST: u32 = 50;
+const BURST: u32 = 10;
 /// How long it takes until one more may be written.
-const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(10);
+/// The target of lines that an operator causes and no other program, such as those of a reload: they
+/// are never left out.
+pub const OPERATOR: &str = "operator";
 /// The most kinds of lines that are told apart. Further ones are alike.
 const MAX_KINDS: usize = 4096;
 
@@ -50,7 +53,8 @@ impl<L: Log> Log for LimitedLogger<L> {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if record.level() > Level::Info || !self.enabled(record.metadata()) {
+        let is_limited = record.level() <= Level::Info && record.target() != OPERATOR;
+        if !is_limited || !self.enabled(record.metadata()) {
             return self.inner.log(record);
         }
         let text = record.args().to_string();
@@ -96,6 +100,8 @@ enum Verdict {
 #[derive(Debug, Default)]
 struct Limiter {
     buckets: HashMap<u64, Bucket>,
+    /// When buckets that were full again were thrown away.
+    swept: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,8 +114,10 @@ struct Bucket {
 
 impl Limiter {
     fn count(&mut self, kind: u64, now: Instant) -> Verdict {
-        if self.buckets.len() >= MAX_KINDS && !self.buckets.contains_key(&kind) {
+        let is_due = self.swept.is_none_or(|swept| now.duration_since(swept) >= INTERVAL);
+        if self.buckets.len() >= MAX_KINDS && is_due && !self.buckets.contains_key(&kind) {
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
+            self.swept = Some(now);
         }
         let is_known = self.buckets.len() < MAX_KINDS || self.buckets.contains_key(&kind);
         // All that cannot be told apart any more share a bucket.
