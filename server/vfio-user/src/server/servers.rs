@@ -84,7 +84,11 @@ impl Servers {
             let mut servers = self.0.servers();
             keys.iter().filter_map(|key| servers.remove(&key.0)).collect()
         };
-        removed.iter().for_each(|served| served.close());
+        for served in &removed {
+            // A socket that was passed can be open elsewhere, too, and would go on being looked at.
+            self.0.ignore(served);
+            served.close();
+        }
         let deadline = Instant::now() + SESSION_END;
         removed.iter().for_each(|served| served.wait_until_vacant(deadline));
     }

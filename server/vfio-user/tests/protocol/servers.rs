@@ -1,7 +1,7 @@
 //! Many servers in one process: what one of them, or its client, does costs the others nothing.
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 use vfio_user_kit::{
     Access, Bar, Bus, Description, Device, Gate, Identity, Key, Options, Refused, Server, Servers,
@@ -331,4 +332,28 @@ fn a_watch_tells_who_is_connected_and_how_many_came() {
     drop(client);
     wait_until("the client has gone", || watch.status().client.is_none());
     assert_eq!(seen(&watch), (1, 1));
+}
+
+#[test]
+fn a_socket_of_a_removed_server_that_is_open_elsewhere_costs_no_processor_time() {
+    let servers = Servers::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passed");
+    let socket = UnixListener::bind(&path).unwrap();
+    let passed = socket.try_clone().unwrap();
+    let server = Server::from_listener(passed, Everything::default(), Options::default());
+    let key = servers.add(server.unwrap()).unwrap();
+    let (stop, stopped) = UnixStream::pair().unwrap();
+    let run = servers.clone();
+    let thread = thread::spawn(move || {
+        run.run(stopped.as_fd()).unwrap();
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+    });
+    servers.remove(&[key]);
+    let _client = UnixStream::connect(&path).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    drop(stop);
+    let used = thread.join().unwrap();
+    assert!(used < Duration::from_millis(100), "{used:?} of 500 ms");
 }
