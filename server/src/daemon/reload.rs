@@ -66,6 +66,9 @@ impl Daemon {
         drop(admissions);
         let summary = self.replace_guests(&new, &going_on);
         drop(closed);
+        // Nobody would accept the clients of a socket that was passed for a guest which is gone.
+        let sockets: HashSet<_> = new.guests.iter().map(|guest| &guest.socket).collect();
+        self.listeners.retain(|path, _| sockets.contains(path));
         self.configuration = new;
         Ok(summary)
     }

@@ -29,6 +29,11 @@ impl Trouble {
         Trouble { name: name.to_string(), failing: false, pause: SHORTEST_PAUSE }
     }
 
+    /// The source's name in the log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The source has nothing, for that reason.
     pub fn note(&mut self, reason: impl fmt::Display) {
         if self.begins() {

@@ -1,6 +1,7 @@
 //! What others can make the log say has an end.
 
 use std::io::{Read, Write};
+use std::net::UdpSocket;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::io::Errno;
@@ -82,4 +83,22 @@ fn an_entropy_daemon_that_answers_and_closes_does_not_fill_it() {
         assert_eq!(guest.answer(), [7; 4]);
     }
     assert_limited(&daemon, &["no bytes from"]);
+}
+
+#[test]
+fn senders_of_datagrams_that_become_the_source_are_named() {
+    let sender = || UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = sender().local_addr().unwrap().port();
+    let source = format!("egd:udp:127.0.0.1:{port},listen");
+    let daemon = Daemon::start(&["--device", "virtio-rng", "--source", &source]);
+    assert!(daemon.log().contains("any process that can send datagrams there"));
+    let mut guest = Guest::at(&daemon.path());
+    let senders = [sender(), sender()];
+    for (number, sender) in (1..).zip(&senders) {
+        guest.ask(4);
+        sender.send_to(&[number; 4], ("127.0.0.1", port)).unwrap();
+        assert_eq!(guest.answer(), [number; 4]);
+    }
+    let [first, second] = senders.map(|sender| sender.local_addr().unwrap());
+    daemon.wait_for_log(&format!("the bytes come from {second} now, and not from {first}"));
 }

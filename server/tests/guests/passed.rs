@@ -24,7 +24,12 @@ fn activated(folder: TempDir, sockets: &[&str], names: &str, options: &[&str]) -
     let moves: String = listeners
         .iter()
         .enumerate()
-        .map(|(index, listener)| format!("{}<&{} ", index + 3, listener.as_raw_fd()))
+        .map(|(index, listener)| (index as i32 + 3, listener.as_raw_fd()))
+        .map(|(to, from)| {
+            // systemd passes no second descriptor of it.
+            let close = if from < 3 + sockets.len() as i32 { "" } else { &format!("{from}<&-") };
+            format!("{to}<&{from} {close} ")
+        })
         .collect();
     // Ready on a descriptor that is none of them.
     let script = format!(
@@ -100,4 +105,23 @@ fn a_guest_whose_socket_was_passed_survives_a_reload() {
     daemon.wait_for_log("0 guests go on, 1 stopped, 1 started, 0 failed");
     client.assert_closed();
     Client::negotiated(&socket).assert_in_sync();
+}
+
+#[test]
+fn a_socket_that_was_passed_for_a_guest_that_is_gone_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = |name: &str| {
+        let socket = folder.path().join(name);
+        format!("[[guest]]\nname = \"{name}\"\nsocket = {socket:?}\n")
+    };
+    let (stays, goes) = (guest("stays"), guest("goes"));
+    std::fs::write(folder.path().join("c.toml"), [stays.as_str(), &goes].concat()).unwrap();
+    let daemon = activated(folder, &["stays", "goes"], "x:x", &["--config", "c.toml"]);
+    Client::negotiated(&daemon.file("goes")).assert_in_sync();
+    std::fs::write(daemon.file("c.toml"), stays).unwrap();
+    daemon.signal(rustix::process::Signal::HUP);
+    daemon.wait_for_log("1 guests go on, 1 stopped, 0 started, 0 failed");
+    let refused = std::os::unix::net::UnixStream::connect(daemon.file("goes")).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    Client::negotiated(&daemon.file("stays")).assert_in_sync();
 }

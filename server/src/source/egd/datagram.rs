@@ -49,7 +49,10 @@ impl Datagrams {
         let side = if listen {
             let socket = bind(address)
                 .map_err(|source| SourceError::Listen { address: address.clone(), source })?;
-            log::info!("waiting for random bytes at {address}");
+            log::warn!(
+                "egd:{address}: any process that can send datagrams there chooses the random bytes; \
+                 use a unix socket, or connect to the daemon, where users are not trusted"
+            );
             Side::Listening(socket)
         } else {
             Side::Connecting(address.clone())
@@ -87,8 +90,16 @@ impl Datagrams {
                 self.kept.drain(..count);
                 continue;
             }
+            let sender = peer.address;
             // Before anything is sent: an answer may have waited while nobody asked.
-            match peer.receive(&mut buffer)? {
+            let received = peer.receive(&mut buffer)?;
+            if let (Some(before), Side::Listening(_)) = (sender, &self.side) {
+                if let Some(now) = peer.address.filter(|now| *now != before) {
+                    let name = self.trouble.name();
+                    log::warn!("{name}: the bytes come from {now} now, and not from {before}");
+                }
+            }
+            match received {
                 Some(bytes) => {
                     self.kept.extend(bytes);
                     if !bytes.is_empty() {
