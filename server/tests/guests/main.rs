@@ -15,6 +15,7 @@ mod rng_guest;
 mod configuration;
 mod configured;
 mod count;
+mod in_place;
 mod numbers;
 mod passed;
 mod reload;
