@@ -2,11 +2,22 @@
 //!
 //! It knows no device and no protocol. A device asks for bytes; if there are none it is told what
 //! to wait for, and asks again then.
+//!
+//! A request is completed with as many bytes as [Linux can count](completion). What the source gave
+//! beyond that is for the next request.
+
+mod completion;
+#[cfg(test)]
+mod linux;
+#[cfg(test)]
+mod linux_tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use vfio_user_kit::Waker;
+
+use completion::Completions;
 
 use crate::limiter::{Allowance, Limit, Limiter};
 use crate::meter::Meter;
@@ -32,8 +43,11 @@ pub struct Entropy {
     supply: Arc<Mutex<LimitedSource>>,
     waker: Waker,
     meter: Arc<Meter>,
+    completions: Completions,
     /// Memory for the next bytes: new memory would have to be cleared first.
-    spare: Vec<u8>,
+    memory: Vec<u8>,
+    /// How many bytes at its start were drawn and not given out yet.
+    held: usize,
 }
 
 /// What an [`EntropyControl`] can change.
@@ -94,7 +108,14 @@ impl Entropy {
     /// A service that takes over from another one, with its source and limit as they are.
     pub fn of(control: &EntropyControl) -> Self {
         let EntropyControl { supply, waker } = control.clone();
-        Entropy { supply, waker, meter: Arc::default(), spare: Vec::new() }
+        Entropy {
+            supply,
+            waker,
+            meter: Arc::default(),
+            completions: Completions::default(),
+            memory: Vec::new(),
+            held: 0,
+        }
     }
 
     /// What changes its limit and source.
@@ -137,20 +158,31 @@ impl Entropy {
                 }
             },
         };
-        let length = usize::try_from(allowed).unwrap_or(MOST_BYTES);
-        self.spare.resize(length, 0);
-        match source.draw(&mut self.spare) {
-            Drawn::WhenWoken => Supply::WhenWoken,
-            Drawn::After(time) => Supply::After(time),
-            Drawn::Bytes(drawn) => {
-                let mut bytes = std::mem::take(&mut self.spare);
-                bytes.truncate(drawn);
-                if let Some((limiter, now)) = limiter {
-                    limiter.spend(now, bytes.len() as u64);
-                }
-                Supply::Bytes(bytes)
+        if self.held == 0 {
+            let most = self.completions.most(wanted, allowed);
+            self.memory.resize(usize::try_from(most).unwrap_or(MOST_BYTES), 0);
+            match source.draw(&mut self.memory) {
+                Drawn::WhenWoken => return Supply::WhenWoken,
+                Drawn::After(time) => return Supply::After(time),
+                Drawn::Bytes(drawn) => self.held = drawn.min(self.memory.len()),
             }
         }
+        let bytes = self.completions.most(wanted, allowed.min(self.held as u64));
+        self.completions.add(wanted, bytes);
+        if let Some((limiter, now)) = limiter {
+            limiter.spend(now, bytes);
+        }
+        drop(supply);
+        Supply::Bytes(self.give(usize::try_from(bytes).unwrap_or(MOST_BYTES)))
+    }
+
+    /// Takes the first bytes of those that are held.
+    fn give(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.memory);
+        self.memory.extend_from_slice(&bytes[count..self.held]);
+        self.held -= count;
+        bytes.truncate(count);
+        bytes
     }
 
     /// The request that waits is gone, and nobody will take the bytes for it.
@@ -160,7 +192,9 @@ impl Entropy {
 
     /// Takes memory back that bytes were in.
     pub fn reuse(&mut self, memory: Vec<u8>) {
-        self.spare = memory;
+        if self.held == 0 {
+            self.memory = memory;
+        }
     }
 }
 

@@ -131,7 +131,7 @@ fn the_command_line_of_vhost_device_rng_does_the_same() {
         let daemon = Daemon::start(&[&words[..], source].concat(), "r1");
         for socket in ["r0", "r1"] {
             let mut vmm = Vmm::start(&daemon.path(socket), &[]);
-            assert_eq!(vmm.get(64), [0; 50], "the bytes are shared out");
+            assert_eq!(vmm.get(80), [0; 50], "the bytes are shared out");
         }
     }
 }

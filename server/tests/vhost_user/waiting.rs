@@ -23,7 +23,7 @@ fn a_request_waits_for_the_source() {
     vmm.ask(64);
     vmm.assert_waits();
     source.put(counted(10, 100));
-    assert_eq!(vmm.answer(), (0, 64));
+    assert_eq!(vmm.answer(), (0, 32), "Linux's reader misses 54, and cannot count them in one");
 }
 
 #[test]
@@ -47,13 +47,13 @@ fn a_request_waits_for_the_next_period_and_the_monitor_is_answered_meanwhile() {
     let mut vmm = Vmm::start(&server.path(), &[]);
     let begun = Instant::now();
     assert_eq!(vmm.get(64).len(), 64);
-    assert_eq!(vmm.get(64).len(), 36, "what the limit leaves");
+    assert_eq!([vmm.get(64).len(), vmm.get(64).len()], [32, 4], "what the limit leaves");
     vmm.ask(64);
     // This is answered by the thread that must not wait, and takes its locks.
     vmm.share_memory();
-    assert_eq!(vmm.answers(), 2, "the period cannot be over");
+    assert_eq!(vmm.answers(), 3, "the period cannot be over");
     assert!(begun.elapsed() < PERIOD, "the monitor had to wait");
-    assert_eq!(vmm.answer(), (0, 64));
+    assert_eq!(vmm.answer(), (0, 28), "what the reader still misses");
     assert!(begun.elapsed() >= PERIOD, "after {:?}", begun.elapsed());
 }
 
@@ -99,4 +99,23 @@ fn the_limit_outlives_a_connection() {
     let mut second = Vmm::start(&server.path(), &[]);
     second.ask(1);
     second.assert_waits();
+}
+
+#[test]
+fn odd_pieces_of_a_source_end_where_linuxs_readers_do() {
+    let source = Scripted::empty();
+    let server = TestServer::start(source.entropy(None));
+    let mut vmm = Vmm::start(&server.path(), &[]);
+    let (mut put, mut got) = (0, 0);
+    while got < 10 * 64 {
+        if put < got + 64 {
+            source.put(counted(put, 40));
+            put += 40;
+        }
+        let bytes = vmm.get(64);
+        assert_eq!(bytes, counted(got, bytes.len()));
+        assert!(bytes.len() <= 64 - got % 64, "{} of what is missing after {got}", bytes.len());
+        assert!(!(33..64).contains(&bytes.len()), "{} after {got}", bytes.len());
+        got += bytes.len();
+    }
 }

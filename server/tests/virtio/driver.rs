@@ -79,6 +79,11 @@ impl Supply {
         counting.left = counting.left.saturating_add(bytes);
     }
 
+    /// Leaves the source so many bytes, whatever it had.
+    pub fn leave(&self, bytes: u64) {
+        self.0.lock().unwrap().left = bytes;
+    }
+
     /// How many bytes were drawn, and the most at once.
     pub fn drawn(&self) -> (u64, u64) {
         let counting = self.0.lock().unwrap();

@@ -9,19 +9,19 @@ use crate::driver::{
     byte_at,
 };
 
-const IO: u32 = 0;
+pub const IO: u32 = 0;
 const DEVICE_FEATURE: u64 = 0x00;
 const DRIVER_FEATURE: u64 = 0x04;
 const QUEUE_PAGE: u64 = 0x08;
 const QUEUE_SIZE: u64 = 0x0c;
 const QUEUE_SELECT: u64 = 0x0e;
-const NOTIFY: u64 = 0x10;
+pub const NOTIFY: u64 = 0x10;
 const STATUS: u64 = 0x12;
 const ISR: u64 = 0x13;
 const QUEUE_VECTOR: u64 = 0x16;
 
 /// A legacy driver that is ready, its queue at 0x8000.
-fn ready() -> Driver {
+pub fn ready() -> Driver {
     let mut driver = almost_ready(|bench| bench);
     driver.bench.write(IO, STATUS, 1, 7);
     driver

@@ -7,6 +7,7 @@ mod driver;
 mod hostile;
 mod interrupts;
 mod legacy;
+mod linux;
 mod packed;
 mod requests;
 mod status;

@@ -15,11 +15,11 @@ const USED: u16 = 1 << 15;
 const SIZE: u16 = 5;
 
 /// A place in the ring, and whether the driver's bit is set in this lap.
-type Slot = (u16, bool);
+pub type Slot = (u16, bool);
 
 /// A driver with a packed queue; it makes one request at a time.
-struct Packed {
-    driver: Driver,
+pub struct Packed {
+    pub driver: Driver,
     /// Where the next request goes, and in which lap.
     next: u16,
     wrap: bool,
@@ -40,7 +40,7 @@ impl Packed {
         Packed { driver, next: 0, wrap: true }
     }
 
-    fn ready() -> Packed {
+    pub fn ready() -> Packed {
         Packed::new(|bench| bench)
     }
 
@@ -72,7 +72,7 @@ impl Packed {
 
     /// Makes a chain of buffers available, whose last descriptor has the id, and notifies.
     /// Returns where its answer will be.
-    fn request(&mut self, buffers: &[(u64, u32)], id: u16) -> Slot {
+    pub fn request(&mut self, buffers: &[(u64, u32)], id: u16) -> Slot {
         let first = (self.next, self.wrap);
         for (position, (address, length)) in buffers.iter().enumerate() {
             let more = if position + 1 < buffers.len() { NEXT } else { 0 };
@@ -83,7 +83,7 @@ impl Packed {
     }
 
     /// The answer at a place: buffer id and bytes written.
-    fn answer(&self, (position, wrap): Slot) -> Option<(u16, u32)> {
+    pub fn answer(&self, (position, wrap): Slot) -> Option<(u16, u32)> {
         let bytes = self.driver.bench.read_memory(self.slot(position), 16);
         let number = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let turn = if wrap { AVAILABLE | USED } else { 0 };

@@ -1,0 +1,69 @@
+//! How many bytes a request may be completed with, so that a Linux guest goes on asking.
+//!
+//! Linux's driver has one buffer of 64 bytes (a cache line), and its readers take 64 bytes at once.
+//! If a completion has more bytes than a reader still misses, the kernels 6.12.107 to 7.3.4 miscount
+//! the rest. If it has more than twice as many, they make no request any more, and the reader waits
+//! for ever. A virtio-rng of 1000 bytes a period does that to them with its last 40 bytes.
+//!
+//! So a completion has no more bytes than the reader misses, which is the buffer's size less what
+//! was completed since the reader began. The device does not know when that was: a reader that was
+//! killed is followed by one that misses all. It may have begun after any completion, so that a
+//! completion also has at most twice of what the unluckiest of these readers misses: the one for
+//! which the latest completions almost fill the buffer. Uneven completions become smaller by that,
+//! and no byte of a limit is lost.
+
+use std::collections::VecDeque;
+
+/// The largest buffer of Linux's driver: a cache line of the processors that it runs on.
+const LARGEST_BUFFER: u64 = 256;
+
+/// The completions that a reader of the driver may still be waiting behind.
+#[derive(Debug, Default)]
+pub struct Completions {
+    /// Bytes of the driver's buffer.
+    buffer: u64,
+    /// What a reader misses that began when an earlier one had got all.
+    missing: u64,
+    /// The latest completions, together less than the buffer.
+    latest: VecDeque<u64>,
+    /// The sum of them.
+    sum: u64,
+}
+
+impl Completions {
+    /// The most bytes for a request with so much room, of which `available` can be had.
+    pub fn most(&mut self, room: u64, available: u64) -> u64 {
+        if !is_linuxs(room) {
+            return available;
+        }
+        if self.buffer != room {
+            *self = Completions { buffer: room, missing: room, ..Completions::default() };
+        }
+        let most = available.min(self.missing).min(2 * (room - self.sum));
+        // With nothing between the half and the whole, a reader still misses a half after the first
+        // completion, and the next one can be whole whatever happened.
+        if most < room { most.min(room / 2) } else { most }
+    }
+
+    /// A request with so much room was completed with so many bytes.
+    pub fn add(&mut self, room: u64, bytes: u64) {
+        if self.buffer != room {
+            return;
+        }
+        self.missing = self.missing.saturating_sub(bytes);
+        if self.missing == 0 {
+            self.missing = room;
+        }
+        self.latest.push_back(bytes);
+        self.sum = self.sum.saturating_add(bytes);
+        while self.sum >= room {
+            let Some(oldest) = self.latest.pop_front() else { break };
+            self.sum -= oldest;
+        }
+    }
+}
+
+/// Whether a request is as Linux's driver makes them. Others are completed with what there is.
+fn is_linuxs(room: u64) -> bool {
+    room > 1 && room.is_power_of_two() && room <= LARGEST_BUFFER
+}
