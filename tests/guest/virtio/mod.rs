@@ -13,6 +13,7 @@ mod restarts;
 mod rng;
 mod several;
 mod sharing;
+mod uneven;
 mod vhost_user;
 mod waiting;
 

@@ -7,7 +7,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lab::guest::Builder;
 use lab::{Guest, RunDir, Server, qemu};
 use my_rng_server::generator::{ChaCha20, Generator};
@@ -30,6 +30,8 @@ pub enum Source {
     Stream(u32),
     /// A file in the run's folder.
     File(String),
+    /// An entropy gathering daemon that listens at a socket in the run's folder.
+    Daemon(String),
 }
 
 /// So many bytes in so many milliseconds.
@@ -89,7 +91,8 @@ impl<'run> Rng<'run> {
         }
     }
 
-    fn of_our_server(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
+    /// Our server's, whatever was chosen.
+    pub fn of_our_server(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
         let words = [words(options), words_of_pci(options)].concat();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let server = Server::start(run, name, &words)?;
@@ -117,6 +120,7 @@ impl<'run> Rng<'run> {
     pub fn inside_qemu(run: &RunDir, name: &str, options: &Options) -> Result<Self> {
         let source_id = format!("{name}-source");
         let source = match &options.source {
+            Source::Daemon(_) => bail!("the lab has no entropy daemon for QEMU"),
             Source::System => json!({"qom-type": "rng-builtin", "id": source_id}),
             Source::Stream(seed) => {
                 let file = format!("{name}.stream");
@@ -209,6 +213,7 @@ fn words(options: &Options) -> Vec<String> {
         Source::System => {}
         Source::Stream(seed) => add("--source", format!("chacha20:{seed}")),
         Source::File(file) => add("--source", format!("file:{file}")),
+        Source::Daemon(socket) => add("--source", format!("egd:unix:{socket}")),
     }
     if let Some(limit) = options.limit {
         add("--max-bytes", limit.bytes.to_string());

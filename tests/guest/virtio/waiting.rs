@@ -94,7 +94,7 @@ fn is_there(guest: &mut Guest) {
     assert_eq!(status, "0x0000000f\n", "its registers answer");
 }
 
-fn mkfifo(path: &std::path::Path) {
+pub fn mkfifo(path: &std::path::Path) {
     // An earlier run's.
     let _ = fs::remove_file(path);
     rustix::fs::mkfifoat(rustix::fs::CWD, path, 0o600.into()).expect("a pipe can be made");
