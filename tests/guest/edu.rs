@@ -105,6 +105,11 @@ fn assert_same(interrupts: &str, parameters: &str) {
         .expect("it names the access that fits no register");
 }
 
+/// Checks the example in a guest as QEMU's own is checked.
+pub fn assert_example_works(guest: &mut Guest) {
+    assert_lines(&report(guest, ""), &EXPECTED.replace("HOW", "MSI"), "the example");
+}
+
 fn assert_lines(said: &str, expected: &str, device: &str) {
     for (said, expected) in said.lines().zip(expected.lines()) {
         assert_eq!(said, expected, "{device}");
@@ -112,7 +117,8 @@ fn assert_lines(said: &str, expected: &str, device: &str) {
     assert_eq!(said.lines().count(), expected.lines().count(), "{device} said\n{said}");
 }
 
-fn start_example(run: &RunDir) -> Server<'_> {
+/// Starts the example's server.
+pub fn start_example(run: &RunDir) -> Server<'_> {
     let example = paths::checkout().join("server/vfio-user/examples/edu.rs");
     let program = DeviceCrate::open(&example).and_then(|example| example.build());
     let program = program.expect("the example can be built");

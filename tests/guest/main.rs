@@ -10,6 +10,7 @@ mod links;
 mod long_reader;
 mod module;
 mod my_rng;
+mod private_memory;
 mod server_end;
 mod several;
 mod today;

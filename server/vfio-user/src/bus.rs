@@ -223,7 +223,7 @@ impl Bus {
         self.config.reset();
         self.interrupts.disconnect();
         self.interrupts.table.reset();
-        self.memory.clear();
+        self.memory.disconnect();
     }
 
     /// The device will never be called again: nothing is under way any more.

@@ -337,6 +337,7 @@ impl Host {
 
     /// Tells the device that an access to guest memory is done.
     pub fn dma_done(&mut self, done: DmaDone) {
+        self.bus.memory.drop_private_mappings();
         self.call((), |device, bus| device.dma_done(bus, done));
     }
 

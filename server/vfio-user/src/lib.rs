@@ -48,6 +48,7 @@
 //! | `max_dma_maps` | 65535, the default, offered or not | the specification; libvfio-user has 64 |
 //! | more regions than that | `EINVAL` | libvfio-user |
 //! | a guest with more than 16 regions or 64 GiB, when the process has mapped 32768 or 32 TiB | the surplus is reached by messages | one guest's regions must leave maps and addresses to the others |
+//! | memory that a client has mapped privately itself | the first accesses go by message, and are compared with the mapping; mappings in which nothing shows are dropped. Only a client that announces ROM without a descriptor is asked | QEMU sends the descriptor of memory with `share=off`; rust-vmm's clients send one with everything and do not expect to be asked |
 //! | DMA_MAP without read and write | `EINVAL` | the kernel's VFIO |
 //! | a regular file that is too short for its region | `EINVAL` | mmap(2) would accept it, and the first access fail |
 //! | DMA_UNMAP of a range with several regions, or none | takes all that lie in it; `EINVAL` when one lies across its border | the kernel's VFIO, which QEMU with a virtual IOMMU is written for; libvfio-user has `ENOENT` for anything but one region |

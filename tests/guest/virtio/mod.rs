@@ -21,7 +21,7 @@ use lab::guest::Builder;
 use lab::{Guest, RunDir};
 
 use crate::say;
-use rng::{Options, Rng};
+pub use rng::{Options, Rng};
 
 /// A guest whose kernel's own driver is all that is needed.
 fn guest(run: &RunDir) -> Builder<'_> {
@@ -50,7 +50,7 @@ fn select(guest: &mut Guest, name: &str) {
 }
 
 /// Checks that `/dev/hwrng` is this device and gives bytes, other ones each time.
-fn assert_delivers(guest: &mut Guest, name: &str) {
+pub fn assert_delivers(guest: &mut Guest, name: &str) {
     assert_eq!(hwrng(guest, "rng_current"), name);
     let first = read(guest, 64);
     assert_eq!(first.len(), 64);

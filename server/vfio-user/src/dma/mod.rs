@@ -8,6 +8,7 @@ mod budget;
 mod mapped;
 mod outcome;
 mod queue;
+mod sharing;
 mod sigbus;
 mod watched;
 
@@ -21,6 +22,7 @@ pub(crate) use mapped::MappedFile;
 pub use outcome::{DmaDone, DmaError, Rejected};
 pub use queue::Segment;
 pub(crate) use queue::{DmaQueue, InFlight, Step};
+use sharing::Sharing;
 pub use watched::WatchedMemory;
 
 use crate::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};
@@ -100,6 +102,7 @@ impl MapError {
 pub(crate) struct DmaSpace {
     regions: BTreeMap<u64, Region>,
     share: Share,
+    sharing: Sharing,
 }
 
 impl DmaSpace {
@@ -129,6 +132,10 @@ impl DmaSpace {
         if self.regions.len() >= MAX_DMA_REGIONS {
             return Err(MapError::TooMany);
         }
+        if file.is_none() && !access.contains(DmaMapFlags::WRITE) {
+            self.sharing.ask();
+        }
+        let file = file.filter(|_| !self.sharing.is_private());
         let room = file.as_ref().and_then(|_| self.share.room_for(size));
         let provider = match file.zip(room) {
             Some(((file, offset), room)) => {
@@ -167,6 +174,57 @@ impl DmaSpace {
         self.regions.clear();
     }
 
+    /// Takes every region back, because the client is gone.
+    pub fn disconnect(&mut self) {
+        self.clear();
+        self.sharing = Sharing::default();
+    }
+
+    /// Whether the guest's writes do not show in its memory's files.
+    pub fn is_private(&self) -> bool {
+        self.sharing.is_private()
+    }
+
+    /// Removes mappings in which the guest's writes do not show; the log says so once.
+    pub fn drop_private_mappings(&mut self) {
+        if !self.sharing.news() {
+            return;
+        }
+        let mut largest = None;
+        for (address, region) in &mut self.regions {
+            if let Provider::Mapped(..) = region.provider {
+                region.provider = Provider::ByMessage;
+                largest = largest.max(Some((region.size, *address)));
+            }
+        }
+        if let Some((size, address)) = largest {
+            log_not_shared(address, size);
+        }
+    }
+
+    /// Compares what the client has said of memory, or was just told, with what a mapping shows.
+    fn compare(&self, address: u64, said: &[u8]) {
+        if let Some((file, offset)) = self.readable_mapping(address) {
+            let mut shown = vec![0; said.len()];
+            if file.read(offset, &mut shown).is_ok() {
+                self.sharing.compare(said, &shown);
+            }
+        }
+    }
+
+    /// The client refuses to be asked for an address. Returns whether a mapping is to do instead.
+    fn refused(&self, address: u64) -> bool {
+        self.readable_mapping(address).is_some() && self.sharing.refused()
+    }
+
+    /// The mapping of an address, if it can be read, and where in it that is.
+    fn readable_mapping(&self, address: u64) -> Option<(&MappedFile, usize)> {
+        let (start, region) = self.regions.range(..=address).next_back()?;
+        let Provider::Mapped(file, _) = &region.provider else { return None };
+        let inside = address - start < region.size && region.access.contains(DmaMapFlags::READ);
+        inside.then_some((file, usize::try_from(address - start).ok()?))
+    }
+
     /// Whether the region from that address on is mapped into this process.
     pub fn is_mapped(&self, address: u64) -> bool {
         let region = self.regions.get(&address);
@@ -197,14 +255,24 @@ impl DmaSpace {
         let offset = address - start;
         let length = usize::try_from(region.size - offset).unwrap_or(usize::MAX).min(length);
         match &region.provider {
-            Provider::ByMessage => Ok((Place::ByMessage, length)),
-            Provider::Mapped(file, _) => {
+            Provider::Mapped(file, _) if self.sharing.use_mappings() => {
                 let offset =
                     usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
                 Ok((Place::Mapped(file, offset), length))
             }
+            Provider::Mapped(..) | Provider::ByMessage => Ok((Place::ByMessage, length)),
         }
     }
+}
+
+/// Tells the user that and why the device is slow.
+pub(crate) fn log_not_shared(address: u64, size: u64) {
+    log::info!(
+        "guest memory at {address:#x} ({} KiB) is not shared: the device reaches it by slow \
+         messages only. Give QEMU memory with share=on: \
+         -object memory-backend-memfd,id=m0,size=SIZE,share=on -machine memory-backend=m0",
+        size >> 10
+    );
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ struct Operation {
     done: usize,
     /// The client's refusal of a piece.
     refused: Option<DmaError>,
+    /// What the client has just answered: the address, and how many of the last bytes of `data`.
+    answered: Option<(u64, usize)>,
 }
 
 /// A message to the client that has not been answered.
@@ -163,6 +165,7 @@ impl DmaQueue {
             data,
             done: 0,
             refused: None,
+            answered: None,
         });
         Ok(())
     }
@@ -287,6 +290,7 @@ impl DmaQueue {
             Ok(data) => {
                 operation.data.extend_from_slice(data);
                 operation.advance(sent.count);
+                operation.answered = Some((sent.address, sent.count));
             }
             Err(errno) => {
                 operation.refused = Some(DmaError::Refused { address: sent.address, errno });
@@ -319,8 +323,14 @@ impl Operation {
             Direction::Read => DmaMapFlags::READ,
             Direction::Write => DmaMapFlags::WRITE,
         };
+        if let Some((address, count)) = self.answered.take() {
+            let said = self.data.get(self.done.saturating_sub(count)..self.done);
+            space.compare(address, said.unwrap_or_default());
+        }
         if let Some(refusal) = self.refused.take() {
-            return ControlFlow::Break(Err(refusal));
+            if !self.address.is_some_and(|address| space.refused(address)) {
+                return ControlFlow::Break(Err(refusal));
+            }
         }
         // A guest on another processor sees accesses, and the segments of one, in their order; rings
         // in memory are built on that.

@@ -9,6 +9,7 @@ use zerocopy::{IntoBytes, Unalign};
 
 use super::connection::{KEPT, MessageFds};
 use super::request::{self, IrqAction, RequestError, UnmapRange};
+use crate::dma::log_not_shared;
 use crate::host::Host;
 use crate::wire::{
     Command, DeviceFlags, DeviceInfo, DmaMapFlags, DmaUnmap, Header, IRQ_INDEX_COUNT, IrqInfo,
@@ -110,7 +111,8 @@ impl<'h> Commands<'h> {
         let by_message = file.is_none();
         let memory = &mut self.host.bus.memory;
         memory.map(map.address, map.size, map.access, file)?;
-        if !by_message && !memory.is_mapped(map.address) && !self.warned_of_many_maps {
+        let slow = !by_message && !memory.is_mapped(map.address) && !memory.is_private();
+        if slow && !self.warned_of_many_maps {
             self.warned_of_many_maps = true;
             log::warn!(
                 "guest memory at {:#x} is reached by slow messages: this guest has announced more \
@@ -121,13 +123,7 @@ impl<'h> Commands<'h> {
         let private = by_message && map.access.contains(DmaMapFlags::WRITE);
         if private && !self.warned_of_private_memory && !self.host.bus.memory.any_mapped() {
             self.warned_of_private_memory = true;
-            log::info!(
-                "guest memory at {:#x} ({} KiB) is not shared: the device reaches it by slow \
-                 messages only. Give QEMU memory with share=on: \
-                 -object memory-backend-memfd,id=m0,size=SIZE,share=on -machine memory-backend=m0",
-                map.address,
-                map.size >> 10
-            );
+            log_not_shared(map.address, map.size);
         }
         Ok(Answer::Reply)
     }
