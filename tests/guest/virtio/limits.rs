@@ -1,26 +1,30 @@
 //! Rate limits, as a program in the guest finds them.
 //!
-//! A limited device gives its bytes at the start of each period and then nothing until the next. So
-//! a rate is measured from the start of one period to the start of a later one: then it is that of
-//! whole periods. The bytes leave the guest at once, and the time is the host's.
+//! That a limit holds in every stretch of a period's length, and is used to its last byte, is proven
+//! on a clock of the tests' own (`entropy::linux_tests`). Here a real driver waits for real periods. The
+//! bytes leave the guest at once, and the time is the host's. A busy machine can only hold bytes up:
+//! so they may not be too many for all of the time since the reader was started, and there have to
+//! be enough in the best few periods, next to what the machine does without a limit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::{Guest, RunDir};
 
 use super::port::{Arrival, IN_GUEST, Port};
-use super::rng::Limit;
+use super::rng::{Limit, chosen_hangs_with};
 use super::{BLOCK, Options, Rng, guest, select};
 use crate::{assert_kernel_is_content, say};
 
-/// Never more than this part of the limit, over all that is measured.
-const MOST: f64 = 1.02;
-/// At least this part of what is possible, over some five periods: a busy machine may hold up the
-/// others. Some is missing because the guest's kernel takes a block for itself now and then.
-const LEAST: f64 = 0.95;
-/// How often a busy machine may hold up all of them, or only the first: then the rest seems to
-/// come too fast.
+/// At least this part of what is possible comes in the best few periods.
+const LEAST: f64 = 0.7;
+/// How much slower than before the machine may become while the limit is measured.
+const SLOWER: f64 = 0.5;
+/// How often a busy machine may hold up all of the periods.
 const ATTEMPTS: usize = 3;
+/// So many periods are measured together.
+const FEW: u32 = 5;
+/// What the driver and the hwrng core may have from before the reader started.
+const BEFORE: usize = 2 * BLOCK;
 
 const fn limit(bytes: u32, period: u32) -> Limit {
     Limit { bytes, period }
@@ -46,8 +50,8 @@ fn a_limit_of_a_minute_is_kept_and_used() {
 
 fn measure(name: &str, limits: &[Limit]) {
     let run = RunDir::create(name).expect("a run can be made");
-    let limits: Vec<Option<Limit>> =
-        [None].into_iter().chain(limits.iter().copied().map(Some)).collect();
+    let limits = limits.iter().copied().filter(|limit| !chosen_hangs_with(*limit)).map(Some);
+    let limits: Vec<Option<Limit>> = [None].into_iter().chain(limits).collect();
     let rngs: Vec<Rng> = limits
         .iter()
         .enumerate()
@@ -72,18 +76,20 @@ fn assert_kept_and_used(guest: &mut Guest, port: &mut Port, limit: Limit, number
     let allowed = rate_of(limit);
     for _ in 0..ATTEMPTS {
         select(guest, "virtio_rng.0");
-        let unlimited = rates(guest, port, UNLIMITED).all;
+        let unlimited = measure_one(guest, port, UNLIMITED);
         select(guest, &format!("virtio_rng.{number}"));
-        let Rates { all, best } = rates(guest, port, limit);
+        let measured = measure_one(guest, port, limit);
+        let most = most_in_all(limit, measured.time);
         say(&format!(
-            "{limit:?}: {all:.0} B/s of {allowed:.0}, at best {best:.0}; {unlimited:.0} without"
+            "{limit:?}: {} bytes of {most} in {:?}, at best {:.0} B/s of {allowed:.0}; {:.0} without",
+            measured.bytes, measured.time, measured.best, unlimited.best
         ));
-        let least = LEAST * allowed.min(LEAST * unlimited);
-        if all <= MOST * allowed && best >= least {
+        assert!(measured.bytes <= most, "{limit:?}: more than the limit");
+        if measured.best >= LEAST * allowed.min(SLOWER * unlimited.best) {
             return;
         }
     }
-    panic!("{limit:?}: too much or too little, {ATTEMPTS} times");
+    panic!("{limit:?}: too little, {ATTEMPTS} times");
 }
 
 /// What is measured of a device without a limit.
@@ -94,96 +100,74 @@ fn rate_of(limit: Limit) -> f64 {
     f64::from(limit.bytes) * 1000.0 / f64::from(limit.period)
 }
 
-/// Rates in bytes per second.
-struct Rates {
-    /// Over all periods.
-    all: f64,
-    /// Over the best five in a row.
+/// What a reader got.
+struct Measured {
+    bytes: usize,
+    /// Since before it was started.
+    time: Duration,
+    /// The rate in the best few periods, in bytes per second.
     best: f64,
 }
 
-/// The rates at which the guest gets bytes from the current device.
-fn rates(guest: &mut Guest, port: &mut Port, limit: Limit) -> Rates {
+/// Reads from the current device as much as the limit gives in some periods.
+fn measure_one(guest: &mut Guest, port: &mut Port, limit: Limit) -> Measured {
     let period = Duration::from_millis(limit.period.into());
-    let periods = whole_periods(period);
     // One read is one write to the port, so small ones for few bytes.
     let block = if rate_of(limit) < 50_000.0 { BLOCK } else { 16 * BLOCK };
-    // The first and the last may not be whole.
-    let blocks = (periods + 2) * usize::try_from(limit.bytes).expect("it fits") / block;
+    let bytes = usize::try_from(limit.bytes).expect("it fits");
+    let blocks = (periods(period) + 1) * bytes / block;
+    let begun = Instant::now();
     guest
         .run(&format!(
             "dd if=/dev/hwrng bs={block} count={blocks} 2>/dev/null >$(echo {IN_GUEST}) &"
         ))
         .expect("the guest starts a reader");
     let arrivals = port.arrivals(blocks * block).expect("its bytes come");
-    let all = rate_of_periods(&arrivals, period, 0, periods).expect("bytes come in each period");
-    let fives = (0..=periods - FEW).filter_map(|n| rate_of_periods(&arrivals, period, n, FEW));
-    Rates { all, best: fives.fold(0.0, f64::max) }
+    let few = FEW * period;
+    let best = f64::from(u32::try_from(most_within(&arrivals, few)).expect("it fits"));
+    Measured { bytes: blocks * block, time: begun.elapsed(), best: best / few.as_secs_f64() }
 }
-
-/// So many periods are measured at least.
-const FEW: usize = 5;
 
 /// How many periods are measured: those of two seconds at least.
-fn whole_periods(period: Duration) -> usize {
+fn periods(period: Duration) -> usize {
     let many = Duration::from_secs(2).as_millis().div_ceil(period.as_millis());
-    usize::try_from(many).expect("it fits").max(FEW)
+    usize::try_from(many.max(FEW.into())).expect("it fits")
 }
 
-/// The rate from the start of one of the first periods to the start of one so many later, or to the
-/// end if that comes first.
-fn rate_of_periods(
-    arrivals: &[Arrival],
-    period: Duration,
-    skipped: usize,
-    count: usize,
-) -> Option<f64> {
-    let periods = |number: usize| period * u32::try_from(number).expect("it fits");
-    let from = arrivals[0].time + periods(skipped);
-    let start = after_longest_pause(arrivals, from, from + period * 3 / 2)?;
-    // At the same phase: what the guest took at other times comes at other times again.
-    let later = arrivals[start].time + periods(count);
-    let end = after_longest_pause(arrivals, later - period / 4, later + period / 4)
-        .unwrap_or(arrivals.len() - 1);
-    if end <= start {
-        return None;
-    }
-    // What came before a pause, at both ends.
-    let bytes = arrivals[end - 1].bytes - arrivals[start - 1].bytes;
-    let time = arrivals[end].time - arrivals[start].time;
-    Some(f64::from(u32::try_from(bytes).expect("it fits")) / time.as_secs_f64())
+/// The most bytes that a limit gives in so much time: the periods that it touches have all of theirs.
+fn most_in_all(limit: Limit, time: Duration) -> usize {
+    let touched = time.as_millis() / u128::from(limit.period) + 1;
+    let bytes = touched * u128::from(limit.bytes);
+    usize::try_from(bytes).expect("it fits") + BEFORE
 }
 
-/// The arrival that ends the longest pause between two times.
-fn after_longest_pause(arrivals: &[Arrival], from: Duration, to: Duration) -> Option<usize> {
-    (1..arrivals.len())
-        .filter(|at| arrivals[*at].time >= from && arrivals[*at].time <= to)
-        .max_by_key(|at| arrivals[*at].time - arrivals[*at - 1].time)
-}
-
-/// Arrivals of 100 bytes at these milliseconds of each of seven seconds.
-fn seven_seconds(parts: &[u64]) -> Vec<Arrival> {
-    (0..7)
-        .flat_map(|second| parts.iter().map(move |part| 1000 * second + part))
-        .zip(1..)
-        .map(|(time, count)| Arrival { time: Duration::from_millis(time), bytes: 100 * count })
-        .collect()
+/// The most bytes that arrived within such a stretch of time.
+fn most_within(arrivals: &[Arrival], stretch: Duration) -> usize {
+    let before = |first: usize| first.checked_sub(1).map_or(0, |before| arrivals[before].bytes);
+    let mut first = 0;
+    let counts = arrivals.iter().map(|last| {
+        while last.time - arrivals[first].time >= stretch {
+            first += 1;
+        }
+        last.bytes - before(first)
+    });
+    counts.max().unwrap_or(0)
 }
 
 #[test]
-fn whole_periods_are_counted() {
-    for parts in [&[0, 1, 2, 3, 4, 5, 6, 7][..], &[0, 1, 2, 3, 4, 5, 6, 500], &[400, 900, 901]] {
-        let rate = rate_of_periods(&seven_seconds(parts), Duration::from_secs(1), 0, 5)
-            .expect("they are there");
-        let right = f64::from(u32::try_from(100 * parts.len()).expect("it fits"));
-        assert!((rate - right).abs() < 1.0, "{rate} of {right} from {parts:?}");
-    }
+fn the_best_stretch_is_found() {
+    let arrival = |(time, bytes)| Arrival { time: Duration::from_millis(time), bytes };
+    let arrivals =
+        [(0, 10), (900, 20), (1000, 60), (1899, 70), (1900, 80), (5000, 90)].map(arrival);
+    assert_eq!(most_within(&arrivals, Duration::from_secs(1)), 60, "from 900 to 1899");
+    assert_eq!(most_within(&arrivals, Duration::from_millis(1001)), 70, "to 1900");
+    assert_eq!(most_within(&[], Duration::from_secs(1)), 0);
 }
 
 #[test]
-fn too_much_is_counted_too() {
-    let twice = [0, 1, 2, 3, 500, 501, 502, 503];
-    let rate = rate_of_periods(&seven_seconds(&twice), Duration::from_secs(2), 0, 5)
-        .expect("they are there");
-    assert!(rate > 1.9 * 400.0, "{rate}");
+fn twice_the_limit_is_too_much() {
+    let limit = limit(1000, 100);
+    let time = Duration::from_millis(2050);
+    assert!(most_in_all(limit, time) >= 21_000, "twenty-one periods may have given all");
+    assert!(most_in_all(limit, time) < 2 * 20_000);
 }

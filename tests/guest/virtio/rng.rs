@@ -81,6 +81,17 @@ pub fn chosen_has_no(what: &str) -> bool {
     without
 }
 
+/// Whether the user chose QEMU's own device and Linux hangs with that limit of it: the rest of a
+/// period is more than a half of 64 bytes, and less than all. Says so.
+pub fn chosen_hangs_with(limit: Limit) -> bool {
+    let chosen = qemu::one_of(VARIABLE, CHOICES).expect("one of the choices");
+    let hangs = chosen == Some("qemu") && (33..64).contains(&(limit.bytes % 64));
+    if hangs {
+        crate::say(&format!("skipped: Linux hangs with QEMU's own device and {limit:?}"));
+    }
+    hangs
+}
+
 impl<'run> Rng<'run> {
     /// Makes the device the user chose; the name is the server's and QEMU's id.
     pub fn start(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {

@@ -49,7 +49,7 @@ fn stops_and_restarts(guest: &mut Guest) {
 #[test]
 fn a_driver_that_waits_for_the_period_over_vhost_user_can_be_unloaded() {
     let run = RunDir::create("vhost-user-limit").expect("a run can be made");
-    let limit = Some(Limit { bytes: 64, period: 50_000 });
+    let limit = Some(Limit { bytes: 64, period: 3_600_000 });
     let options = Options { limit, ..Options::default() };
     let rng = Rng::over_vhost_user(&run, "rng", &options).expect("the device can be made");
     say("booting a guest with a device that will wait");
