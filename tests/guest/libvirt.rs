@@ -134,6 +134,19 @@ fn a_guest_of_libvirt_reads_our_source_of_a_transitional_device() {
 }
 
 #[test]
+fn a_guest_of_libvirt_behind_an_intel_iommu_reads_our_source() {
+    let run = RunDir::create("libvirt-iommu").expect("a run can be made");
+    let mut session = Session::start(&run).expect("libvirt starts");
+    let devices = "<rng model='virtio'><backend model='builtin'/></rng><iommu model='intel'/>";
+    // Debian's kernel switches the IOMMU on by itself.
+    let mut guest = convert_and_start(&mut session, &run, &domain("q35", devices));
+    let groups = in_guest(&mut guest, "ls /sys/kernel/iommu_groups | wc -l");
+    assert_ne!(groups.trim(), "0", "the guest uses its IOMMU");
+    let bytes = in_guest(&mut guest, "dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c");
+    assert_eq!(bytes.trim(), "64");
+}
+
+#[test]
 fn a_guest_of_libvirt_has_the_teaching_device() {
     let run = RunDir::create("libvirt-teaching").expect("a run can be made");
     let mut session = Session::start(&run).expect("libvirt starts");
@@ -241,7 +254,7 @@ fn limits_are_those_that_libvirt_gives_to_qemu() {
 fn what_libvirt_refuses_is_refused_in_its_words() {
     let run = RunDir::create("libvirt-refused").expect("a run can be made");
     let session = Session::start(&run).expect("libvirt starts");
-    let backend = "<backend model='random'/>";
+    let (backend, alias) = ("<backend model='random'/>", "<alias name='ua-a'/>");
     for rng in [
         &format!("<rng model='virtio'><rate bytes='x'/>{backend}</rng>"),
         &format!("<rng model='virtio'><rate bytes='-1'/>{backend}</rng>"),
@@ -251,6 +264,9 @@ fn what_libvirt_refuses_is_refused_in_its_words() {
         &format!("<rng model='x'>{backend}</rng>"),
         "<rng model='virtio'/>",
         &format!("<rng model='virtio'>{backend}{backend}</rng>"),
+        &format!(
+            "<rng model='virtio'>{backend}{alias}</rng><rng model='virtio'>{backend}{alias}</rng>"
+        ),
         "<rng model='virtio'><backend/></rng>",
         "<rng model='virtio'><backend model='y'/></rng>",
         "<rng model='virtio'><backend model='egd'/></rng>",

@@ -3,7 +3,7 @@
 use my_rng_server::source::{EgdAddress, Local, Specification};
 use roxmltree::Node;
 
-use super::element::{DomainError, content, invalid, named, required};
+use super::element::{DomainError, content, filled_in, invalid, named, required};
 
 /// libvirt's file when there is none named.
 const DEFAULT_FILE: &str = "/dev/random";
@@ -19,6 +19,7 @@ pub fn source(backend: Node<'_, '_>) -> Result<Specification, DomainError> {
         "egd" => egd(backend)?,
         other => return Err(invalid(backend, "model", other, "random, egd, builtin")),
     };
+    filled_in(backend, &source.to_string())?;
     // It is written to the configuration and read from there.
     if source.to_string().parse().as_ref() != Ok(&source) {
         let reason = format!("the name cannot be written as a source: {source}");
@@ -232,6 +233,14 @@ mod tests {
             (
                 "<backend model='egd' type='unix'><source mode='q' path='/a'/></backend>",
                 "Invalid value for attribute 'mode' in element 'source': 'q'.",
+            ),
+            (
+                "<backend model='random'>/dev/{{ device }}</backend>",
+                "\"file:/dev/{{ device }}\" has a placeholder of a template",
+            ),
+            (
+                "<backend model='egd' type='tcp'><source host='@@HOST@@' service='7'/></backend>",
+                "has a placeholder of a template",
             ),
             (
                 "<backend model='egd' type='unix'><source path='/a,listen'/></backend>",

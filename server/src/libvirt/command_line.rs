@@ -13,11 +13,18 @@ const DRIVER: &str = "vfio-user-pci";
 
 /// The arguments that QEMU gets already.
 pub fn arguments<'a>(document: &'a Document<'_>) -> Vec<&'a str> {
-    all(document)
-        .flat_map(|line| line.children())
-        .filter(|child| child.has_tag_name((NAMESPACE, "arg")))
+    argument_elements(document.root_element())
         .filter_map(|argument| argument.attribute("value"))
         .collect()
+}
+
+/// The elements of these arguments.
+pub fn argument_elements<'a, 'input>(
+    domain: Node<'a, 'input>,
+) -> impl Iterator<Item = Node<'a, 'input>> {
+    all(domain)
+        .flat_map(|line| line.children())
+        .filter(|child| child.has_tag_name((NAMESPACE, "arg")))
 }
 
 /// The sockets of the vfio-user devices among them.
@@ -47,7 +54,7 @@ pub fn add<'a>(
         let values = devices.iter().flat_map(|device| ["-device", device]);
         values.map(|value| (depth, format!("<{prefix}arg value='{}'/>", escape(value)))).collect()
     };
-    if let Some(existing) = all(document).last() {
+    if let Some(existing) = all(document.root_element()).last() {
         // As the element itself is written, whatever the namespace's prefix is.
         let name = raw_name(text, existing);
         let prefix = name.strip_suffix("commandline").unwrap_or_default();
@@ -62,8 +69,8 @@ pub fn add<'a>(
     layout.append(edits, root, &lines);
 }
 
-fn all<'a>(document: &'a Document<'_>) -> impl Iterator<Item = Node<'a, 'a>> {
-    document.root_element().children().filter(|n| n.has_tag_name((NAMESPACE, "commandline")))
+fn all<'a, 'input>(domain: Node<'a, 'input>) -> impl Iterator<Item = Node<'a, 'input>> {
+    domain.children().filter(|child| child.has_tag_name((NAMESPACE, "commandline")))
 }
 
 fn declared_prefix(root: Node<'_, '_>) -> Option<String> {

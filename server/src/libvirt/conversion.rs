@@ -9,11 +9,11 @@ use roxmltree::{Document, Node};
 use super::command_line;
 use super::configuration::{Device, Guest};
 use super::edits::Edits;
-use super::element::{DomainError, content, named};
+use super::element::{DomainError, content, filled_in, named};
 use super::layout::Layout;
-use super::memory;
 use super::pci::{Bus, FreeSlots};
 use super::rng::{Model, Rng};
+use super::{memory, obstacles};
 
 /// The bytes that the path of a Unix socket can have.
 const LONGEST_SOCKET: usize = 107;
@@ -42,6 +42,8 @@ pub struct Conversion {
     pub attached: Vec<String>,
     /// What was left out, for the user.
     pub left_out: Vec<String>,
+    /// What else the user has to know.
+    pub notes: Vec<String>,
 }
 
 /// Converts a domain.
@@ -49,9 +51,10 @@ pub struct Conversion {
 /// # Errors
 /// It is no domain definition, or has what cannot be served.
 pub fn convert(text: &str, wishes: &Wishes) -> Result<Conversion> {
-    let document = Document::parse(text).context("this is no well-formed XML")?;
+    let document = parse(text)?;
     let domain = document.root_element();
     check(domain)?;
+    let mut notes = obstacles::check(domain)?;
     let name = name(domain)?;
     let arguments = command_line::arguments(&document);
     let attached = command_line::sockets(&arguments);
@@ -62,6 +65,7 @@ pub fn convert(text: &str, wishes: &Wishes) -> Result<Conversion> {
         wishes,
         name: &name,
         bus,
+        big_endian: is_big_endian(domain),
         slots: FreeSlots::of(domain, &arguments),
         attached: &attached,
         guests: Vec::new(),
@@ -71,7 +75,7 @@ pub fn convert(text: &str, wishes: &Wishes) -> Result<Conversion> {
     for node in &rngs {
         let rng = Rng::read(*node)?;
         left_out.extend(rng.left_out.iter().cloned());
-        new.add_rng(&rng)?;
+        new.add_rng(*node, &rng)?;
     }
     if wishes.teaching {
         new.add_teaching()?;
@@ -89,9 +93,10 @@ pub fn convert(text: &str, wishes: &Wishes) -> Result<Conversion> {
         let layout = Layout::of(&document);
         rngs.iter().for_each(|rng| layout.remove(&mut edits, *rng));
         memory::share(domain, &layout, &mut edits);
+        notes.extend(obstacles::set_caching_mode(domain, &layout, &mut edits));
         command_line::add(&document, &devices, &layout, &mut edits);
     }
-    Ok(Conversion { domain: edits.apply(text), name, guests, attached, left_out })
+    Ok(Conversion { domain: edits.apply(text), name, guests, attached, left_out, notes })
 }
 
 /// What is added to a domain.
@@ -99,6 +104,7 @@ struct Devices<'a> {
     wishes: &'a Wishes<'a>,
     name: &'a str,
     bus: Bus,
+    big_endian: bool,
     slots: FreeSlots,
     attached: &'a [String],
     guests: Vec<Guest>,
@@ -106,13 +112,19 @@ struct Devices<'a> {
 }
 
 impl Devices<'_> {
-    fn add_rng(&mut self, rng: &Rng) -> Result<()> {
+    fn add_rng(&mut self, element: Node<'_, '_>, rng: &Rng) -> Result<()> {
         let interface = match (rng.model, self.bus) {
             (Model::Transitional, _) => Interface::Transitional,
             // As QEMU decides; the legacy interface knows no IOMMU.
             (Model::Virtio, Bus::Pci) if !rng.iommu => Interface::Transitional,
             (Model::Virtio | Model::NonTransitional, _) => Interface::Modern,
         };
+        if self.big_endian && interface == Interface::Transitional {
+            let reason = "the legacy interface has the guest's byte order, which is big endian \
+                          here, and the server has little endian alone: it needs \
+                          <rng model='virtio-non-transitional'>";
+            return Err(DomainError::new(element, reason).into());
+        }
         let source = rng.source.to_string();
         let device = Device::virtio_rng(interface, rng.packed, source, rng.rate);
         let numbered = (1..).map(|number| format!("{}-{number}", self.name));
@@ -157,19 +169,56 @@ impl Devices<'_> {
     }
 }
 
-/// Checks that this is a domain, and one that QEMU runs.
+/// Reads a document, which has one definition.
+fn parse(text: &str) -> Result<Document<'_>> {
+    let error = match Document::parse(text) {
+        Ok(document) => return Ok(document),
+        Err(error) => error,
+    };
+    // Where the first definition ends, the text should.
+    let place = error.pos();
+    let line_start = text.split_inclusive('\n').take(place.row as usize - 1).map(str::len).sum();
+    let rest: &str = text.get(line_start..).unwrap_or_default();
+    let column = rest.char_indices().nth(place.col as usize - 1).map_or(0, |(at, _)| at);
+    let (before, behind) = text.split_at(line_start + column);
+    if !behind.is_empty() && Document::parse(before).is_ok() {
+        bail!(
+            "line {}: another element begins behind the end of the first one: give each <domain> a \
+             file of its own",
+            place.row
+        );
+    }
+    Err(error).context("this is no well-formed XML")
+}
+
+/// Checks that this is a domain.
 fn check(domain: Node<'_, '_>) -> Result<(), DomainError> {
     if domain.tag_name().name() != "domain" {
         let reason = "this is no domain definition; `virsh dumpxml --inactive NAME` prints one";
         return Err(DomainError::new(domain, reason));
     }
-    match domain.attribute("type") {
-        None | Some("kvm" | "qemu" | "hvf") => Ok(()),
-        Some(other) => {
-            let reason = format!("a domain of type '{other}' is not run by QEMU");
-            Err(DomainError::new(domain, reason))
-        }
-    }
+    Ok(())
+}
+
+/// Whether the guest of a domain has its numbers the other way round.
+fn is_big_endian(domain: Node<'_, '_>) -> bool {
+    // ppc64le and its like are other names.
+    const BIG_ENDIAN: [&str; 11] = [
+        "hppa",
+        "m68k",
+        "microblaze",
+        "mips",
+        "mips64",
+        "or32",
+        "ppc",
+        "ppc64",
+        "s390x",
+        "sparc",
+        "sparc64",
+    ];
+    let kind = named(domain, "os").find_map(|os| named(os, "type").next());
+    let arch = kind.and_then(|kind| kind.attribute("arch"));
+    arch.is_some_and(|arch| BIG_ENDIAN.contains(&arch))
 }
 
 /// The name of a domain, which is a part of paths here.
@@ -185,6 +234,7 @@ fn name(domain: Node<'_, '_>) -> Result<String, DomainError> {
         let reason = format!("name {name:?} cannot contain {wrong:?}");
         return Err(DomainError::new(element, reason));
     }
+    filled_in(element, &name)?;
     Ok(name)
 }
 

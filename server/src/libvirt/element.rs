@@ -56,6 +56,27 @@ pub fn named<'a, 'input>(
     })
 }
 
+/// Checks that a value is meant as it is written, and is no place in a template.
+///
+/// # Errors
+/// It has a placeholder that nothing has filled in.
+pub fn filled_in(element: Node<'_, '_>, value: &str) -> Result<(), DomainError> {
+    let marks = ["{{", "}}", "{%", "%}", "<%", "%>", "${", "@@"];
+    // As configure scripts have it: @NAME@.
+    let named = value.split('@').skip(1).any(|word| {
+        let word_end = value.contains(&format!("@{word}@"));
+        word_end && !word.is_empty() && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    });
+    if named || marks.iter().any(|mark| value.contains(mark)) {
+        let reason = format!(
+            "{value:?} has a placeholder of a template: fill the template in first, and convert \
+             what comes out"
+        );
+        return Err(DomainError::new(element, reason));
+    }
+    Ok(())
+}
+
 /// The text in an element, without comments.
 pub fn content(element: Node<'_, '_>) -> String {
     element.children().filter(Node::is_text).filter_map(|text| text.text()).collect()

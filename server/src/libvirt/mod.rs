@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `rng`, `backend` | what an `<rng>` says |
 //! | `memory`, `command_line`, `pci` | what attaching a device takes |
+//! | `obstacles`, `options` | what it does not work with |
 //! | `conversion` | all of it together |
 //! | `configuration` | the server's file |
 //! | `layout`, `edits` | changes in the text |
@@ -23,6 +24,8 @@ mod edits;
 mod element;
 mod layout;
 mod memory;
+mod obstacles;
+mod options;
 mod output;
 mod pci;
 mod rng;
@@ -157,6 +160,9 @@ impl Libvirt {
         for left_out in &conversion.left_out {
             eprintln!("{}: {left_out} has no counterpart and is left out", self.called());
         }
+        for note in &conversion.notes {
+            eprintln!("{}: {note}", self.called());
+        }
         if conversion.guests.is_empty() {
             let sockets = conversion.attached.join(", ");
             eprintln!("domain {} is attached to {sockets}; no change needed", conversion.name);
@@ -185,6 +191,11 @@ impl Libvirt {
             "domain {name}: {count} {} attached over vfio-user\n  \
              configuration of the server: {config_out}\n  domain: {domain_out}",
             if count == 1 { "device" } else { "devices" }
+        );
+        eprintln!(
+            "  The state of such a device is in no snapshot: after `virsh save` and `restore`, a \
+             snapshot with memory or\n  a migration, have the guest remove the device and look for \
+             it again (docs/libvirt.md), or shut it down instead"
         );
         if !socket_dir.is_dir() {
             eprintln!("  make the folder of the sockets first: {}", socket_dir.display());

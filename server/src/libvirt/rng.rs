@@ -64,10 +64,7 @@ impl Rng {
             }
         };
         check_address(rng)?;
-        let mut backends = named(rng, "backend");
-        let (Some(backend), None) = (backends.next(), backends.next()) else {
-            return Err(DomainError::new(rng, "only one RNG backend is supported"));
-        };
+        let backend = the_backend(rng)?;
         let driver = named(rng, "driver").next();
         let on = |name| driver.is_some_and(|driver| driver.attribute(name) == Some("on"));
         let (packed, iommu) = (on("packed"), on("iommu"));
@@ -77,17 +74,45 @@ impl Rng {
             return Err(DomainError::new(driver, reason));
         }
         let alias = named(rng, "alias").find_map(|alias| alias.attribute("name"));
+        let alias = alias.filter(|name| is_users_alias(name));
         Ok(Rng {
             model,
             packed,
             iommu,
             source: backend::source(backend)?,
             rate: rate(rng)?,
-            // Others are libvirt's own and change.
-            alias: alias.filter(|name| name.starts_with("ua-")).map(str::to_owned),
-            left_out: left_out(rng, backend, driver),
+            alias: alias.map(str::to_owned),
+            left_out: left_out(rng),
         })
     }
+}
+
+/// The one `<backend>`. libvirt has the same words for none and for two.
+fn the_backend<'a, 'input>(rng: Node<'a, 'input>) -> Result<Node<'a, 'input>, DomainError> {
+    let mut backends = named(rng, "backend");
+    match (backends.next(), backends.next()) {
+        (Some(backend), None) => Ok(backend),
+        (Some(_), Some(second)) => {
+            Err(DomainError::new(second, "only one RNG backend is supported"))
+        }
+        (None, _) => Err(DomainError::new(
+            rng,
+            "it has no <backend>, and needs one, such as <backend model='builtin'/> (libvirt: only \
+             one RNG backend is supported)",
+        )),
+    }
+}
+
+/// Whether libvirt keeps an alias and names the device by it. Others it replaces by its own.
+pub fn is_users_alias(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    name.starts_with("ua-") && name.bytes().all(allowed)
+}
+
+/// Whether an alias is one that libvirt gives to a device by itself.
+fn is_libvirts_alias(name: &str) -> bool {
+    let number = name.strip_prefix("rng").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The `<rate>`.
@@ -125,22 +150,41 @@ fn check_address(rng: Node<'_, '_>) -> Result<(), DomainError> {
     Ok(())
 }
 
-fn left_out(rng: Node<'_, '_>, backend: Node<'_, '_>, driver: Option<Node<'_, '_>>) -> Vec<String> {
-    let known = ["rate", "backend", "driver", "alias", "address", "source", "protocol"];
-    let elements = rng
-        .children()
-        .chain(backend.children())
-        .filter(|child| child.is_element() && !known.contains(&child.tag_name().name()))
-        .map(|child| format!("line {}: <{}>", line(child), child.tag_name().name()));
-    let options = driver.into_iter().flat_map(|driver| {
-        let unknown = |name: &str| !["packed", "iommu"].contains(&name);
-        let attributes = driver.attributes();
-        attributes.filter(move |attribute| unknown(attribute.name())).map(move |attribute| {
-            let (name, value) = (attribute.name(), attribute.value());
-            format!("line {}: <driver {name}='{value}'>", line(driver))
-        })
-    });
-    elements.chain(options).collect()
+/// What is understood in an `<rng>`: the elements in an element, and its attributes.
+const KNOWN: &[(&str, &[&str], &[&str])] = &[
+    ("rng", &["rate", "backend", "driver", "alias", "address"], &["model"]),
+    ("rate", &[], &["bytes", "period"]),
+    ("backend", &["source", "protocol"], &["model", "type"]),
+    ("source", &[], &["mode", "path", "host", "service", "tls"]),
+    ("protocol", &[], &["type"]),
+    ("driver", &[], &["packed", "iommu"]),
+    ("alias", &[], &["name"]),
+];
+
+/// What our device has no use for, wherever it is in an `<rng>`.
+fn left_out(rng: Node<'_, '_>) -> Vec<String> {
+    let mut left_out = Vec::new();
+    for element in rng.descendants().filter(Node::is_element) {
+        let name = element.tag_name().name();
+        let Some((_, children, attributes)) = KNOWN.iter().find(|(known, ..)| *known == name)
+        else {
+            continue;
+        };
+        for child in element.children().filter(Node::is_element) {
+            let child_name = child.tag_name().name();
+            if !children.contains(&child_name) {
+                left_out.push(format!("line {}: <{child_name}>", line(child)));
+            }
+        }
+        for attribute in element.attributes() {
+            let (key, value) = (attribute.name(), attribute.value());
+            let ignored = name == "alias" && !is_users_alias(value) && !is_libvirts_alias(value);
+            if !attributes.contains(&key) || ignored {
+                left_out.push(format!("line {}: <{name} {key}='{value}'>", line(element)));
+            }
+        }
+    }
+    left_out
 }
 
 #[cfg(test)]
@@ -208,9 +252,11 @@ mod tests {
 
     #[test]
     fn there_is_one_backend() {
-        assert!(refused("<rng model='virtio'/>").contains("only one RNG backend is supported"));
-        let two = read("<backend model='random'/>").unwrap_err();
-        assert!(two.contains("only one RNG backend is supported"), "{two}");
+        let none = refused("<rng model='virtio'/>");
+        assert!(none.starts_with("line 1: <rng>: it has no <backend>, and needs one"), "{none}");
+        assert!(none.contains("only one RNG backend is supported"), "libvirt's words: {none}");
+        let two = read("\n<backend model='random'/>").unwrap_err();
+        assert_eq!(two, "line 2: <backend>: only one RNG backend is supported");
     }
 
     #[test]
@@ -220,7 +266,38 @@ mod tests {
         assert_eq!(rng.left_out, ["line 1: <acpi>", "line 1: <driver ats='on'>"]);
         let plain = read("<driver packed='off'/><alias name='rng0'/>").unwrap();
         assert!(!plain.packed && !plain.iommu && plain.alias.is_none());
-        assert_eq!(read("<alias name='ua-mine'/>").unwrap().alias.as_deref(), Some("ua-mine"));
+        assert_eq!(plain.left_out, [""; 0]);
+    }
+
+    #[test]
+    fn an_alias_is_kept_if_libvirt_keeps_it() {
+        let mine = read("<alias name='ua-Mine_1-b'/>").unwrap();
+        assert_eq!((mine.alias.as_deref(), mine.left_out.len()), (Some("ua-Mine_1-b"), 0));
+        for name in ["ua-a b", "ua-ä", "ua-a.b", "mine", "rng", "rng0x"] {
+            let rng = read(&format!("\n<alias name='{name}'/>")).unwrap();
+            assert_eq!(rng.alias, None);
+            assert_eq!(rng.left_out, [format!("line 2: <alias name='{name}'>")]);
+        }
+    }
+
+    #[test]
+    fn what_our_device_has_not_is_named_wherever_it_is() {
+        let text = "<rng model='virtio' odd='1'>\n<rate bytes='1' burst='2'/>\n\
+                    <backend model='egd' type='unix'>\n<source path='/a' mode='connect'>\n\
+                    <reconnect enabled='yes' timeout='10'/></source>\n\
+                    <log file='/l'/></backend><x:y xmlns:x='urn:x'/></rng>";
+        let document = Document::parse(text).unwrap();
+        let rng = Rng::read(document.root_element()).unwrap();
+        assert_eq!(
+            rng.left_out,
+            [
+                "line 6: <y>",
+                "line 1: <rng odd='1'>",
+                "line 2: <rate burst='2'>",
+                "line 6: <log>",
+                "line 5: <reconnect>"
+            ]
+        );
     }
 
     #[test]

@@ -129,6 +129,7 @@ fn only_a_domain_for_qemu_is_taken() {
         ("<!DOCTYPE a [<!ENTITY x 'y'>]><domain/>", "this is no well-formed XML"),
         ("<network/>", "line 1: <network>: this is no domain definition"),
         ("<domain type='lxc'/>", "a domain of type 'lxc' is not run by QEMU"),
+        ("<domain type='hvf'/>", "a domain of type 'hvf' runs on macOS"),
         ("<domain type='kvm'/>", "missing domain name"),
         ("<domain>\n <name/></domain>", "line 2: <name>: missing domain name"),
         ("<domain><name>a/b</name></domain>", "name \"a/b\" cannot contain '/'"),
@@ -143,6 +144,66 @@ fn only_a_domain_for_qemu_is_taken() {
         let error = refused(text);
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_template_is_not_a_domain() {
+    for name in ["{{ name }}", "vm-{{id}}", "@@ name @@", "@NAME@", "${NAME}", "{% x %}"] {
+        let error = refused(&WEB.replace("web1", name));
+        let expected = format!("line 4: <name>: {name:?} has a placeholder of a template");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    for name in ["a@b", "a@b@c", "{web}", "100%", "$web", "@a"] {
+        assert_eq!(converted(&WEB.replace("web1", name)).name, name);
+    }
+}
+
+#[test]
+fn a_second_definition_in_the_file_is_told() {
+    for between in ["", "\n", "<!-- the other -->\n", "\n<?xml version='1.0'?>\n"] {
+        let error =
+            refused(&format!("{WEB}{between}{}", WEB.replace("<?xml version='1.0'?>\n", "")));
+        assert!(error.contains("give each <domain> a file of its own"), "{between:?}: {error}");
+    }
+    let error = refused(&format!("{}<domain/>", WEB.trim_end()));
+    assert!(error.starts_with("line 17: another element begins"), "{error}");
+    // What else is wrong is told as it was.
+    let error = refused(&format!("{WEB}garbage"));
+    assert!(error.contains("is no well-formed XML"), "{error}");
+}
+
+#[test]
+fn a_legacy_interface_in_a_big_endian_guest_is_refused() {
+    let text = |arch: &str, model: &str| {
+        WEB.replace(
+            "arch='x86_64' machine='pc-q35-9.2'",
+            &format!("arch='{arch}' machine='pseries'"),
+        )
+        .replace("model='virtio'>", &format!("model='{model}'>"))
+    };
+    for model in ["virtio", "virtio-transitional"] {
+        let error = refused(&text("ppc64", model));
+        assert!(
+            error.starts_with("line 9: <rng>: the legacy interface has the guest's"),
+            "{error}"
+        );
+        assert_eq!(converted(&text("ppc64le", model)).guests.len(), 1);
+    }
+    assert_eq!(converted(&text("ppc64", "virtio-non-transitional")).guests.len(), 1);
+}
+
+#[test]
+fn an_intel_iommu_is_told_to_tell() {
+    let text = WEB.replace("    <memballoon", "    <iommu model='intel'/>\n    <memballoon");
+    let conversion = converted(&text);
+    assert!(
+        conversion.domain.contains(
+            "    <iommu model='intel'>\n      <driver caching_mode='on'/>\n    </iommu>\n"
+        )
+    );
+    let [note] = &conversion.notes[..] else { panic!("{:?}", conversion.notes) };
+    assert!(note.starts_with("line 14: <iommu>: caching_mode='on' is set"), "{note}");
+    assert!(converted(&conversion.domain).notes.is_empty());
 }
 
 #[test]
