@@ -39,7 +39,7 @@ use my_rng_server::config;
 
 use configuration::Configuration;
 use conversion::{Conversion, Wishes, convert};
-use output::Output;
+use output::{Output, Staged};
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -181,12 +181,19 @@ impl Libvirt {
         }
         let config_out = Output::new(self.config_out.as_deref(), &format!("{name}.toml"));
         let domain_out = Output::new(self.domain_out.as_deref(), &format!("{name}.vfio-user.xml"));
+        if config_out == domain_out {
+            bail!("{config_out} cannot be both files: name two by --config-out and --domain-out");
+        }
         // Both or none.
-        for (output, text) in [(&config_out, &configuration), (&domain_out, &domain)] {
+        let outputs = [(&config_out, &configuration), (&domain_out, &domain)];
+        for (output, text) in outputs {
             output.check(text, self.force)?;
         }
-        config_out.write(&configuration)?;
-        domain_out.write(&domain)?;
+        let staged: Vec<Staged> =
+            outputs.iter().map(|(output, text)| output.stage(text)).collect::<Result<_>>()?;
+        for staged in staged {
+            staged.publish()?;
+        }
         eprintln!(
             "domain {name}: {count} {} attached over vfio-user\n  \
              configuration of the server: {config_out}\n  domain: {domain_out}",

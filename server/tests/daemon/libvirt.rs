@@ -51,6 +51,8 @@ fn two_files_are_written_and_the_server_takes_the_configuration() {
     assert!(!configuration.contains("socket-mode"));
     let domain = fs::read_to_string(folder.path().join("web1.vfio-user.xml")).unwrap();
     assert!(domain.contains("/run/user/1000/my-rng-server/web1.sock"), "{domain}");
+    assert!(errors(&output).contains("is in no snapshot"), "{}", errors(&output));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "nothing else is left");
     let check = Command::new(BINARY)
         .args(["--config", "web1.toml", "--check-config"])
         .current_dir(folder.path())
@@ -92,6 +94,21 @@ fn another_file_is_not_overwritten() {
     let output = libvirt(folder.path(), &[&system[..], &["--force"]].concat(), DOMAIN);
     assert!(output.status.success(), "{}", errors(&output));
     assert!(fs::read_to_string(&path).unwrap().starts_with("<domain"));
+}
+
+#[test]
+fn both_files_are_written_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = ["-", "-c", "qemu:///system"];
+    for outputs in [
+        ["--config-out", "web.toml", "--domain-out", "missing/web.xml"],
+        ["--config-out", "missing/web.toml", "--domain-out", "web.xml"],
+        ["--config-out", "web", "--domain-out", "web"],
+    ] {
+        let output = libvirt(folder.path(), &[&system[..], &outputs[..]].concat(), DOMAIN);
+        assert_eq!(output.status.code(), Some(1), "{outputs:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{outputs:?}");
+    }
 }
 
 #[test]
