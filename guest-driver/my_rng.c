@@ -9,6 +9,12 @@
  * have it open.  The PCI resources go at once, but struct my_rng stays until
  * the last open file is closed; in between, my_rng->regs is NULL and every
  * request ends with -ENODEV.
+ *
+ * Snapshots: the device's configuration is no part of what a virtual machine
+ * saves.  After a restore, memory decoding is off and BAR 0 is empty, and the
+ * reads that nobody decodes give 0 or all ones, which are legal numbers.  So
+ * these two are checked against the configuration space, which is restored from
+ * what it was when the driver was bound.
  */
 
 #include <linux/capability.h>
@@ -45,6 +51,7 @@ struct my_rng {
 	struct mutex lock;	/* one user of the registers at a time */
 	void __iomem *regs;	/* under lock; NULL unless device is usable */
 	struct pci_dev *pdev;	/* valid while regs is set */
+	struct pci_saved_state *saved;	/* the configuration to go back to */
 	struct miscdevice misc;
 	struct hwrng hwrng;
 	int id;
@@ -56,7 +63,10 @@ static DEFINE_IDA(my_rng_ids);
 
 static void my_rng_free(struct kref *ref)
 {
-	kfree(container_of(ref, struct my_rng, ref));
+	struct my_rng *my_rng = container_of(ref, struct my_rng, ref);
+
+	kfree(my_rng->saved);
+	kfree(my_rng);
 }
 
 static int my_rng_lock(struct my_rng *my_rng, bool nonblock)
@@ -76,31 +86,101 @@ static int my_rng_lock(struct my_rng *my_rng, bool nonblock)
 	return 0;
 }
 
+/*
+ * Whether the device answers.  pci_device_is_present() knows all ones, but QEMU
+ * gives an error number where its process is gone.
+ */
+static bool my_rng_is_present(struct pci_dev *pdev)
+{
+	u32 id;
+
+	pci_read_config_dword(pdev, PCI_VENDOR_ID, &id);
+	return id == (pdev->vendor | (u32)pdev->device << 16);
+}
+
+/* Whether the device decodes memory at the address that regs is mapped to */
+static bool my_rng_decodes(struct pci_dev *pdev)
+{
+	u32 base = lower_32_bits(pci_bus_address(pdev, MY_RNG_BAR));
+	u16 command;
+	u32 bar;
+
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+	pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0, &bar);
+	return (command & PCI_COMMAND_MEMORY) &&
+	       (bar & (u32)PCI_BASE_ADDRESS_MEM_MASK) == base;
+}
+
+/*
+ * Restores the configuration if it is lost.  Returns 0 if it was not, 1 if the
+ * last access has to be repeated, -ENODEV if there is no device any more.
+ */
+static int my_rng_restore(struct my_rng *my_rng)
+{
+	struct pci_dev *pdev = my_rng->pdev;
+
+	if (!my_rng_is_present(pdev))
+		return -ENODEV;
+	if (my_rng_decodes(pdev))
+		return 0;
+	if (pci_load_saved_state(pdev, my_rng->saved))
+		return -ENODEV;
+
+	pci_restore_state(pdev);
+	if (!my_rng_decodes(pdev)) {
+		dev_err_ratelimited(&pdev->dev, "cannot restore BAR %d\n",
+				    MY_RNG_BAR);
+		return -ENODEV;
+	}
+
+	pci_notice(pdev, "restored after a snapshot: the numbers are not those that would have been next\n");
+	return 1;
+}
+
+static int my_rng_get_number(struct my_rng *my_rng, u32 *number)
+{
+	int restored;
+
+	*number = ioread32(my_rng->regs + MY_RNG_REG_RANDOM);
+	if (*number && *number != MY_RNG_ALL_ONES)
+		return 0;
+
+	/* Now and not at the end: a lost device may be slow to fail */
+	restored = my_rng_restore(my_rng);
+	if (restored <= 0)
+		return restored;
+
+	*number = ioread32(my_rng->regs + MY_RNG_REG_RANDOM);
+	return my_rng_decodes(my_rng->pdev) ? 0 : -ENODEV;
+}
+
 /* Numbers are stored low byte first, as the device has them */
 static int my_rng_get_numbers(struct my_rng *my_rng, __le32 *numbers,
 			      unsigned int count, bool nonblock)
 {
 	unsigned int i;
+	u32 number;
 	int err;
 
 	err = my_rng_lock(my_rng, nonblock);
 	if (err)
 		return err;
 
-	for (i = 0; i < count; i++) {
-		u32 number = ioread32(my_rng->regs + MY_RNG_REG_RANDOM);
-
-		/* Now and not at the end: a lost device may be slow to fail */
-		if (number == MY_RNG_ALL_ONES &&
-		    !pci_device_is_present(my_rng->pdev)) {
-			err = -ENODEV;
-			break;
-		}
-		numbers[i] = cpu_to_le32(number);
+	for (i = 0; i < count && !err; i++) {
+		err = my_rng_get_number(my_rng, &number);
+		if (!err)
+			numbers[i] = cpu_to_le32(number);
 	}
 
 	mutex_unlock(&my_rng->lock);
 	return err;
+}
+
+static void my_rng_write_seed(struct my_rng *my_rng, u32 seed)
+{
+	iowrite32(seed, my_rng->regs + MY_RNG_REG_SEED);
+	/* Flushes the posted write */
+	ioread32(my_rng->regs + MY_RNG_REG_SEED);
 }
 
 static int my_rng_seed(struct my_rng *my_rng, u32 seed)
@@ -110,11 +190,12 @@ static int my_rng_seed(struct my_rng *my_rng, u32 seed)
 	if (err)
 		return err;
 
-	iowrite32(seed, my_rng->regs + MY_RNG_REG_SEED);
-
-	/* Flushes the posted write; always 0 if there is somebody to answer */
-	if (ioread32(my_rng->regs + MY_RNG_REG_SEED) == MY_RNG_ALL_ONES)
-		err = -ENODEV;
+	my_rng_write_seed(my_rng, seed);
+	err = my_rng_restore(my_rng);
+	if (err > 0) {
+		my_rng_write_seed(my_rng, seed);
+		err = my_rng_decodes(my_rng->pdev) ? 0 : -ENODEV;
+	}
 
 	mutex_unlock(&my_rng->lock);
 	return err;
@@ -352,6 +433,13 @@ static int my_rng_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return PTR_ERR(my_rng);
 
 	pci_set_drvdata(pdev, my_rng);
+
+	err = pci_save_state(pdev);
+	if (err)
+		return dev_err_probe(dev, err, "cannot save configuration\n");
+	my_rng->saved = pci_store_saved_state(pdev);
+	if (!my_rng->saved)
+		return -ENOMEM;
 
 	/*
 	 * Before the registers are set: older kernels draw some numbers while

@@ -13,6 +13,7 @@ mod my_rng;
 mod private_memory;
 mod server_end;
 mod several;
+mod snapshot;
 mod today;
 mod twin;
 mod virtio;

@@ -43,7 +43,7 @@ fn hwrng(guest: &mut Guest, file: &str) -> String {
 }
 
 /// Makes a device the one behind `/dev/hwrng`.
-fn select(guest: &mut Guest, name: &str) {
+pub fn select(guest: &mut Guest, name: &str) {
     guest
         .run(&format!("echo {name} >/sys/class/misc/hw_random/rng_current"))
         .expect("the hwrng core takes it");
