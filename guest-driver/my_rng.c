@@ -22,9 +22,11 @@
 #include <linux/hw_random.h>
 #include <linux/idr.h>
 #include <linux/io.h>
+#include <linux/kernel.h>
 #include <linux/kref.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/sched.h>
@@ -36,6 +38,9 @@
 #include "my_rng.h"
 
 #define MY_RNG_BAR		0
+
+/* Everybody may draw numbers and seed, as programs for this device expect */
+#define MY_RNG_MODE		0666
 
 /*
  * Each register read leaves the virtual machine, so the numbers read while
@@ -60,6 +65,35 @@ struct my_rng {
 };
 
 static DEFINE_IDA(my_rng_ids);
+
+/* Octal with or without a leading 0, as chmod has it */
+static int my_rng_set_mode(const char *text, const struct kernel_param *param)
+{
+	u16 mode;
+	int err = kstrtou16(text, 8, &mode);
+
+	if (err)
+		return err;
+	if (mode & ~MY_RNG_MODE)
+		return -EINVAL;
+
+	*(umode_t *)param->arg = mode;
+	return 0;
+}
+
+static int my_rng_get_mode(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%#o\n", *(umode_t *)param->arg);
+}
+
+static const struct kernel_param_ops my_rng_mode_ops = {
+	.set = my_rng_set_mode,
+	.get = my_rng_get_mode,
+};
+
+static umode_t mode = MY_RNG_MODE;
+module_param_cb(mode, &my_rng_mode_ops, &mode, 0444);
+MODULE_PARM_DESC(mode, "Permissions of the device nodes, octal (default 0666)");
 
 static void my_rng_free(struct kref *ref)
 {
@@ -396,7 +430,7 @@ static int my_rng_register_node(struct my_rng *my_rng)
 	my_rng->misc.name = my_rng->node_name;
 	my_rng->misc.fops = &my_rng_fops;
 	my_rng->misc.parent = &my_rng->pdev->dev;
-	my_rng->misc.mode = 0644;
+	my_rng->misc.mode = mode;
 
 	return misc_register(&my_rng->misc);
 }

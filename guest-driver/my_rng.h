@@ -22,7 +22,10 @@
 #define MY_RNG_REG_SEED		0x4	/* W: seeds the generator; reads as 0 */
 #define MY_RNG_REGS_SIZE	0x8
 
-/* Further devices append their number: /dev/my_rng_driver1, 2, ... */
+/*
+ * Further devices append their number: /dev/my_rng_driver1, 2, ...  The mode is
+ * 0666 unless the module parameter "mode" says less.
+ */
 #define MY_RNG_DEVICE_NODE	"/dev/my_rng_driver"
 
 /* Returns the next random number */

@@ -66,6 +66,21 @@ fn it_works(choice: Choice, generator: &'static str) {
         load_module(&mut guest);
         guest.run("dd if=/dev/my_rng_driver bs=64 count=1 | wc -c").expect("it gives bytes");
     }
+    say("loading it with a mode of the user's");
+    let mode = "stat -c %a /dev/my_rng_driver";
+    assert_eq!(guest.run(mode).expect("it is there").trim(), "666");
+    guest.run("rmmod my_rng && insmod my_rng.ko mode=0640").expect("the module loads");
+    guest.run_until("test -c /dev/my_rng_driver").expect("it makes its character device");
+    assert_eq!(guest.run(mode).expect("it is there").trim(), "640");
+    let told = guest.run("cat /sys/module/my_rng/parameters/mode").expect("it is readable");
+    assert_eq!(told.trim(), "0640");
+    guest.run("rmmod my_rng").expect("it unloads");
+    for wrong in ["0777", "9", "", "-1", "0200000"] {
+        let insmod = format!("insmod my_rng.ko mode={wrong} 2>&1");
+        let refused = guest.try_run(&insmod).expect("the guest answers");
+        assert_ne!(refused.status, 0, "mode={wrong} is taken");
+    }
+    load_module(&mut guest);
     say("unloading it while a program has the device open");
     let said = guest
         .run(

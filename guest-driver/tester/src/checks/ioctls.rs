@@ -3,13 +3,18 @@
 use super::{Check, Group, Subject, ensure_not_constant};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustix::fs::OFlags;
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
 
 pub const CHECKS: &[Check] = &[
     check("a program gets new numbers", new_numbers),
     check("a program can seed", can_seed),
     check("reading is enough to draw numbers", read_only_file),
+    check("an ordinary user draws numbers and seeds", ordinary_user),
 ];
 
 const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
@@ -28,5 +33,29 @@ fn can_seed(subject: &Subject) -> Result<Outcome> {
 
 fn read_only_file(subject: &Subject) -> Result<Outcome> {
     CharacterDevice::open_with(&subject.device, OFlags::RDONLY)?.random()?;
+    Ok(Outcome::Pass)
+}
+
+fn ordinary_user(subject: &Subject) -> Result<Outcome> {
+    /// Reading and writing for everybody.
+    const ALL: u32 = 0o006;
+
+    let mode = subject.device.metadata()?.permissions().mode();
+    if mode & ALL != ALL {
+        let reason = format!("the device is not for everybody: mode {:#o}", mode & 0o777);
+        return Outcome::skip(reason);
+    }
+    // A user belongs to a thread for the kernel: this one becomes nobody and ends.
+    let attempt = thread::scope(|scope| {
+        let attempt = || {
+            let nobody = Uid::from_raw(65534);
+            set_thread_res_uid(nobody, nobody, nobody).context("becoming nobody")?;
+            let device = subject.open()?;
+            device.seed(42)?;
+            device.random()
+        };
+        scope.spawn(attempt).join()
+    });
+    attempt.expect("the thread does not panic")?;
     Ok(Outcome::Pass)
 }
