@@ -114,7 +114,9 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
     let file = run.path().join("my_device.rs");
     fs::write(&file, &source).context("cannot write the device")?;
     let device = DeviceCrate::open(&file)?;
-    let mut bench = Workbench::boot(run, Choice::default(), Some(&device.build()?), false)?;
+    let program = device.build()?;
+    let mut bench =
+        Workbench::boot(run, Choice::default(), Some(&program), false, Vec::new())?;
     let mut devices = Vec::new();
     for round in 0..ROUNDS {
         let changed = format!("u64::from(self.random()) + {}", number(round));
@@ -123,7 +125,7 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
             || device.build(),
             |program| {
                 bench.exchange_device(&program)?;
-                let shown = bench.show(None)?;
+                let shown = bench.show(None)?.text;
                 ensure!(shown.contains(&format!("0x000 {:#010x}", number(round))), "{shown}");
                 Ok(())
             },
@@ -146,8 +148,8 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
         modules.push(time(
             || module_build::build_folder(&folder, kernel),
             |built| {
-                bench.exchange_driver(&built.module)?;
-                let shown = bench.show(Some("dmesg"))?;
+                bench.exchange_driver(&built.module, &[])?;
+                let shown = bench.show(Some("dmesg"))?.text;
                 ensure!(shown.contains(&format!("ready, {}", number(round))), "{shown}");
                 Ok(())
             },

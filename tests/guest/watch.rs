@@ -117,6 +117,32 @@ fn a_device_of_ones_own_is_shown_once_without_watch() {
 }
 
 #[test]
+fn a_commands_exit_status_parameters_and_files_reach_their_ends() {
+    let mut lab = Lab::start(
+        &["tests/guest-modules/greeter"],
+        &[
+            "--driver",
+            "greeter",
+            "--parameters",
+            "count=3 whom=\"all of you\"",
+            "--file",
+            "greeter/greeter.c",
+            "--file",
+            "greeter/Kbuild=/opt/made/of",
+            "--run",
+            "cat /sys/module/greeter/parameters/*; head -n 1 greeter.c /opt/made/of; exit 3",
+        ],
+    );
+    let status = lab.child.wait().expect("it ends by itself");
+    let said = lab.said();
+    assert_eq!(status.code(), Some(3), "{said}");
+    for words in ["\n3\nall of you\n", "// SPDX-License-Identifier", "==> /opt/made/of <==\nobj-m"]
+    {
+        assert!(said.contains(words), "no {words:?} in {said}");
+    }
+}
+
+#[test]
 fn what_is_saved_takes_its_place_and_what_does_not_compile_leaves_the_old_one() {
     let mut lab = Lab::start(
         &["server/vfio-user/examples/skeleton.rs", "guest-driver"],

@@ -4,10 +4,12 @@
 //! The device sits in a slot of its own, so that its address on the bus stays the same. A new one is
 //! started beside the old one, and takes its place only when it runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::agent::Output;
 use crate::{Choice, Guest, RunDir, Server, cargo_build, progress, qemu};
 
 /// The slot of QEMU's default machine that is the first free one.
@@ -18,6 +20,8 @@ const ADDRESS: &str = "00:04.0";
 const WORDS: u64 = 4;
 /// Where modules are put in the guest.
 const MODULES: &str = "/run";
+/// How long a command of the user's may take, who can end it at any time.
+const LONGEST_COMMAND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The guest with what is being tried on it.
 #[derive(Debug)]
@@ -34,16 +38,22 @@ pub struct Workbench<'run> {
     debug: bool,
     /// The loaded module, as rmmod names it.
     driver: Option<String>,
+    /// What each guest gets from the host.
+    files: Files,
 }
 
+/// Paths in the guest, and whose files of the host they are.
+pub type Files = Vec<(String, PathBuf)>;
+
 impl<'run> Workbench<'run> {
-    /// Boots a guest with the device of a program, or with the teaching device. With `debug`,
-    /// everything waits for a device that a debugger has stopped.
+    /// Boots a guest with the device of a program, or with the teaching device, and with files.
+    /// With `debug`, everything waits for a device that a debugger has stopped.
     pub fn boot(
         run: &'run RunDir,
         kernel: Choice,
         program: Option<&Path>,
         debug: bool,
+        files: Files,
     ) -> Result<Self> {
         let device = match program {
             Some(program) => start(run, 1, program, debug)?,
@@ -53,8 +63,8 @@ impl<'run> Workbench<'run> {
                 if debug { device.debugged() } else { device }
             }
         };
-        let guest = boot(run, kernel, 1, &device)?;
-        Ok(Self { run, kernel, guest, guests: 1, device, devices: 1, debug, driver: None })
+        let guest = boot(run, kernel, 1, &device, &files)?;
+        Ok(Self { run, kernel, guest, guests: 1, device, devices: 1, debug, driver: None, files })
     }
 
     /// The guest.
@@ -103,8 +113,8 @@ impl<'run> Workbench<'run> {
         Ok(())
     }
 
-    /// Takes the module out that was loaded last, and loads this one.
-    pub fn exchange_driver(&mut self, module: &Path) -> Result<()> {
+    /// Takes the module out that was loaded last, and loads this one with its parameters.
+    pub fn exchange_driver(&mut self, module: &Path, parameters: &[String]) -> Result<()> {
         if let Some(loaded) = self.driver.take() {
             let removed = self.guest.try_run(&format!("rmmod {loaded}"))?;
             if removed.status != 0 {
@@ -119,7 +129,9 @@ impl<'run> Workbench<'run> {
         let in_guest = format!("{MODULES}/{stem}.ko");
         self.guest.copy_in(module, &in_guest)?;
         self.guest.run("dmesg -c >/dev/null")?;
-        self.guest.run(&format!("insmod {in_guest}"))?;
+        let quoted = |word: &String| format!(" '{}'", word.replace('\'', r"'\''"));
+        let parameters: String = parameters.iter().map(quoted).collect();
+        self.guest.run(&format!("insmod {in_guest}{parameters}"))?;
         // As the kernel writes names.
         self.driver = Some(stem.replace('-', "_"));
         Ok(())
@@ -131,20 +143,18 @@ impl<'run> Workbench<'run> {
         self.driver.is_none()
     }
 
-    /// What there is to see, or what a command of the user's prints.
-    pub fn show(&mut self, command: Option<&str>) -> Result<String> {
+    /// What there is to see, or what a command of the user's prints, with its exit status.
+    pub fn show(&mut self, command: Option<&str>) -> Result<Output> {
         if let Some(command) = command {
-            if self.debug {
-                return Ok(self.guest.try_run_for(command, qemu::DEBUG_TIMEOUT)?.text);
-            }
-            return Ok(self.guest.try_run(command)?.text);
+            let timeout = if self.debug { qemu::DEBUG_TIMEOUT } else { LONGEST_COMMAND };
+            return self.guest.try_run_for(command, timeout);
         }
         let mut shown = self.guest.try_run(&format!("lspci -v -s {ADDRESS}"))?.text;
         shown.push_str(&self.words()?);
         if self.driver.is_some() {
             shown.push_str(&self.guest.try_run("dmesg | tail -n 5")?.text);
         }
-        Ok(shown)
+        Ok(Output { status: 0, text: shown })
     }
 
     /// The first words of BAR 0, if it is memory.
@@ -172,7 +182,7 @@ impl<'run> Workbench<'run> {
     fn boot_again(&mut self) -> Result<()> {
         self.guests += 1;
         self.driver = None;
-        self.guest = boot(self.run, self.kernel, self.guests, &self.device)?;
+        self.guest = boot(self.run, self.kernel, self.guests, &self.device, &self.files)?;
         Ok(())
     }
 }
@@ -202,14 +212,17 @@ fn boot<'run>(
     kernel: Choice,
     number: u32,
     device: &Server<'run>,
+    files: &Files,
 ) -> Result<Guest<'run>> {
     let wait = progress::Wait::new("booting the guest");
     let guest = Guest::builder(run)
         .name(&format!("guest-{number}"))
         .kernel(kernel)
         .default_devices()
-        .arguments(&["-device", &in_slot(device).to_string()])
-        .boot()?;
+        .arguments(&["-device", &in_slot(device).to_string()]);
+    let files = files.iter();
+    let guest = files.fold(guest, |guest, (in_guest, on_host)| guest.file(in_guest, on_host));
+    let guest = guest.boot()?;
     wait.done("the guest is up");
     Ok(guest)
 }

@@ -1,5 +1,6 @@
 //! `lab`: what `scripts/lab.sh` runs. Boots a guest on stock QEMU with our device attached.
 
+mod arguments;
 mod debug;
 mod demonstration;
 mod doctor;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
+use arguments::{GuestFile, Parameters};
 use clap::Parser;
 use lab::{Choice, cargo_build, interruption, module_build, twin, world};
 
@@ -65,6 +67,14 @@ struct Options {
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["doctor", "shell"])]
     driver: Option<PathBuf>,
 
+    /// Parameters for that module, as insmod takes them: 'a=1 b="two words"'
+    #[arg(long, value_name = "NAME=VALUE", requires = "driver", value_parser = arguments::parameters)]
+    parameters: Option<Parameters>,
+
+    /// Give the guest a file, in /root or at the path GUEST; can be given several times
+    #[arg(long, value_name = "HOST[=GUEST]", conflicts_with = "doctor", value_parser = arguments::guest_file)]
+    file: Vec<GuestFile>,
+
     /// Keep the guest running, and exchange the device or the module whenever its source changes.
     /// Ctrl-C ends it
     #[arg(long, conflicts_with_all = ["doctor", "shell"])]
@@ -75,7 +85,7 @@ struct Options {
     #[arg(long, conflicts_with_all = ["doctor", "build_qemu"])]
     debug: bool,
 
-    /// Show what this command prints in the guest
+    /// Show what this command prints in the guest; its exit status becomes that of the lab
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["doctor", "shell"])]
     run: Option<String>,
 }
@@ -83,11 +93,8 @@ struct Options {
 impl Options {
     /// Whether something other than the teaching device with its module is to be shown.
     fn own(&self) -> bool {
-        self.device.is_some()
-            || self.driver.is_some()
-            || self.watch
-            || self.run.is_some()
-            || self.debug
+        let shown = self.device.is_some() || self.driver.is_some() || self.run.is_some();
+        shown || self.watch || self.debug || !self.file.is_empty()
     }
 }
 
@@ -95,27 +102,28 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = interruption::end_on_signals(terminal::restore).and_then(|()| {
         if options.doctor {
-            doctor::report()
+            doctor::report().map(code)
         } else if options.build_qemu {
-            build_qemu()
+            build_qemu().map(code)
         } else if options.update {
-            world::update().map(|()| true)
+            world::update().map(|()| ExitCode::SUCCESS)
         } else if options.shell {
-            shell::run(options.device.as_deref(), options.debug)
+            shell::run(options.device.as_deref(), &options.file, options.debug).map(code)
         } else if options.own() {
             watch::run(&options)
         } else {
-            demonstration::run()
+            demonstration::run().map(code)
         }
     });
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("lab: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("lab: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The exit status for whether all was well.
+fn code(well: bool) -> ExitCode {
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Builds the twin and says where it is.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use lab::device_crate::DeviceCrate;
 use lab::{Guest, RunDir, Server, progress};
 
+use crate::arguments::GuestFile;
 use crate::{debug, terminal};
 
 /// The key that begins a command to the lab itself.
@@ -18,7 +19,7 @@ const CTRL_A: u8 = 0x01;
 const CTRL_D: u8 = 0x04;
 
 /// Boots the guest and connects its console to the terminal, until either side ends it.
-pub fn run(device: Option<&Path>, debug: bool) -> Result<bool> {
+pub fn run(device: Option<&Path>, files: &[GuestFile], debug: bool) -> Result<bool> {
     let kernel = crate::prepare()?;
     let own = device.map(|path| DeviceCrate::open(path)?.build()).transpose()?;
     let run = RunDir::create("shell")?;
@@ -29,8 +30,9 @@ pub fn run(device: Option<&Path>, debug: bool) -> Result<bool> {
     };
     let server = if debug { server.debugged() } else { server };
     let wait = progress::Wait::new("booting the guest");
-    let mut guest =
-        Guest::builder(&run).kernel(kernel).default_devices().console().attach(&server).boot()?;
+    let guest = Guest::builder(&run).kernel(kernel).default_devices().console().attach(&server);
+    let guest = files.iter().fold(guest, |guest, file| guest.file(&file.in_guest, &file.on_host));
+    let mut guest = guest.boot()?;
     wait.done("the guest is up");
     let advice = match own {
         Some(_) => "  lspci -vv -s 00:04.0               # your device\n".to_owned(),

@@ -2,6 +2,7 @@
 //! whenever their source changes.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -16,27 +17,32 @@ use crate::{Options, debug};
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// Shows what the user asked for; with `--watch` again and again, until the user ends it.
-pub fn run(options: &Options) -> Result<bool> {
+pub fn run(options: &Options) -> Result<ExitCode> {
     let own = Own {
         device: options.device.as_deref().map(DeviceCrate::open).transpose()?,
         driver: options.driver.as_deref().map(canonical).transpose()?,
+        parameters: options.parameters.as_ref().map_or(&[], |parameters| &parameters.0),
         kernel: crate::prepare()?,
     };
     // From here on, so that no change is missed.
     let changes = options.watch.then(|| Changes::new(&own)).transpose()?;
     let program = own.device.as_ref().map(DeviceCrate::build).transpose()?;
     let run = RunDir::create("workbench")?;
-    let mut bench = Workbench::boot(&run, own.kernel, program.as_deref(), options.debug)?;
+    let files = options.file.iter().map(|file| (file.in_guest.clone(), file.on_host.clone()));
+    let (program, files) = (program.as_deref(), files.collect());
+    let mut bench = Workbench::boot(&run, own.kernel, program, options.debug, files)?;
     if options.debug {
         debug::introduce(bench.device_pid());
         debug::wait_for_enter()?;
     }
     let loaded = own.load_driver(&mut bench);
-    println!("{}", bench.show(options.run.as_deref())?.trim_end());
+    let shown = bench.show(options.run.as_deref())?;
+    println!("{}", shown.text.trim_end());
     let Some(changes) = changes else {
         let logs = run.path().display();
         progress::say(&format!("logs are in {logs}; again whenever you save: --watch"));
-        return loaded.map(|()| true);
+        // A shell's statuses are those that a process can have.
+        return loaded.map(|()| ExitCode::from(u8::try_from(shown.status).unwrap_or(u8::MAX)));
     };
     report(loaded);
     loop {
@@ -55,13 +61,15 @@ pub fn run(options: &Options) -> Result<bool> {
 }
 
 /// What the user edits.
-struct Own {
+struct Own<'a> {
     device: Option<DeviceCrate>,
     driver: Option<PathBuf>,
+    /// The module's, as insmod takes them.
+    parameters: &'a [String],
     kernel: lab::Choice,
 }
 
-impl Own {
+impl Own<'_> {
     /// Builds what has changed, and shows it in place of what was there.
     fn exchange(
         &self,
@@ -82,7 +90,7 @@ impl Own {
         if change.driver || bench.driver_is_gone() {
             built += self.load_driver_timed(bench)?;
         }
-        println!("{}", bench.show(command)?.trim_end());
+        println!("{}", bench.show(command)?.text.trim_end());
         progress::say(&format!(
             "{:.1} s after the change; {:.1} s of them were the compiler's",
             change.begun.elapsed().as_secs_f64(),
@@ -107,7 +115,7 @@ impl Own {
         for complaint in module_build::complaints(&built.said) {
             progress::say(complaint);
         }
-        bench.exchange_driver(&built.module)?;
+        bench.exchange_driver(&built.module, self.parameters)?;
         Ok(took)
     }
 }
