@@ -10,6 +10,7 @@ mod links;
 mod long_reader;
 mod module;
 mod my_rng;
+mod own_driver;
 mod private_memory;
 mod server_end;
 mod several;

@@ -128,7 +128,7 @@ fn a_commands_exit_status_parameters_and_files_reach_their_ends() {
             "--file",
             "greeter/greeter.c",
             "--file",
-            "greeter/Kbuild=/opt/made/of",
+            "greeter/greeter.c=/opt/made/of",
             "--run",
             "cat /sys/module/greeter/parameters/*; head -n 1 greeter.c /opt/made/of; exit 3",
         ],
@@ -136,7 +136,8 @@ fn a_commands_exit_status_parameters_and_files_reach_their_ends() {
     let status = lab.child.wait().expect("it ends by itself");
     let said = lab.said();
     assert_eq!(status.code(), Some(3), "{said}");
-    for words in ["\n3\nall of you\n", "// SPDX-License-Identifier", "==> /opt/made/of <==\nobj-m"]
+    for words in
+        ["\n3\nall of you\n", "// SPDX-License-Identifier", "==> /opt/made/of <==\n// SPDX"]
     {
         assert!(said.contains(words), "no {words:?} in {said}");
     }

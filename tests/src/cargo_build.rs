@@ -35,6 +35,17 @@ pub fn exerciser() -> Result<PathBuf> {
     once(&EXERCISER, || build("exerciser", &STATIC))
 }
 
+/// The checker's program that builds drivers. Not optimised: the checker itself is not either, and
+/// shares what was compiled.
+pub fn driver_builder() -> Result<PathBuf> {
+    const NAME: &str = "build-driver";
+    static BUILDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILDER, || {
+        let built = programs(NAME, &["build", "--package", "checker", "--bin", NAME])?.pop();
+        built.with_context(|| format!("cargo built {NAME} and did not say where it is"))
+    })
+}
+
 fn once(
     cell: &OnceLock<Result<PathBuf, String>>,
     build: impl FnOnce() -> Result<PathBuf>,

@@ -16,7 +16,7 @@
 //!   [`accel`] finds out whether KVM really works here. [`twin`] builds a QEMU that has the
 //!   teaching device inside, to compare ours with.
 //! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
-//!   daemon and the tester, [`device_crate`] a device of somebody's own, [`initramfs`] packs the
+//!   daemon and the tester, [`device_crate`] the user's own device and [`driver_build`] the user's own module, [`initramfs`] packs the
 //!   guest's files with [`cpio`].
 //! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
 //!   QEMU through [`qmp`]; [`workbench`] exchanges devices and drivers while it runs.
@@ -34,6 +34,7 @@ pub mod agent;
 pub mod cargo_build;
 pub mod cpio;
 pub mod device_crate;
+pub mod driver_build;
 pub mod follow;
 pub mod guest;
 pub mod initramfs;

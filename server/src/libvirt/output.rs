@@ -49,7 +49,7 @@ impl Output {
         Ok(())
     }
 
-    /// Writes the text where nobody reads it yet; [`Staged::publish`] gives it its name.
+    /// Writes the text to a temporary file; [`Staged::publish`] gives it its name.
     ///
     /// # Errors
     /// It cannot be written.

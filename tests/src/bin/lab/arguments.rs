@@ -41,7 +41,7 @@ pub fn guest_file(text: &str) -> Result<GuestFile> {
     };
     let in_guest = in_guest.trim_start_matches('/').to_owned();
     if in_guest.split('/').any(|part| ["", ".", ".."].contains(&part)) {
-        bail!("/{in_guest} is no path for a file in the guest: write it without `.` and `..`");
+        bail!("invalid path in the guest: /{in_guest}; expected one without `.` and `..`");
     }
     // It is taken when the guest boots, perhaps after a change of the current folder.
     let on_host = std::path::absolute(on_host).context("there is no current folder")?;
@@ -72,7 +72,7 @@ pub fn parameters(text: &str) -> Result<Parameters> {
         let name = word.split('=').next().unwrap_or_default();
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if name.is_empty() || !name.chars().all(allowed) {
-            bail!("`{word}` is no parameter: write name=value, and several with blanks between");
+            bail!("invalid parameter: `{word}`; expected name=value, with blanks between several");
         }
     }
     Ok(Parameters(words))

@@ -63,8 +63,9 @@ struct Options {
     #[arg(long, value_name = "PATH", conflicts_with = "doctor")]
     device: Option<PathBuf>,
 
-    /// Load a kernel module of your own instead: a folder with its sources and a Kbuild
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["doctor", "shell"])]
+    /// Load a kernel module of your own instead: a folder with a Kbuild or with one C file, or a
+    /// single file, as check.sh takes them
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["doctor", "shell"])]
     driver: Option<PathBuf>,
 
     /// Parameters for that module, as insmod takes them: 'a=1 b="two words"'

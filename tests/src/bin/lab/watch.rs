@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lab::device_crate::DeviceCrate;
-use lab::{RunDir, Workbench, module_build, progress, world};
+use lab::{RunDir, Workbench, driver_build, module_build, progress};
 use notify::{Event, RecursiveMode, Watcher};
 
 use crate::{Options, debug};
@@ -28,6 +28,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let changes = options.watch.then(|| Changes::new(&own)).transpose()?;
     let program = own.device.as_ref().map(DeviceCrate::build).transpose()?;
     let run = RunDir::create("workbench")?;
+    // A module that does not compile needs no guest, unless the user goes on working at it.
+    let module = match own.build_driver(&run) {
+        Err(error) if !options.watch => return Err(error),
+        module => module,
+    };
     let files = options.file.iter().map(|file| (file.in_guest.clone(), file.on_host.clone()));
     let (program, files) = (program.as_deref(), files.collect());
     let mut bench = Workbench::boot(&run, own.kernel, program, options.debug, files)?;
@@ -35,7 +40,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         debug::introduce(bench.device_pid());
         debug::wait_for_enter()?;
     }
-    let loaded = own.load_driver(&mut bench);
+    let loaded = module.and_then(|module| own.load_driver(module.as_deref(), &mut bench));
     let shown = bench.show(options.run.as_deref())?;
     println!("{}", shown.text.trim_end());
     let Some(changes) = changes else {
@@ -53,7 +58,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             (true, false) => "the device was saved",
             _ => "the module was saved",
         });
-        if let Err(error) = own.exchange(&change, &mut bench, options.run.as_deref()) {
+        if let Err(error) = own.exchange(&change, &run, &mut bench, options.run.as_deref()) {
             progress::say(&format!("{error:#}"));
             progress::say("the guest goes on with what it has");
         }
@@ -74,6 +79,7 @@ impl Own<'_> {
     fn exchange(
         &self,
         change: &Change,
+        run: &RunDir,
         bench: &mut Workbench,
         command: Option<&str>,
     ) -> Result<()> {
@@ -88,7 +94,10 @@ impl Own<'_> {
             }
         }
         if change.driver || bench.driver_is_gone() {
-            built += self.load_driver_timed(bench)?;
+            let begun = Instant::now();
+            let module = self.build_driver(run)?;
+            built += begun.elapsed();
+            self.load_driver(module.as_deref(), bench)?;
         }
         println!("{}", bench.show(command)?.text.trim_end());
         progress::say(&format!(
@@ -99,24 +108,19 @@ impl Own<'_> {
         Ok(())
     }
 
-    fn load_driver(&self, bench: &mut Workbench) -> Result<()> {
-        self.load_driver_timed(bench).map(drop)
+    /// Builds the module, if there is one.
+    fn build_driver(&self, run: &RunDir) -> Result<Option<PathBuf>> {
+        let Some(driver) = &self.driver else {
+            return Ok(None);
+        };
+        progress::say(&format!("building the module of {}", driver.display()));
+        let built = driver_build::build(driver, &run.path().join("driver"))?;
+        built.notes.iter().for_each(|note| progress::say(note));
+        Ok(Some(built.module))
     }
 
-    /// Builds and loads the module, and returns how long the compiler took.
-    fn load_driver_timed(&self, bench: &mut Workbench) -> Result<Duration> {
-        let Some(driver) = &self.driver else {
-            return Ok(Duration::ZERO);
-        };
-        let world = world::get()?;
-        let begun = Instant::now();
-        let built = module_build::build_folder(driver, world.kernel(self.kernel))?;
-        let took = begun.elapsed();
-        for complaint in module_build::complaints(&built.said) {
-            progress::say(complaint);
-        }
-        bench.exchange_driver(&built.module, self.parameters)?;
-        Ok(took)
+    fn load_driver(&self, module: Option<&Path>, bench: &mut Workbench) -> Result<()> {
+        module.map_or(Ok(()), |module| bench.exchange_driver(module, self.parameters))
     }
 }
 
@@ -127,7 +131,7 @@ fn report(result: Result<()>) {
 }
 
 fn canonical(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().with_context(|| format!("no folder at {}", path.display()))
+    path.canonicalize().with_context(|| format!("there is nothing at {}", path.display()))
 }
 
 /// What was saved.
@@ -189,7 +193,10 @@ impl Changes {
             };
             let (device, driver) = (
                 touches(&event, self.device.as_deref(), is_rust),
-                touches(&event, self.driver.as_deref(), module_build::is_source),
+                // Of what is handed in as one file, that file.
+                touches(&event, self.driver.as_deref(), |path| {
+                    module_build::is_source(path) || self.driver.as_deref() == Some(path)
+                }),
             );
             // Others may be read or written beside them all the time.
             if device || driver {
@@ -203,7 +210,7 @@ impl Changes {
 }
 
 /// Whether something has changed in a place that a build depends on.
-fn touches(event: &Event, place: Option<&Path>, wanted: fn(&Path) -> bool) -> bool {
+fn touches(event: &Event, place: Option<&Path>, wanted: impl Fn(&Path) -> bool) -> bool {
     let in_place =
         |path: &PathBuf| place.is_some_and(|place| path.starts_with(place)) && wanted(path);
     !event.kind.is_access() && event.paths.iter().any(in_place)
