@@ -167,7 +167,7 @@ static int my_rng_restore(struct my_rng *my_rng)
 		return -ENODEV;
 	}
 
-	pci_notice(pdev, "restored after a snapshot: the numbers are not those that would have been next\n");
+	pci_notice(pdev, "lost configuration restored, seed again for a known sequence\n");
 	return 1;
 }
 

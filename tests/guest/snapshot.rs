@@ -113,7 +113,7 @@ fn a_guest_that_was_migrated_to_a_file_goes_on() {
 /// The driver says what it did, once.
 fn assert_restored(guest: &mut Guest) {
     let said = guest.run("dmesg | grep my_rng").expect("the driver says something");
-    assert_eq!(said.matches("restored after a snapshot").count(), 1, "{said}");
+    assert_eq!(said.matches("lost configuration restored").count(), 1, "{said}");
 }
 
 /// The entropy device, as docs/libvirt.md tells the guest's administrator to bring it back.
