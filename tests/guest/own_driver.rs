@@ -16,8 +16,11 @@ fn greeter() -> String {
     fs::read_to_string(path).expect("it is there")
 }
 
+/// Names and contents of files.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
 /// Writes files with their folders.
-fn write(folder: &Path, files: &[(&str, &str)]) {
+fn write(folder: &Path, files: Files) {
     for (name, text) in files {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().expect("it is in a folder")).expect("writable");
@@ -31,7 +34,7 @@ fn drivers_that_the_checker_takes_are_built() {
     let source = greeter();
     let (start, end) = source.split_at(source.find("static int __init").expect("it has one"));
     let parts = format!("{start}\n#include \"../common/say.h\"\n{end}");
-    let forms: [(&str, &str, &[(&str, &str)]); 4] = [
+    let forms: [(&str, &str, Files); 4] = [
         ("a folder with one C file", "own", &[("own/hello.c", &source)]),
         ("a file", "own/hello.c", &[("own/hello.c", &source)]),
         (
