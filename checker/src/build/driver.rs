@@ -13,6 +13,7 @@ use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::{self, Source};
 use super::copy::{self, Copied};
+use super::kernel_names::KernelNames;
 use super::{Failure, Module, first_error, first_errors, fits, kernel_hints, shown, warnings};
 
 /// Where the submission is inside the wall.
@@ -23,15 +24,58 @@ const INSIDE: &str = "/work";
 pub fn driver(source: &Path, work: &Path, kernel: &Kernel) -> Result<Module, Failure> {
     let top = work.join("driver");
     let copied = copy::sources(source, &top)?;
+    let taken = KernelNames::of(&kernel.modules);
     let plan = plan(&copied, &top)?;
     let mut notes = copied.notes;
     notes.extend(plan.notes.clone());
-    let said = make(&plan, &top, kernel)?;
-    let file = only_module(&top)?;
+    let mut said = make(&plan, &top, kernel)?;
+    let mut file = only_module(&top)?;
+    let stem = stem(&file);
+    if taken.has(&module_name(&stem)) {
+        rename(&plan, &file, &stem)?;
+        said = make(&plan, &top, kernel)?;
+        file = only_module(&top)?;
+        notes.push(format!(
+            "a part of the kernel is named {stem} already, so the module was built as {}: as \
+             {stem} it could not be loaded",
+            module_name(&self::stem(&file))
+        ));
+    }
     notes.extend(warnings(&said));
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     fits(&file)?;
-    Ok(Module { name: stem.replace('-', "_"), unloadable: has_exit(&file)?, file, notes })
+    let name = module_name(&self::stem(&file));
+    Ok(Module { name, unloadable: has_exit(&file)?, file, notes })
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A module's name, of that of its file.
+pub fn module_name(stem: &str) -> String {
+    stem.replace('-', "_")
+}
+
+/// Has the next build make the same module with another name: a Kbuild, which comes before a
+/// Makefile, makes it of the same parts.
+fn rename(plan: &Plan, module: &Path, stem: &str) -> Result<(), Failure> {
+    let folder = module.parent().unwrap_or(&plan.folder);
+    let kbuild = folder.join("Kbuild");
+    let mut theirs = "Makefile";
+    let move_away = |from: &Path, to: &Path| {
+        fs::rename(from, to).with_context(|| format!("cannot move {}", from.display()))
+    };
+    if kbuild.is_file() {
+        theirs = "Kbuild.handed-in";
+        move_away(&kbuild, &folder.join(theirs))?;
+    }
+    let text = format!(
+        "include $(src)/{theirs}\n\
+         driver_{stem}-y := $(or $(strip $({stem}-y) $({stem}-objs)),{stem}.o)\n\
+         obj-m := driver_{stem}.o\nobj-y :=\n"
+    );
+    fs::write(&kbuild, text).with_context(|| format!("cannot write {}", kbuild.display()))?;
+    Ok(fs::remove_file(module).with_context(|| format!("cannot remove {}", module.display()))?)
 }
 
 /// What is to be built, and how.

@@ -15,6 +15,7 @@ mod copy;
 mod device;
 mod driver;
 mod kernel_hints;
+mod kernel_names;
 mod toolchain;
 
 pub use app::app;

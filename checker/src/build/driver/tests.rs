@@ -93,3 +93,17 @@ fn a_makefile_that_looks_around_finds_nothing() {
     let module = build(&[("Makefile", makefile), ("a.c", MODERN)]).expect("the link is no module");
     assert!(module.file.ends_with("a.ko"));
 }
+
+#[test]
+fn a_name_that_the_kernel_has_itself_is_changed() {
+    let module = build(&[("random.c", MODERN)]).expect("it compiles");
+    assert_eq!(module.name, "driver_random");
+    let notes = module.notes.join("\n");
+    assert!(notes.contains("a part of the kernel is named random already"), "{notes}");
+    let two = [
+        ("Makefile", "obj-m := random.o\nrandom-objs := main.o other.o\n"),
+        ("main.c", MODERN),
+        ("other.c", "int other(void);\nint other(void) { return 0; }\n"),
+    ];
+    assert_eq!(build(&two).expect("it compiles").name, "driver_random");
+}
