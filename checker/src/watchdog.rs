@@ -13,7 +13,11 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The most that a log may have.
-pub const MOST_LOG: u64 = 16 << 20;
+const MOST_LOG: u64 = 16 << 20;
+/// The most that the log of our own device may have: two million accesses.
+const MOST_ACCESSES: u64 = 160 << 20;
+/// The name of that log in its run.
+const ACCESSES: &str = "my-rng.log";
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(100);
 
@@ -64,7 +68,7 @@ pub fn make_room(folder: &Path) -> Result<()> {
 
 fn watch(folder: &Path, process: &OwnedFd, shared: &Shared) {
     while !shared.done.load(Ordering::SeqCst) {
-        if let Some((path, _)) = logs(folder).find(|(_, length)| *length > MOST_LOG) {
+        if let Some((path, _)) = logs(folder).find(|(path, length)| *length > most(path)) {
             *shared.too_long.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
             // It may have ended by itself.
             let _ = pidfd_send_signal(process, Signal::KILL);
@@ -72,6 +76,12 @@ fn watch(folder: &Path, process: &OwnedFd, shared: &Shared) {
         }
         std::thread::sleep(EVERY);
     }
+}
+
+/// The most that a log may have, by its name.
+#[must_use]
+pub fn most(log: &Path) -> u64 {
+    if log.ends_with(ACCESSES) { MOST_ACCESSES } else { MOST_LOG }
 }
 
 /// The logs with their sizes.

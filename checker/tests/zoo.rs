@@ -45,6 +45,22 @@ struct Expected {
     skips: Vec<String>,
 }
 
+/// What the report has to have beside the verdicts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InReport {
+    /// All points.
+    total: Option<u32>,
+    /// The most points there are.
+    max: Option<u32>,
+    /// Parts of failures' details.
+    #[serde(default)]
+    details: BTreeMap<String, String>,
+    /// Parts of what was noticed.
+    #[serde(default)]
+    notes: Vec<String>,
+}
+
 #[test]
 fn every_submission_of_the_zoo_gets_the_verdicts_that_it_deserves() {
     let animals = animals();
@@ -98,6 +114,7 @@ struct Animal {
     name: String,
     submission: Submission,
     expected: Expected,
+    in_report: InReport,
 }
 
 /// All of them that were asked for.
@@ -116,19 +133,25 @@ fn animals() -> Vec<Animal> {
     animals
 }
 
+fn parse<T: serde::de::DeserializeOwned>(file: &Path) -> T {
+    let text = fs::read_to_string(file);
+    let text = text.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
 impl Animal {
     fn read(kind: &str, folder: &Path) -> Self {
-        let text = fs::read_to_string(folder.join("expected.toml"))
-            .unwrap_or_else(|error| panic!("{}/expected.toml: {error}", folder.display()));
-        let expected =
-            toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let expected = folder.join("expected.toml");
+        let in_report = folder.join("report.toml");
+        let in_report = if in_report.is_file() { parse(&in_report) } else { InReport::default() };
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let part = |of: &str| (kind == of).then(|| folder.to_path_buf());
         let submission = Submission::named(part("drivers"), part("apps"), part("devices"));
         Self {
             name: format!("{kind}/{name}"),
             submission: submission.expect("it is there"),
-            expected,
+            expected: parse(&expected),
+            in_report,
         }
     }
 
@@ -182,6 +205,25 @@ impl Animal {
                     None => String::new(),
                 };
                 faults.push(format!("{id} {}{wanted}: {message}", entry.verdict.word()));
+            }
+        }
+        let InReport { total, max, details, notes } = &self.in_report;
+        if total.is_some_and(|total| total != report.total())
+            || max.is_some_and(|max| max != report.max())
+        {
+            let (total, max) = (report.total(), report.max());
+            faults.push(format!("{total} of {max} points, and not {:?}", self.in_report));
+        }
+        for (id, part) in details {
+            let found = report.entries.iter().find(|entry| entry.id == *id);
+            let said = found.map_or("", |entry| entry.verdict.details());
+            if !said.contains(part) {
+                faults.push(format!("{id} has no {part:?} in its details: {said}"));
+            }
+        }
+        for part in notes {
+            if !report.notes.iter().any(|note| note.contains(part)) {
+                faults.push(format!("no note has {part:?}: {:?}", report.notes));
             }
         }
         let known = |id: &&String| !report.entries.iter().any(|entry| entry.id == **id);

@@ -72,6 +72,14 @@ pub enum Argument {
         /// Its size in bytes.
         size: usize,
     },
+    /// The address of a value of so many bytes, with nothing mapped behind it: who copies more than
+    /// that gets an error.
+    AtPageEnd {
+        /// The value.
+        value: u64,
+        /// Its size in bytes, 8 at most.
+        size: usize,
+    },
     /// The address of memory that is good and was never touched, so that the kernel has to wait
     /// for it. It holds zeros.
     Untouched,
@@ -142,8 +150,10 @@ pub struct Outcome {
     pub said: String,
 }
 
-/// How many bytes of a program's output are kept; a program that prints more is ended.
+/// How many bytes of a program's output are kept.
 pub const MOST_OUTPUT: usize = 64 * 1024;
+/// How many bytes a program may print; one that prints more is ended.
+pub const MOST_PRINTED: usize = 32 << 20;
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

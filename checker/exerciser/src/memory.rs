@@ -6,7 +6,7 @@ use exerciser::{Argument, BUFFER, POISON};
 use my_rng_tester::sys;
 use rustix::fd::BorrowedFd;
 use rustix::io;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 /// Bytes that are mapped; a page.
 const PAGE: usize = 4096;
@@ -48,7 +48,27 @@ impl Memory {
                 memory.fill(bytes);
                 memory
             }
+            Argument::AtPageEnd { value, size } => Self::at_page_end(value, size)?,
         })
+    }
+
+    /// The last bytes of a page, with one behind it that cannot be accessed.
+    fn at_page_end(value: u64, size: usize) -> io::Result<Self> {
+        let size = size.min(size_of::<u64>());
+        // SAFETY: the kernel picks the place, so that no other memory is replaced.
+        let start =
+            unsafe { mmap_anonymous(null_mut(), 2 * PAGE, ProtFlags::empty(), MapFlags::PRIVATE)? };
+        let writable = MprotectFlags::READ | MprotectFlags::WRITE;
+        // SAFETY: the first of the two pages that were just mapped, which nothing else has.
+        unsafe { mprotect(start, PAGE, writable)? };
+        let address = start.expose_provenance() + PAGE - size;
+        let first: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
+        for (at, byte) in value.to_le_bytes()[..size].iter().enumerate() {
+            // SAFETY: inside of the first page, of which `size` bytes are left from `address` on.
+            unsafe { first.add(at).write_volatile(*byte) }
+        }
+        // Not unmapped, as in `leaked`; an array of BUFFER bytes cannot be read there.
+        Ok(Self { address, mapped: false, readable: false })
     }
 
     fn map(protection: ProtFlags) -> io::Result<Self> {

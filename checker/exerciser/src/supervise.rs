@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use exerciser::{Answer, End, Job, MOST_OUTPUT, Outcome, Request, Step};
+use exerciser::{Answer, End, Job, MOST_OUTPUT, MOST_PRINTED, Outcome, Request, Step};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::{CONFINE, WORK, confine};
@@ -92,10 +92,11 @@ impl Running {
             let _ = pipe.write_all(input.as_bytes());
         }
         let pipe = child.stdout.take().context("its standard output is a pipe")?;
-        let most = if program { MOST_OUTPUT } else { MOST_RESULTS };
+        let (kept, most) =
+            if program { (MOST_OUTPUT, MOST_PRINTED) } else { (MOST_RESULTS, MOST_RESULTS) };
         let printed = Arc::new(Mutex::new(Printed::default()));
         let theirs = Arc::clone(&printed);
-        std::thread::spawn(move || read_at_most(pipe, most, &theirs));
+        std::thread::spawn(move || read_at_most(pipe, kept, most, &theirs));
         let status = child.stderr.take();
         Ok(Self { child, printed, status, program })
     }
@@ -138,7 +139,7 @@ impl Running {
     /// What a process that ran a stranger's program says about its end.
     fn reported(&mut self) -> Option<End> {
         let printed = Mutex::new(Printed::default());
-        read_at_most(self.status.take()?, MOST_OUTPUT, &printed);
+        read_at_most(self.status.take()?, MOST_OUTPUT, MOST_OUTPUT, &printed);
         serde_json::from_slice(&lock(&printed).bytes).ok()
     }
 
@@ -181,15 +182,17 @@ fn command(job: &Job) -> Result<(Command, String)> {
     })
 }
 
-/// Reads a pipe to its end, or until it is too much.
-fn read_at_most(mut pipe: impl Read, most: usize, printed: &Mutex<Printed>) {
-    let mut buffer = [0; 4096];
+/// Reads a pipe to its end, or until it is too much, and keeps so much of its beginning.
+fn read_at_most(mut pipe: impl Read, kept: usize, most: usize, printed: &Mutex<Printed>) {
+    let mut buffer = [0; 16 << 10];
+    let mut read = 0;
     // What came before an error is still worth having.
     while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+        read += count;
         let mut printed = lock(printed);
-        printed.bytes.extend(&buffer[..count]);
-        if printed.bytes.len() > most {
-            printed.bytes.truncate(most);
+        let room = kept - printed.bytes.len();
+        printed.bytes.extend(&buffer[..count.min(room)]);
+        if read > most {
             printed.too_much = true;
             break;
         }

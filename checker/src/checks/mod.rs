@@ -41,7 +41,7 @@ impl Tools {
         let options = ["-vv"];
         let server = match &self.device {
             None => Server::start(run, "my-rng", &options)?,
-            Some(program) => Server::start_program(run, "device", program, &options)?,
+            Some(program) => Server::start_program(run, "my-rng", program, &options)?,
         };
         Ok(Attached::Server(server))
     }
@@ -70,6 +70,15 @@ impl<'a> Recorder<'a> {
             worth: self.profile.points(id),
             took: begun.elapsed(),
         });
+    }
+
+    /// Takes down a check that could not be done because of a fault that another one was failed for:
+    /// it neither brings nor costs points.
+    pub fn add_for_nothing(&mut self, id: &str, title: &str, verdict: Verdict, begun: Instant) {
+        self.add(id, title, verdict, begun);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.worth = 0;
+        }
     }
 
     /// Does a check that needs nothing, and takes it down; whether it passed.

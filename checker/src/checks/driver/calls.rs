@@ -4,7 +4,7 @@ use exerciser::{Argument, BUFFER, Call, End, Job, Outcome, POISON, Step};
 
 use super::session::{Session, open_hint};
 use crate::access_log::Access;
-use crate::checks::stop::{Checked, Stop, nonsense};
+use crate::checks::stop::{Checked, Stop, ensure, nonsense};
 use crate::errno;
 use crate::profile::{Ioctl, IoctlKind};
 use crate::report::Verdict;
@@ -38,7 +38,51 @@ pub fn gives(ioctl: &Ioctl, value: u64) -> Call {
     Call { number: ioctl.number, argument, times: 1 }
 }
 
+/// Gives the same with nothing behind it that could be read.
+pub fn gives_at_page_end(ioctl: &Ioctl, value: u64) -> Call {
+    let argument = Argument::AtPageEnd { value, size: ioctl.size };
+    Call { number: ioctl.number, argument, times: 1 }
+}
+
 impl Session<'_> {
+    /// The numbers that calls stored. A call that stores too much is one fault, however many checks
+    /// come by it: the first one fails, the others are not run and cost nothing.
+    pub fn numbers(&mut self, ioctl: &Ioctl, returned: &[Returned]) -> Result<Vec<u64>, Stop> {
+        let mut numbers = Vec::new();
+        for one in returned {
+            match stored(ioctl, *one) {
+                Ok(number) => numbers.push(number),
+                Err(Unstored::Nothing(hint)) => return Err(Stop::failed(hint)),
+                Err(Unstored::TooMuch(hint)) => {
+                    let first = self.stores_too_much.entry(ioctl.number);
+                    let first = first.or_insert_with(|| self.check.clone());
+                    if *first == self.check {
+                        return Err(Stop::failed(hint));
+                    }
+                    let because = format!("{first} failed: {hint}");
+                    self.costs_nothing = true;
+                    return Err(Stop::Verdict(Verdict::NotRun(because)));
+                }
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Checks that a call reads no more than the program's value: here nothing is behind it.
+    pub fn reads_no_more(&mut self, ioctl: &Ioctl, value: u64) -> Checked {
+        let done = self.calls(vec![gives_at_page_end(ioctl, value)])?;
+        let result = done.returned.first().map_or(0, |returned| returned.result);
+        let Ioctl { name, size, .. } = ioctl;
+        ensure(!errno::is_error(result), || {
+            format!(
+                "{name} returned {} for a value of {size} bytes at the end of a page: the driver \
+                 copies more bytes than the program has there; copy sizeof(unsigned int), and not \
+                 the size of a long (8) or of a structure",
+                errno::returned(result)
+            )
+        })
+    }
+
     /// Makes calls, one after the other.
     pub fn calls(&mut self, calls: Vec<Call>) -> Result<Done, Stop> {
         self.calls_by(calls, 1)
@@ -105,36 +149,52 @@ impl Session<'_> {
     }
 }
 
+/// Why there is no value, in words.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unstored {
+    /// None was stored.
+    Nothing(String),
+    /// One was, and more behind it.
+    TooMuch(String),
+}
+
+impl From<Unstored> for Stop {
+    fn from(reason: Unstored) -> Self {
+        let (Unstored::Nothing(hint) | Unstored::TooMuch(hint)) = reason;
+        Self::failed(hint)
+    }
+}
+
 /// The value that a call stored, or a hint when it stored none.
-pub fn stored(ioctl: &Ioctl, returned: Returned) -> Result<u64, String> {
+pub fn stored(ioctl: &Ioctl, returned: Returned) -> Result<u64, Unstored> {
     let name = &ioctl.name;
     if errno::is_error(returned.result) {
-        return Err(refused(ioctl, returned.result));
+        return Err(Unstored::Nothing(refused(ioctl, returned.result)));
     }
     let memory = returned.memory.unwrap_or([POISON; BUFFER]);
     let (value, behind) = memory.split_at(ioctl.size);
     if behind.iter().any(|byte| *byte != POISON) {
         let extra = behind.iter().rposition(|byte| *byte != POISON).map_or(0, |at| at + 1);
-        return Err(format!(
+        return Err(Unstored::TooMuch(format!(
             "{name} stored {} bytes where the program has room for {}: it has to copy an unsigned \
              int, not a pointer or a long",
             ioctl.size + extra,
             ioctl.size
-        ));
+        )));
     }
     if value.iter().all(|byte| *byte == POISON) {
-        return Err(format!(
+        return Err(Unstored::Nothing(format!(
             "{name} returned {} and stored nothing: the number goes to the address in the \
              argument, with copy_to_user or put_user",
             returned.result
-        ));
+        )));
     }
     if returned.result != 0 {
-        return Err(format!(
+        return Err(Unstored::Nothing(format!(
             "{name} returned {} instead of 0: a number goes to the address in the argument, and \
              bytes that copy_to_user has not copied are an error, -EFAULT",
             returned.result
-        ));
+        )));
     }
     let mut bytes = [0; 8];
     bytes[..ioctl.size].copy_from_slice(value);
@@ -163,7 +223,7 @@ mod tests {
     use super::*;
     use crate::profile::Profile;
 
-    fn stored_hint(result: i32, bytes: &[u8]) -> Result<u64, String> {
+    fn stored_hint(result: i32, bytes: &[u8]) -> Result<u64, Unstored> {
         let profile = Profile::published().expect("it is a profile");
         let mut memory = [POISON; BUFFER];
         memory[..bytes.len()].copy_from_slice(bytes);
@@ -178,7 +238,11 @@ mod tests {
 
     #[test]
     fn each_way_to_miss_has_its_hint() {
-        let hint = |result, bytes| stored_hint(result, bytes).expect_err("it is wrong");
+        let hint = |result, bytes| match stored_hint(result, bytes).expect_err("it is wrong") {
+            Unstored::Nothing(hint) | Unstored::TooMuch(hint) => hint,
+        };
+        let nine = stored_hint(0, &[0; 9]).expect_err("it is wrong");
+        assert!(matches!(nine, Unstored::TooMuch(_)), "{nine:?}");
         assert!(hint(0, &[0; 8]).contains("stored 8 bytes where the program has room for 4"));
         assert!(hint(77, &[]).contains("returned 77 and stored nothing"));
         assert!(hint(-70_000, &[]).contains("returned -70000 and stored nothing"));

@@ -48,11 +48,12 @@ const LOAD: (&str, &str) = ("driver-load", "it loads");
 const NODE: (&str, &str) = ("driver-node", "its device node can be opened");
 const LOG: (&str, &str) = ("driver-kernel-log", "the kernel has nothing to complain about");
 
+const RANDOM: &str = "driver-random";
 const UNLOAD: &str = "driver-unload";
 
 /// The checks between the node and the kernel's log.
 const CHECKS: [Check; 9] = [
-    check("driver-random", "each number is a new one of the device", Needs::Node, numbers::random),
+    check(RANDOM, "each number is a new one of the device", Needs::Node, numbers::random),
     check(
         "driver-seed-repeats",
         "the same seed gives the same numbers",
@@ -170,10 +171,19 @@ fn attempt(
     run: impl FnOnce(&mut Session<'_>) -> Checked,
 ) -> Result<bool> {
     let begun = Instant::now();
+    id.clone_into(&mut session.check);
+    session.costs_nothing = false;
     let result = run(session);
     let verdict = verdict(watch(session, id, result))?;
     let fine = verdict.is_fine();
-    recorder.add(id, title, verdict, begun);
+    if matches!(verdict, Verdict::Failed(_)) {
+        session.failed.insert(id.to_owned());
+    }
+    if matches!(verdict, Verdict::NotRun(_)) && session.costs_nothing {
+        recorder.add_for_nothing(id, title, verdict, begun);
+    } else {
+        recorder.add(id, title, verdict, begun);
+    }
     Ok(fine)
 }
 
@@ -209,7 +219,7 @@ fn watch(session: &mut Session<'_>, id: &str, result: Checked) -> Checked {
 fn with_kernel_words(stop: Stop, news: &str) -> Stop {
     match stop {
         Stop::Verdict(Verdict::Failed(failure)) if failure.details.is_empty() => {
-            failure.with(news.trim_end()).into()
+            failure.with(kernel_log::condensed(news)).into()
         }
         other => other,
     }

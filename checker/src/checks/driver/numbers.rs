@@ -1,6 +1,6 @@
 //! The numbers that programs get are those that the device gave.
 
-use super::calls::{Done, draws, stored};
+use super::calls::draws;
 use super::session::Session;
 use crate::access_log::{Access, Kind, numbers_of};
 use crate::checks::stop::{Checked, Stop, ensure};
@@ -16,8 +16,14 @@ pub fn random(session: &mut Session<'_>) -> Checked {
     let profile = session.profile;
     for ioctl in profile.ioctls.iter().filter(|ioctl| ioctl.kind == IoctlKind::Random) {
         let done = session.calls(vec![draws(ioctl, NUMBERS)])?;
-        let numbers = numbers(ioctl, &done)?;
-        match_log(profile, ioctl, &numbers, &done.accesses, session.before.bar)?;
+        let numbers = session.numbers(ioctl, &done.returned)?;
+        whole_registers(profile, &done.accesses)?;
+        if !are_given(profile, ioctl, &numbers, &done.accesses)? {
+            let others = other_processes_numbers(session, ioctl, &numbers)?;
+            let what = Wrong { numbers: &numbers, others: &others, bar: session.before.bar };
+            return Err(Stop::failed(why_not(profile, ioctl, &what, &done.accesses)?));
+        }
+        in_order(profile, ioctl, &done.accesses)?;
         let first = numbers.first().copied().unwrap_or_default();
         if numbers.iter().all(|number| *number == first) {
             return Err(Stop::failed(format!(
@@ -29,42 +35,47 @@ pub fn random(session: &mut Session<'_>) -> Checked {
     Ok(())
 }
 
-/// The numbers that were stored.
-pub fn numbers(ioctl: &Ioctl, done: &Done) -> Result<Vec<u64>, Stop> {
-    let stored = done.returned.iter().map(|returned| stored(ioctl, *returned));
-    stored.collect::<Result<_, _>>().map_err(Stop::failed)
+/// Checks that registers are read whole.
+fn whole_registers(profile: &Profile, accesses: &[Access]) -> Checked {
+    let wrong = accesses.iter().find_map(|access| {
+        let register = profile.register_at(access.offset)?;
+        let whole = register.offset != access.offset || register.width == access.width;
+        (access.kind == Kind::Read && !whole).then_some((access, register.width))
+    });
+    let Some((access, width)) = wrong else { return Ok(()) };
+    Err(Stop::failed(format!(
+        "the driver reads {} bytes at {:#x} where the register has {width}: use ioread{} or read{}",
+        access.width,
+        access.offset,
+        8 * width,
+        if width == 4 { "l" } else { "w" },
+    )))
 }
 
-/// Checks numbers against those that the device gave.
-fn match_log(
+/// Whether numbers are those that the device gave, in their order.
+fn are_given(
     profile: &Profile,
     ioctl: &Ioctl,
     numbers: &[u64],
     accesses: &[Access],
-    bar: u64,
-) -> Checked {
+) -> Result<bool, Stop> {
     let given = numbers_of(profile, ioctl, accesses)?;
-    if let Some(wrong) = accesses.iter().find(|access| {
-        access.kind == Kind::Read
-            && profile.register_at(access.offset).is_some_and(|register| {
-                register.offset == access.offset && register.width != access.width
-            })
-    }) {
-        let register = profile.register_at(wrong.offset).map_or(4, |register| register.width);
-        return Err(Stop::failed(format!(
-            "the driver reads {} bytes at {:#x} where the register has {register}: use ioread{} \
-             or read{}",
-            wrong.width,
-            wrong.offset,
-            8 * register,
-            if register == 4 { "l" } else { "w" },
-        )));
-    }
     let mut rest = given.iter();
-    if numbers.iter().all(|number| rest.any(|given| given == number)) {
-        return in_order(profile, ioctl, accesses);
+    Ok(numbers.iter().all(|number| rest.any(|given| given == number)))
+}
+
+/// What two more processes draw at once, when a number is the same each time: half the address of a
+/// variable on the stack is another one in each process, a constant is not.
+fn other_processes_numbers(
+    session: &mut Session<'_>,
+    ioctl: &Ioctl,
+    numbers: &[u64],
+) -> Result<Vec<u64>, Stop> {
+    if numbers.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Ok(Vec::new());
     }
-    Err(Stop::failed(why_not(profile, ioctl, numbers, &given, accesses, bar)))
+    let done = session.calls_by(vec![draws(ioctl, 1)], 2)?;
+    session.numbers(ioctl, &done.returned)
 }
 
 /// Checks that a number's parts are read in their order.
@@ -84,72 +95,92 @@ fn in_order(profile: &Profile, ioctl: &Ioctl, accesses: &[Access]) -> Checked {
     })
 }
 
+/// Numbers that are not the device's.
+struct Wrong<'a> {
+    numbers: &'a [u64],
+    /// What other processes got, when all numbers are the same.
+    others: &'a [u64],
+    /// Where BAR 0 is.
+    bar: u64,
+}
+
 /// Why numbers are not those of the device.
 fn why_not(
     profile: &Profile,
     ioctl: &Ioctl,
-    numbers: &[u64],
-    given: &[u64],
+    wrong: &Wrong<'_>,
     accesses: &[Access],
-    bar: u64,
-) -> String {
-    let Ioctl { name, size, .. } = ioctl;
-    let first = numbers.first().copied().unwrap_or_default();
+) -> Result<String, Stop> {
+    let name = &ioctl.name;
+    let first = wrong.numbers.first().copied().unwrap_or_default();
     let expected = ioctl.registers.join(" and ");
-    let kernel_address = looks_like_addresses(numbers);
+    let looks = if looks_like_addresses(wrong.numbers) || looks_like_addresses(wrong.others) {
+        ", which looks like a kernel address"
+    } else if !wrong.others.is_empty() {
+        " each time"
+    } else {
+        ""
+    };
+    let given = numbers_of(profile, ioctl, accesses)?;
     if let Some(given) = given.first() {
-        if first == given.swap_bytes() >> (64 - 8 * size) {
-            return format!(
-                "{name} gives {first:#x} where the device gave {given:#x}: the bytes are swapped; \
-                 use ioread32 or readl, not ...be, and no cpu_to_be32 or htonl"
-            );
-        }
-        if kernel_address {
-            return format!(
-                "{name} gives {first:#x}, which looks like a kernel address, where the device gave \
-                 {given:#x}: the number itself has to be copied, not a pointer to it"
-            );
-        }
-        for bits in [8, 16] {
-            if first == given & ((1 << bits) - 1) {
-                return format!(
-                    "{name} gives {first:#x} where the device gave {given:#x}: all but {bits} bits \
-                     are lost; is a variable between readl and copy_to_user too short?"
-                );
-            }
-        }
-        return format!(
-            "{name} gives {first:#x} where the device gave {given:#x}: the number that was read is \
-             not the one that is copied to the program"
-        );
+        let what = format!("{name} gives {first:#x}{looks}, where the device gave {given:#x}");
+        let why = why_changed(first, *given, ioctl.size, looks);
+        return Ok(format!("{what}: {why}"));
     }
     let elsewhere = accesses.iter().find(|access| access.kind == Kind::Read);
     if let Some(access) = elsewhere {
         let there = profile.register_at(access.offset).map(Register::to_string);
         let there = there.unwrap_or_else(|| "nothing".to_owned());
-        return format!(
+        return Ok(format!(
             "{name} reads at offset {:#x}, where there is {there}; the number is in {expected}, at \
              offset {}",
             access.offset,
             offsets(profile, ioctl)
-        );
+        ));
     }
-    let looks = if kernel_address { ", which looks like a kernel address" } else { "" };
-    format!(
+    Ok(format!(
         "{name} gives {first:#x}{looks}, and nothing was read from the device: does the driver map \
-         BAR 0 where it is (here {bar:#x}; pci_resource_start says where), and read from that \
-         mapping with ioread32 or readl?"
-    )
+         BAR 0 where it is (here {:#x}; pci_resource_start says where), and read from that \
+         mapping with ioread32 or readl?",
+        wrong.bar
+    ))
+}
+
+/// What became of the device's number on its way to the program.
+fn why_changed(first: u64, given: u64, size: usize, looks: &str) -> String {
+    if first == given.swap_bytes() >> (64 - 8 * size) {
+        return "the bytes are swapped; use ioread32 or readl, not ...be, and no cpu_to_be32 or \
+                htonl"
+            .to_owned();
+    }
+    for bits in [8, 16] {
+        if first == given & ((1 << bits) - 1) {
+            return format!(
+                "all but {bits} bits are lost; is a variable between readl and copy_to_user too \
+                 short?"
+            );
+        }
+    }
+    match looks {
+        "" => "the number that was read is not the one that is copied to the program",
+        " each time" => {
+            "the number that was read has to be copied to the program, and not a constant, an old \
+             value or the address of a variable"
+        }
+        _ => "the number itself has to be copied, not a pointer to it",
+    }
+    .to_owned()
 }
 
 /// Whether numbers look like addresses in the kernel: whole ones, or the lower halves of aligned ones
-/// that are near each other.
+/// that are near each other. Equal numbers can as well be a constant.
 fn looks_like_addresses(numbers: &[u64]) -> bool {
     let whole = |number: &u64| *number >= 0xff00_0000_0000_0000 && *number < u64::MAX - 0xffff;
     let near = numbers.windows(2).all(|pair| pair[0] >> 24 == pair[1] >> 24);
     let aligned = numbers.iter().all(|number| number % 4 == 0);
     let large = numbers.iter().all(|number| *number > 0xffff);
-    numbers.iter().any(whole) || (near && aligned && large && !numbers.is_empty())
+    let differ = numbers.windows(2).any(|pair| pair[0] != pair[1]);
+    numbers.iter().any(whole) || (near && aligned && large && differ)
 }
 
 fn offsets(profile: &Profile, ioctl: &Ioctl) -> String {
@@ -163,7 +194,7 @@ pub fn two_processes(session: &mut Session<'_>) -> Checked {
     let profile = session.profile;
     let ioctl = profile.ioctl(IoctlKind::Random)?;
     let done = session.calls_by(vec![draws(ioctl, AT_ONCE)], 2)?;
-    let mut got = numbers(ioctl, &done)?;
+    let mut got = session.numbers(ioctl, &done.returned)?;
     let mut given = numbers_of(profile, ioctl, &done.accesses)?;
     got.sort_unstable();
     given.sort_unstable();
@@ -185,16 +216,25 @@ pub fn two_processes(session: &mut Session<'_>) -> Checked {
 mod tests {
     use super::*;
 
-    fn hint(numbers: &[u64], reads: &[(usize, usize, u64)]) -> Option<String> {
+    /// What is said about numbers, those of other processes, and what was read.
+    fn hint_with(numbers: &[u64], others: &[u64], reads: &[(usize, usize, u64)]) -> Option<String> {
         let profile = Profile::published().expect("it is a profile");
         let ioctl = profile.ioctl(IoctlKind::Random).expect("there is one");
         let access =
             |&(offset, width, value): &_| Access { kind: Kind::Read, offset, width, value };
         let accesses: Vec<Access> = reads.iter().map(access).collect();
-        match match_log(&profile, ioctl, numbers, &accesses, 0xfebf_1000) {
-            Ok(()) => None,
-            Err(stop) => Some(stop.verdict().expect("it is the student's").message()),
+        if let Err(stop) = whole_registers(&profile, &accesses) {
+            return Some(stop.verdict().expect("it is the student's").message());
         }
+        if are_given(&profile, ioctl, numbers, &accesses).expect("the profile is complete") {
+            return None;
+        }
+        let wrong = Wrong { numbers, others, bar: 0xfebf_1000 };
+        Some(why_not(&profile, ioctl, &wrong, &accesses).expect("the profile is complete"))
+    }
+
+    fn hint(numbers: &[u64], reads: &[(usize, usize, u64)]) -> Option<String> {
+        hint_with(numbers, &[], reads)
     }
 
     #[test]
@@ -214,8 +254,16 @@ mod tests {
         assert!(
             hint(&[0x804f_3eb0, 0x8051_be00], &[(0, 4, 5)]).contains("looks like a kernel address")
         );
-        // A stack's address without its upper half.
-        assert!(hint(&[0x51_3b60; 3], &[(0, 4, 5)]).contains("looks like a kernel address"));
         assert!(hint(&[5], &[(0, 1, 5)]).contains("reads 1 bytes at 0x0"));
+    }
+    #[test]
+    fn a_constant_is_told_from_the_address_of_a_variable_by_what_other_processes_get() {
+        // A stack's address without its upper half.
+        let stack = hint_with(&[0x51_3b60; 3], &[0x51_3b60, 0x5a_bb60], &[(0, 4, 5)]);
+        assert!(stack.expect("it is wrong").contains("looks like a kernel address"));
+        let constant = hint_with(&[0xec_59f0; 3], &[0xec_59f0; 2], &[(0, 4, 5)]);
+        let constant = constant.expect("it is wrong");
+        assert!(!constant.contains("looks like a kernel address"), "{constant}");
+        assert!(constant.contains("gives 0xec59f0 each time"), "{constant}");
     }
 }

@@ -1,9 +1,8 @@
 //! The seed: it makes the numbers repeat, and it reaches its register and nothing else.
 
-use super::calls::{Done, draws, gives, refused};
-use super::numbers::numbers;
+use super::calls::{draws, gives, refused};
 use super::session::Session;
-use crate::access_log::{Access, writes};
+use crate::access_log::{Access, numbers_of, writes};
 use crate::checks::stop::{Checked, Stop, ensure};
 use crate::errno;
 use crate::profile::{Ioctl, IoctlKind, Profile, Register};
@@ -29,13 +28,28 @@ pub fn seed_repeats(session: &mut Session<'_>) -> Checked {
     for chunk in done.returned.chunks(length) {
         let result = chunk[0].result;
         ensure(!errno::is_error(result), || refused(seed, result))?;
-        let drawn = Done { returned: chunk[1..].to_vec(), accesses: Vec::new() };
-        rounds.push(numbers(random, &drawn)?);
+        rounds.push(session.numbers(random, &chunk[1..])?);
     }
+    let drawn: usize = rounds.iter().map(Vec::len).sum();
+    let given = numbers_of(profile, random, &done.accesses)?.len();
+    ensure(given >= drawn, || {
+        format!(
+            "{drawn} numbers were drawn with {}, and the device was read {given} times: the numbers \
+             are not the device's, whether they repeat or not",
+            random.name
+        )
+    })?;
     let [first, again, other] = &rounds[..] else {
         return Err(Stop::failed("the calls did not come back"));
     };
     let name = &seed.name;
+    ensure(first.iter().any(|number| *number != first[0]), || {
+        format!(
+            "after {name} with {SEED:#x}, {} gives {:#x} each time: the seed is where the numbers \
+             begin, and each one is new",
+            random.name, first[0]
+        )
+    })?;
     if first != again {
         let reached = match writes(&done.accesses).is_empty() {
             true => "; nothing was written to the device",
@@ -68,7 +82,8 @@ pub fn seed_register(session: &mut Session<'_>) -> Checked {
     ensure(is_right(register, &written), || why_not(profile, seed, register, &written))?;
     ensure(result == 0, || {
         format!("{} returned {result} instead of 0, and has seeded the device", seed.name)
-    })
+    })?;
+    session.reads_no_more(seed, SEED)
 }
 
 fn is_right(register: &Register, written: &[Access]) -> bool {

@@ -1,6 +1,6 @@
 //! A driver in its guest: whether it is loaded, where its node is, and what the kernel said.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use exerciser::{End, Job, Outcome};
 
@@ -40,6 +40,14 @@ pub struct Session<'run> {
     pub no_unload: bool,
     /// The ioctls that did not come back. They would not another time, and each costs a guest.
     pub hung: BTreeSet<u32>,
+    /// The check that is on.
+    pub check: String,
+    /// The checks that failed.
+    pub failed: BTreeSet<String>,
+    /// The ioctls that store more than they should, with the check that found it.
+    pub stores_too_much: BTreeMap<u32, String>,
+    /// Whether the check that is on found a fault that another one was failed for.
+    pub costs_nothing: bool,
     /// The worst that the kernel said in each check, with the lines around it.
     complaints: Vec<(String, Complaint, String)>,
 }
@@ -60,6 +68,10 @@ impl<'run> Session<'run> {
             no_node: false,
             no_unload: false,
             hung: BTreeSet::new(),
+            check: String::new(),
+            failed: BTreeSet::new(),
+            stores_too_much: BTreeMap::new(),
+            costs_nothing: false,
             complaints: Vec::new(),
         }
     }

@@ -54,12 +54,15 @@ pub fn keeps(session: &mut Session<'_>, name: &str) -> Checked {
             let done = session.calls(vec![draws(get, 1)])?;
             let returned = done.returned.first().copied();
             let got = returned.map_or(Ok(0), |returned| stored(get, returned));
-            let got = got.map_err(Stop::failed)?;
+            let got = got.map_err(Stop::from)?;
             let given = crate::access_log::reads_at(&done.accesses, register.offset);
             ensure(given.last() == Some(&got), || {
                 format!("{} gives {got:#x}; {register} was read as {given:x?}", get.name)
             })?;
         }
     }
-    Ok(())
+    match of_kind(IoctlKind::Set) {
+        Some(set) => session.reads_no_more(set, register.reset),
+        None => Ok(()),
+    }
 }
