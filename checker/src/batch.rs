@@ -11,8 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::check::check;
 use crate::checks::Tools;
-use crate::report::{Report, junit, plain_line, points, tap, text};
-use crate::submission::Submission;
+use crate::report::{Report, junit, points, tap, text};
+use crate::submission::{self, Submission};
 
 /// What came of a submission.
 #[derive(Debug)]
@@ -67,10 +67,16 @@ fn take<'a>(next: &AtomicUsize, folders: &'a [PathBuf]) -> Option<(usize, &'a Pa
 }
 
 fn check_one(folder: &Path, tools: &Tools, reports: Option<&Path>) -> Checked {
-    let name = plain_line(&folder.file_name().unwrap_or_default().to_string_lossy());
+    let name = submission::name_of(folder);
     // Whatever a submission does, the others are checked.
     let report = catch_unwind(AssertUnwindSafe(|| {
-        Submission::find(folder).and_then(|found| check(&found, tools))
+        let found = Submission::find(folder)?;
+        // One that lacks a part that is required has a report, too.
+        let found = match tools.profile.hand_in.required.is_empty() {
+            true => found.not_empty(folder)?,
+            false => found,
+        };
+        check(&found, tools)
     }));
     let report = report.unwrap_or_else(|_| Err(anyhow!("the checker panicked, see above")));
     let written = match (&report, reports) {

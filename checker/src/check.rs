@@ -7,8 +7,8 @@ use lab::{Choice, RunDir, cargo_build, device_crate::DeviceCrate, module_build, 
 
 use crate::checks::{Tools, app, device, driver};
 use crate::profile::Profile;
-use crate::report::Report;
-use crate::submission::Submission;
+use crate::report::{Entry, Failure, Report, Verdict};
+use crate::submission::{HandedIn, Part, Submission};
 
 /// Makes everything that is the same for all submissions.
 pub fn prepare(profile: Profile, kernel: Choice) -> Result<Tools> {
@@ -36,6 +36,11 @@ pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
     let work = built.path();
     let mut notes = Vec::new();
     let mut entries = Vec::new();
+    for part in &submission.handed_in.missing {
+        if tools.profile.hand_in.required.contains(part) {
+            entries.push(missing(*part, &submission.handed_in, &tools.profile));
+        }
+    }
     if let Some(source) = &submission.driver {
         let run = run("driver")?;
         entries.extend(driver::check_driver(source, tools, &run, work, &mut notes)?);
@@ -44,14 +49,30 @@ pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
         entries.extend(app::check_app(source, tools, &run("app")?, work)?);
     }
     if let Some(source) = &submission.device {
-        entries.extend(device::check_device(source, tools, &run("device")?, work)?);
+        entries.extend(device::check_device(source, tools, &run("device")?, work, &mut notes)?);
     }
     Ok(Report {
         submission: submission.name.clone(),
         profile: tools.profile.name.clone(),
         kernel: tools.booted.release.clone(),
+        handed_in: submission.handed_in.clone(),
         notes,
         entries,
         took: begun.elapsed(),
     })
+}
+
+/// The entry of a part that has to be handed in and is not there.
+fn missing(part: Part, handed_in: &HandedIn, profile: &Profile) -> Entry {
+    let failure = Failure::new(format!(
+        "there is no {part} in what was handed in, and this exercise asks for one; what was passed \
+         over is listed below"
+    ));
+    Entry {
+        id: format!("{}-handed-in", part.id()),
+        title: format!("the {part} is handed in"),
+        verdict: Verdict::Failed(failure.with(handed_in.passed_over.join("\n"))),
+        worth: profile.points_of(part),
+        took: std::time::Duration::ZERO,
+    }
 }

@@ -15,9 +15,10 @@ use lab::{Choice, interruption, progress};
 /// Check students' drivers, applications and devices
 ///
 /// Builds what was handed in, tries it in a throw-away guest without a network, and says which
-/// checks it passes, with a hint for each that it does not. A submission is a folder, in which the
-/// parts are found (the folder `driver`, `app.c`, `device.rs` or the folder `device`), or the parts
-/// are named one by one.
+/// checks it passes, with a hint for each that it does not. A submission is a folder, an archive
+/// (.zip, .tar.gz, .tar.xz) or a patch, in which the parts are found (the folder `driver`, `app.c`,
+/// `device.rs` or the folder `device`, else by what is in the files), or the parts are named one by
+/// one.
 #[derive(Debug, Parser)]
 #[command(
     name = "check.sh",
@@ -27,7 +28,7 @@ Exit status: 0 all checks passed, 1 a check failed, 2 the lab could not do its p
 Environment: as for lab.sh. Logs of the last run are in target/lab/run."
 )]
 struct Options {
-    /// A submission's folder
+    /// A submission: a folder, an archive or a patch
     #[arg(value_name = "FOLDER", conflicts_with_all = ["driver", "app", "device", "submissions"])]
     folder: Option<PathBuf>,
 
@@ -43,7 +44,7 @@ struct Options {
     #[arg(long, value_name = "CRATE", conflicts_with = "submissions")]
     device: Option<PathBuf>,
 
-    /// A folder of submissions, each a folder in it
+    /// A folder of submissions, each a folder, an archive or a patch in it
     #[arg(long, value_name = "DIR")]
     submissions: Option<PathBuf>,
 
@@ -128,7 +129,7 @@ fn run(options: &Options) -> Result<bool> {
         return Ok(all.iter().flat_map(|checked| &checked.report).all(Report::is_fine));
     }
     let submission = match &options.folder {
-        Some(folder) => Submission::find(folder)?,
+        Some(folder) => Submission::find(folder)?.not_empty(folder)?,
         None => {
             Submission::named(options.driver.clone(), options.app.clone(), options.device.clone())?
         }

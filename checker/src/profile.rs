@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::submission::Part;
+
 /// The published device's profile.
 const PUBLISHED: &str = include_str!("../profiles/my_rng.toml");
 
@@ -20,6 +22,9 @@ const PUBLISHED: &str = include_str!("../profiles/my_rng.toml");
 pub struct Profile {
     /// Its name.
     pub name: String,
+    /// What has to be handed in.
+    #[serde(default)]
+    pub hand_in: HandIn,
     /// The device.
     pub device: Device,
     /// What is in its BAR 0.
@@ -39,6 +44,16 @@ pub struct Profile {
     pub points: BTreeMap<String, u32>,
 }
 
+/// What has to be handed in.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct HandIn {
+    /// The parts that a submission has to have; one that lacks one gets none of that part's points.
+    /// Any others are checked when they are there.
+    #[serde(default)]
+    pub required: Vec<Part>,
+}
+
 /// The device on the bus.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -54,6 +69,12 @@ pub struct Device {
     /// What accesses of one or two bytes do.
     #[serde(default)]
     pub narrow: Narrow,
+    /// What accesses of eight bytes do.
+    #[serde(default)]
+    pub wide: Wide,
+    /// What is where no register is.
+    #[serde(default)]
+    pub rest: Rest,
     /// A device of this kind, for checks of drivers and applications: a Rust file or a crate's
     /// folder, next to the profile. If not said, my-rng-server is the device.
     pub source: Option<PathBuf>,
@@ -66,6 +87,41 @@ pub enum Narrow {
     /// At a register's offset a read gives the low bytes of a new value, and a write writes what it
     /// has, with zeros above; at other offsets in a register there is nothing.
     LowBytes,
+    /// Anything.
+    #[default]
+    Unspecified,
+}
+
+/// What accesses do that are wider than a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wide {
+    /// They are two of four bytes, the low one first.
+    TwoWords,
+    /// Anything.
+    #[default]
+    Unspecified,
+}
+
+/// What is in the BAR where no register is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rest {
+    /// It reads as 0 and ignores writes.
+    ReadsZero,
+    /// Anything.
+    #[default]
+    Unspecified,
+}
+
+/// What a register of kind `seed` reads as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeedReads {
+    /// 0.
+    Zero,
+    /// What was written to it last.
+    Written,
     /// Anything.
     #[default]
     Unspecified,
@@ -88,6 +144,9 @@ pub struct Register {
     pub reset: u64,
     /// The bits that it keeps; all of them if not said.
     pub mask: Option<u64>,
+    /// What it reads as, if it takes the seed.
+    #[serde(default)]
+    pub reads: SeedReads,
 }
 
 /// What a register does.
@@ -99,7 +158,7 @@ pub enum RegisterKind {
     /// The upper half of the number whose lower half was read last, from the random register
     /// before it.
     HighHalf,
-    /// A write restarts the numbers; it reads as 0.
+    /// A write restarts the numbers; what it reads as is said by `reads`.
     Seed,
     /// Reads as 0 and ignores writes.
     ReadsZero,
@@ -228,6 +287,9 @@ impl Profile {
             if register.range().end > self.device.bar_size {
                 bail!("register {name} at {offset:#x} is beyond the BAR's end");
             }
+            if register.kind != RegisterKind::Seed && register.reads != SeedReads::Unspecified {
+                bail!("register {name}: only one of kind seed has `reads`");
+            }
             let overlaps = |other: &&Register| {
                 other.offset < register.range().end && register.offset < other.range().end
             };
@@ -308,6 +370,14 @@ impl Profile {
         self.points.get(id).copied().unwrap_or(USUAL_POINTS)
     }
 
+    /// What all checks of a part are worth together.
+    #[must_use]
+    pub fn points_of(&self, part: Part) -> u32 {
+        let begin = format!("{}-", part.id());
+        let of_it = self.points.iter().filter(|(id, _)| id.starts_with(&begin));
+        of_it.map(|(_, points)| *points).sum::<u32>().max(USUAL_POINTS)
+    }
+
     /// The registers that a value's parts go to, the low one first.
     pub fn registers_of(&self, ioctl: &Ioctl) -> Result<Vec<&Register>> {
         ioctl.registers.iter().map(|name| self.register(name)).collect()
@@ -347,51 +417,4 @@ pub fn bits(width: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> String {
-        let error = Profile::parse(text, Path::new("mine.toml")).expect_err("it is wrong");
-        format!("{error:#}")
-    }
-
-    #[test]
-    fn the_published_profile_is_what_the_device_and_its_driver_say() {
-        let profile = Profile::published().expect("it is a profile");
-        assert_eq!((profile.device.vendor, profile.device.device), (0x1234, 0xcafe));
-        let random = profile.ioctl(IoctlKind::Random).expect("there is one");
-        assert_eq!(random.number, 0x8004_7101);
-        assert_eq!(profile.seed_register().expect("there is one").offset, 4);
-        assert_eq!(profile.points("driver-random"), 15);
-        assert_eq!(profile.points("device-register-MODE"), 1);
-    }
-
-    #[test]
-    fn an_error_names_the_file_the_line_and_the_word() {
-        let text = PUBLISHED.replace("revision = 0x10", "revison = 0x10");
-        let error = error(&text);
-        assert!(error.contains("mine.toml is no profile"), "{error}");
-        assert!(error.contains("unknown field `revison`"), "{error}");
-        assert!(error.contains("line 9"), "{error}");
-    }
-
-    #[test]
-    fn registers_have_to_fit() {
-        let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x6\n");
-        assert!(error(&text).contains("register SEED: a width of 1, 2 or 4 bytes at a multiple"));
-        let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x0\n");
-        assert!(error(&text).contains("overlaps another one"));
-        let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x1000\n");
-        assert!(error(&text).contains("register SEED at 0x1000 is beyond the BAR's end"));
-        let half = "[[register]]\nname = \"HALF\"\noffset = 0x8\nwidth = 4\nkind = \"high-half\"\n";
-        assert!(error(&format!("{PUBLISHED}{half}")).contains("register HALF: its lower half"));
-    }
-
-    #[test]
-    fn ioctls_name_registers_that_are_there_and_their_own_size() {
-        let text = PUBLISHED.replace("registers = [\"SEED\"]", "registers = [\"SED\"]");
-        assert!(error(&text).contains("ioctl MY_RNG_IOCTL_SEED: there is no register SED"));
-        let text = PUBLISHED.replace("0x40047101\nsize = 4", "0x40047101\nsize = 8");
-        assert!(error(&text).contains("a size of 4 or 8 that 0x40047101 has in it (4)"));
-    }
-}
+mod tests;

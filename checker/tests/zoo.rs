@@ -1,13 +1,13 @@
 //! The checker against a zoo of submissions: correct ones in different styles, which have to pass,
 //! and one for each typical mistake, which has to fail where it is to fail, with the right hint.
 //!
-//! A submission of the zoo is a folder of `tests/zoo/{drivers,apps,devices}` with an
-//! `expected.toml`; `ZOO=WORD,WORD cargo test -p checker --test zoo` runs those with one of the
+//! A submission of the zoo is a folder of `tests/zoo/{drivers,apps,devices,hand-ins}` with an
+//! `expected.toml`, and a `report.toml` when more than verdicts has to be right; `ZOO=WORD,WORD cargo test -p checker --test zoo` runs those with one of the
 //! words in their path. What a student would see is in `target/lab/zoo`. A verdict that is not as
 //! expected gets a second try, and the test says so: a hint can depend on where a guest was when a
 //! busy host held it up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use checker::check;
 use checker::checks::Tools;
 use checker::profile::Profile;
 use checker::report::{Report, Verdict, text};
-use checker::submission::Submission;
+use checker::submission::{Part, Submission};
 use lab::{Choice, paths, progress};
 use serde::Deserialize;
 
@@ -47,7 +47,7 @@ struct Expected {
 
 /// What the report has to have beside the verdicts.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct InReport {
     /// All points.
     total: Option<u32>,
@@ -59,14 +59,24 @@ struct InReport {
     /// Parts of what was noticed.
     #[serde(default)]
     notes: Vec<String>,
+    /// Places of the parts that have to be found in a hand-in.
+    #[serde(default)]
+    found: Vec<String>,
+    /// The parts that it lacks.
+    #[serde(default)]
+    missing: Vec<Part>,
+    /// Parts of what has to be passed over.
+    #[serde(default)]
+    passed_over: Vec<String>,
 }
 
 #[test]
 fn every_submission_of_the_zoo_gets_the_verdicts_that_it_deserves() {
     let animals = animals();
-    let published = prepare(None);
-    let extended = animals.iter().any(|animal| animal.expected.profile.is_some());
-    let extended = extended.then(|| prepare(Some("random64")));
+    let profiles = animals.iter().map(|animal| animal.expected.profile.clone());
+    let profiles: BTreeSet<Option<String>> = profiles.collect();
+    let tools: BTreeMap<Option<String>, Tools> =
+        profiles.into_iter().map(|name| (name.clone(), prepare(name.as_deref()))).collect();
     let queue = Mutex::new(animals.into_iter());
     let faults = Mutex::new(String::new());
     std::thread::scope(|scope| {
@@ -75,10 +85,7 @@ fn every_submission_of_the_zoo_gets_the_verdicts_that_it_deserves() {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some(animal) = next else { return };
-                    let tools = match &animal.expected.profile {
-                        Some(_) => extended.as_ref().expect("it was prepared"),
-                        None => &published,
-                    };
+                    let tools = &tools[&animal.expected.profile];
                     let mut found = animal.check(tools);
                     if !found.1.is_empty() {
                         // The machine may have held a guest up in the middle of something.
@@ -122,7 +129,7 @@ fn animals() -> Vec<Animal> {
     let zoo = paths::checkout().join("tests/zoo");
     let words = std::env::var(VARIABLE).unwrap_or_default();
     let mut animals = Vec::new();
-    for kind in ["drivers", "apps", "devices"] {
+    for kind in ["drivers", "apps", "devices", "hand-ins"] {
         let entries = fs::read_dir(zoo.join(kind)).expect("the zoo is there");
         let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         folders.sort();
@@ -146,7 +153,10 @@ impl Animal {
         let in_report = if in_report.is_file() { parse(&in_report) } else { InReport::default() };
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let part = |of: &str| (kind == of).then(|| folder.to_path_buf());
-        let submission = Submission::named(part("drivers"), part("apps"), part("devices"));
+        let submission = match kind {
+            "hand-ins" => Submission::find(folder),
+            _ => Submission::named(part("drivers"), part("apps"), part("devices")),
+        };
         Self {
             name: format!("{kind}/{name}"),
             submission: submission.expect("it is there"),
@@ -207,7 +217,16 @@ impl Animal {
                 faults.push(format!("{id} {}{wanted}: {message}", entry.verdict.word()));
             }
         }
-        let InReport { total, max, details, notes } = &self.in_report;
+        faults.extend(self.faults_of_the_rest(report));
+        let known = |id: &&String| !report.entries.iter().any(|entry| entry.id == **id);
+        let named = expected.fails.keys().chain(&expected.skips).chain(&expected.follows);
+        faults.extend(named.filter(known).map(|id| format!("there is no check {id}")));
+        faults
+    }
+    /// What differs beside the verdicts.
+    fn faults_of_the_rest(&self, report: &Report) -> Vec<String> {
+        let InReport { total, max, details, notes, found, missing, passed_over } = &self.in_report;
+        let mut faults = Vec::new();
         if total.is_some_and(|total| total != report.total())
             || max.is_some_and(|max| max != report.max())
         {
@@ -226,9 +245,18 @@ impl Animal {
                 faults.push(format!("no note has {part:?}: {:?}", report.notes));
             }
         }
-        let known = |id: &&String| !report.entries.iter().any(|entry| entry.id == **id);
-        let named = expected.fails.keys().chain(&expected.skips).chain(&expected.follows);
-        faults.extend(named.filter(known).map(|id| format!("there is no check {id}")));
+        let handed_in = &report.handed_in;
+        if !found.is_empty() || !missing.is_empty() {
+            let places: Vec<&String> = handed_in.found.iter().map(|(_, place)| place).collect();
+            if places != found.iter().collect::<Vec<_>>() || handed_in.missing != *missing {
+                faults.push(format!("other parts are found: {handed_in:?}"));
+            }
+        }
+        for part in passed_over {
+            if !handed_in.passed_over.iter().any(|line| line.contains(part)) {
+                faults.push(format!("{part:?} is not passed over: {handed_in:?}"));
+            }
+        }
         faults
     }
 }

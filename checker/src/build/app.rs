@@ -20,8 +20,8 @@ pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
     let mut sources = Vec::new();
     for path in copied.files.iter().filter(|path| c_source::is_c(path)) {
         let source = Source::read(path)?;
-        // A folder may have the driver in it, too.
-        if !source.is_kernel() {
+        // A folder may have the driver in it, too, and a device.
+        if !source.is_kernel() && !source.is_qemu() {
             sources.push(source);
         }
     }

@@ -40,17 +40,32 @@ impl Source {
 
     /// Whether it is the file of a kernel module in which the module begins.
     pub fn begins_module(&self) -> bool {
-        BEGINNINGS.iter().any(|name| self.calls(name))
+        !self.is_qemu() && BEGINNINGS.iter().any(|name| self.calls(name))
     }
 
     /// Whether it is a kernel's source at all.
     pub fn is_kernel(&self) -> bool {
-        self.code.contains("<linux/module.h>") || self.begins_module()
+        !self.is_qemu()
+            && (self.code.contains("<linux/module.h>")
+                || self.begins_module()
+                || self.calls("MODULE_LICENSE"))
+    }
+
+    /// Whether it is a part of QEMU.
+    pub fn is_qemu(&self) -> bool {
+        let headers = ["qemu/osdep.h", "qemu/module.h", "hw/pci/", "qom/object.h"];
+        let mut includes = self.code.lines().filter_map(|line| {
+            line.trim_start().strip_prefix('#')?.trim_start().strip_prefix("include")
+        });
+        includes.any(|line| {
+            let name = line.trim_start().trim_start_matches(['<', '"']);
+            headers.iter().any(|header| name.starts_with(header))
+        })
     }
 
     /// Whether an application begins in it.
     pub fn has_main(&self) -> bool {
-        self.calls("main")
+        !self.is_qemu() && self.calls("main")
     }
 
     /// Whether a macro or function of that name is used or defined.
@@ -137,5 +152,9 @@ mod tests {
         assert!(source("int main(void) {}").has_main());
         assert!(!source("int domain(void) {}").has_main());
         assert!(source("#include <linux/module.h>").is_kernel());
+        let qemu =
+            source("#include \"qemu/osdep.h\"\ntype_init(f)\nmodule_init(f);\nint main() {}");
+        assert!(qemu.is_qemu() && !qemu.is_kernel() && !qemu.has_main());
+        assert!(!source("// #include <qemu/osdep.h>\nint main() {}").is_qemu());
     }
 }

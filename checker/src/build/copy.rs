@@ -1,23 +1,28 @@
-//! Copies what was handed in to the submission's own folder.
+//! Copies what was handed in to the submission's own folder, in the form that the builds take.
 //!
 //! Only files and folders are copied. A symbolic link could lead to anywhere on the host, so none
-//! is followed. What a build leaves behind is left out, and a submission has a size.
+//! is followed. What a build leaves behind is left out, and a submission has a size. Archives are
+//! unpacked, the new files of patches are taken out, and `.C` becomes `.c`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::Failure;
+use super::{Failure, archive, patch};
 
 /// The most bytes of a submission.
-const MOST_BYTES: u64 = 32 << 20;
+pub const MOST_BYTES: u64 = 32 << 20;
 /// The most files and folders of a submission.
 const MOST_ENTRIES: usize = 2000;
 /// How deep folders may be in each other.
 const MOST_DEEP: usize = 16;
+/// How deep archives and patches may be in each other.
+const MOST_PACKED: usize = 2;
 /// Folders that are no sources.
-const LEFT_OUT_FOLDERS: [&str; 4] = [".git", ".svn", "target", ".tmp_versions"];
+const LEFT_OUT_FOLDERS: [&str; 5] = [".git", ".svn", "target", ".tmp_versions", "__MACOSX"];
 /// The ends of names of files that a kernel build leaves behind; an old one would be taken for
 /// what the sources make.
 const LEFT_OUT_ENDS: [&str; 8] =
@@ -28,8 +33,10 @@ const LEFT_OUT_ENDS: [&str; 8] =
 pub struct Copied {
     /// The files' paths, in a stable order, in the new folder.
     pub files: Vec<PathBuf>,
-    /// What was left out that the student may wonder about.
+    /// What became of what was handed in that the student may wonder about.
     pub notes: Vec<String>,
+    /// What was not taken, and what to do about it.
+    pub passed_over: Vec<String>,
     entries: usize,
     bytes: u64,
 }
@@ -48,7 +55,7 @@ pub fn sources(source: &Path, to: &Path) -> Result<Copied, Failure> {
         copied.folder(source, to, 0)?;
     } else {
         let name = source.file_name().context("a file has a name")?;
-        copied.file(source, &to.join(name), metadata.len())?;
+        copied.file(source, &to.join(name))?;
     }
     copied.files.sort();
     Ok(copied)
@@ -76,17 +83,113 @@ impl Copied {
                 }
             } else if metadata.is_symlink() {
                 self.notes.push(format!("{text} is a symbolic link, and was left out"));
-            } else if metadata.is_file() && !LEFT_OUT_ENDS.iter().any(|end| text.ends_with(end)) {
-                self.file(&from, &to, metadata.len())?;
+            } else if metadata.is_file() && !is_left_over(&text) {
+                self.file(&from, &to)?;
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, from: &Path, to: &Path, bytes: u64) -> Result<(), Failure> {
-        self.count(bytes)?;
-        fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
-        self.files.push(to.to_path_buf());
+    fn file(&mut self, from: &Path, to: &Path) -> Result<(), Failure> {
+        let file =
+            fs::File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
+        self.place(to, &mut &file, 0)?;
+        // A script may be run by a Makefile.
+        if let (Ok(metadata), true) = (file.metadata(), to.is_file()) {
+            let mode = metadata.permissions().mode() & 0o777 | 0o600;
+            fs::set_permissions(to, fs::Permissions::from_mode(mode))
+                .with_context(|| format!("cannot write {}", to.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file of an archive or a patch where its name says, inside of a folder.
+    pub fn put(
+        &mut self,
+        folder: &Path,
+        name: &Path,
+        contents: &mut dyn Read,
+        packed: usize,
+    ) -> Result<(), Failure> {
+        let parts: Vec<_> = name.components().filter(|part| *part != Component::CurDir).collect();
+        let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
+        if parts.is_empty() || parts.len() > MOST_DEEP || !parts.iter().all(normal) {
+            self.passed_over.push(format!(
+                "{}: a name that leads out of the archive, or too deep",
+                name.display()
+            ));
+            return Ok(());
+        }
+        let text = |part: &Component<'_>| part.as_os_str().to_string_lossy().into_owned();
+        let names: Vec<String> = parts.iter().map(text).collect();
+        let left_out = names.iter().any(|name| LEFT_OUT_FOLDERS.contains(&name.as_str()));
+        if left_out || names.last().is_some_and(|name| is_left_over(name)) {
+            return Ok(());
+        }
+        let to = folder.join(parts.iter().collect::<PathBuf>());
+        create(to.parent().unwrap_or(folder))?;
+        self.place(&to, contents, packed)
+    }
+
+    /// Writes a file, or what is packed in it.
+    fn place(&mut self, to: &Path, from: &mut dyn Read, packed: usize) -> Result<(), Failure> {
+        let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut bytes = Vec::new();
+        let room = MOST_BYTES - self.bytes;
+        match from.take(room + 1).read_to_end(&mut bytes) {
+            Ok(_) => {}
+            Err(error) if packed > 0 => {
+                self.passed_over.push(format!("{name}: it cannot be unpacked ({error})"));
+                return Ok(());
+            }
+            Err(error) => return Err(Failure::Lab(anyhow!("cannot read {name}: {error}"))),
+        }
+        let form = Form::of(&name);
+        // What is packed counts when it is unpacked.
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.count(if form == Form::Plain || length > room { length } else { 0 })?;
+        if form != Form::Plain && packed == MOST_PACKED {
+            self.passed_over.push(format!("{name}: too many archives are in each other"));
+            return Ok(());
+        }
+        match form {
+            Form::Archive(kind) => {
+                let folder = free_name(&to.with_file_name(kind.stem(&name)));
+                create(&folder)?;
+                archive::unpack(self, kind, &bytes, &name, &folder, packed + 1)
+            }
+            Form::Unknown => {
+                self.passed_over.push(format!(
+                    "{name}: this form of archive is not unpacked; hand in a .zip, .tar.gz or \
+                     .tar.xz"
+                ));
+                Ok(())
+            }
+            Form::Patch => {
+                let stem = Path::new(&name).file_stem().unwrap_or_default();
+                let folder = free_name(&to.with_file_name(stem));
+                patch::take_out(self, &bytes, &name, &folder, packed + 1)
+            }
+            Form::Plain => self.write(to, &name, &bytes),
+        }
+    }
+
+    fn write(&mut self, to: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let mut to = to.to_path_buf();
+        if to.extension().is_some_and(|extension| extension == "C") {
+            to.set_extension("c");
+            self.notes.push(format!("{name} is taken for C, as if its name ended in .c"));
+        }
+        let file = fs::OpenOptions::new().write(true).create_new(true).open(&to);
+        match file.and_then(|mut file| io::Write::write_all(&mut file, bytes)) {
+            Ok(()) => self.files.push(to),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.passed_over.push(format!("{name}: there is a file of this name already"));
+            }
+            Err(error) => {
+                return Err(Failure::Lab(anyhow!("cannot write {}: {error}", to.display())));
+            }
+        }
         Ok(())
     }
 
@@ -103,47 +206,59 @@ impl Copied {
     }
 }
 
+/// The form of a file, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Archive(archive::Kind),
+    /// An archive that is not unpacked.
+    Unknown,
+    Patch,
+    Plain,
+}
+
+impl Form {
+    fn of(name: &str) -> Self {
+        const UNKNOWN: [&str; 6] = [".rar", ".7z", ".tar.bz2", ".tbz2", ".tar.zst", ".tar.lz"];
+        let name = name.to_lowercase();
+        if let Some(kind) = archive::Kind::of(&name) {
+            Self::Archive(kind)
+        } else if UNKNOWN.iter().any(|end| name.ends_with(end)) {
+            Self::Unknown
+        } else if name.ends_with(".patch") || name.ends_with(".diff") {
+            Self::Patch
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// The name of an archive or a patch without what says that it is one; nothing for other files.
+pub fn packed_stem(name: &str) -> Option<String> {
+    match Form::of(name) {
+        Form::Archive(kind) => Some(kind.stem(name)),
+        Form::Patch | Form::Unknown => {
+            Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned())
+        }
+        Form::Plain => None,
+    }
+}
+
+fn is_left_over(name: &str) -> bool {
+    LEFT_OUT_ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// A folder's name that nothing has yet.
+fn free_name(folder: &Path) -> PathBuf {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let numbered = (2..).map(|number| folder.with_file_name(format!("{name}-{number}")));
+    let mut names = std::iter::once(folder.to_path_buf()).chain(numbered);
+    names.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| folder.to_path_buf())
+}
+
 fn create(folder: &Path) -> Result<(), Failure> {
     fs::create_dir_all(folder)
         .map_err(|error| Failure::Lab(anyhow!("cannot create {}: {error}", folder.display())))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hint(result: Result<Copied, Failure>) -> String {
-        match result {
-            Err(Failure::Submission { hint, .. }) => hint,
-            other => panic!("{other:?} is no submission's failure"),
-        }
-    }
-
-    #[test]
-    fn links_and_leftovers_stay_behind() {
-        let from = tempfile::tempdir().expect("a folder can be made");
-        let to = tempfile::tempdir().expect("a folder can be made");
-        let path = |name: &str| from.path().join(name);
-        fs::create_dir_all(path("sub/.git")).expect("writable");
-        for name in ["a.c", "a.ko", ".a.o.cmd", "sub/b c.h", "sub/.git/config"] {
-            fs::write(path(name), "text").expect("writable");
-        }
-        std::os::unix::fs::symlink("/etc/passwd", path("passwd.c")).expect("writable");
-        std::os::unix::fs::symlink("/", path("root")).expect("writable");
-        let copied = sources(from.path(), to.path()).expect("it is small");
-        let names: Vec<String> =
-            copied.files.iter().map(|file| crate::build::shown(file, to.path())).collect();
-        assert_eq!(names, ["a.c", "sub/b c.h"]);
-        assert_eq!(copied.notes.len(), 2, "{:?}", copied.notes);
-    }
-
-    #[test]
-    fn a_huge_submission_is_refused() {
-        let from = tempfile::tempdir().expect("a folder can be made");
-        let to = tempfile::tempdir().expect("a folder can be made");
-        let file = fs::File::create(from.path().join("large.bin")).expect("writable");
-        file.set_len(MOST_BYTES + 1).expect("a file with a hole");
-        assert!(hint(sources(from.path(), to.path())).contains("more than"));
-        assert!(hint(sources(&from.path().join("absent"), to.path())).contains("nothing at"));
-    }
-}
+mod tests;

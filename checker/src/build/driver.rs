@@ -27,6 +27,7 @@ pub fn driver(source: &Path, work: &Path, kernel: &Kernel) -> Result<Module, Fai
     let taken = KernelNames::of(&kernel.modules);
     let plan = plan(&copied, &top)?;
     let mut notes = copied.notes;
+    notes.extend(copied.passed_over);
     notes.extend(plan.notes.clone());
     let mut said = make(&plan, &top, kernel)?;
     let mut file = only_module(&top)?;
@@ -78,6 +79,22 @@ fn rename(plan: &Plan, module: &Path, stem: &str) -> Result<(), Failure> {
     Ok(fs::remove_file(module).with_context(|| format!("cannot remove {}", module.display()))?)
 }
 
+/// What is said about a device that is a part of QEMU.
+pub const QEMU_DEVICE: &str = "a device in C against QEMU's API is not run by this checker yet; hand \
+    in the device in Rust, on the device kit, or look at this one by hand";
+/// What is said about a driver in Rust.
+pub const RUST_DRIVER: &str =
+    "a driver in Rust is not built by this checker yet; hand in the driver in C";
+
+/// Whether a file is a kernel module's in Rust.
+pub fn is_rust_driver(path: &Path) -> bool {
+    let rust = path.extension().is_some_and(|extension| extension == "rs");
+    rust && fs::read(path).is_ok_and(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        text.contains("use kernel::") || text.contains("kernel::prelude")
+    })
+}
+
 /// What is to be built, and how.
 #[derive(Debug)]
 struct Plan {
@@ -93,8 +110,16 @@ fn plan(copied: &Copied, top: &Path) -> Result<Plan, Failure> {
     for path in copied.files.iter().filter(|path| c_source::is_c(path)) {
         sources.push(Source::read(path)?);
     }
+    let (qemu, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(Source::is_qemu);
     if sources.is_empty() {
-        return Err(Failure::hint("there is no C file (.c) in what was handed in"));
+        let mut why = vec!["there is no C file (.c) of a driver in what was handed in".to_owned()];
+        why.extend(
+            qemu.iter().map(|source| format!("{}: {QEMU_DEVICE}", shown(&source.path, top))),
+        );
+        let rust = copied.files.iter().filter(|path| is_rust_driver(path));
+        why.extend(rust.map(|path| format!("{}: {RUST_DRIVER}", shown(path, top))));
+        why.extend(copied.passed_over.iter().cloned());
+        return Err(Failure::hint(why.join("; ")));
     }
     let mut plan = match with_own_kbuild(copied, top)? {
         Some(plan) => plan,

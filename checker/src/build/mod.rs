@@ -10,17 +10,21 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 mod app;
-mod c_source;
-mod copy;
+mod archive;
+pub(crate) mod c_source;
+pub(crate) mod copy;
 mod device;
 mod driver;
 mod kernel_hints;
 mod kernel_names;
+mod patch;
 mod toolchain;
 
 pub use app::app;
+pub(crate) use copy::packed_stem;
 pub use device::device;
 pub use driver::driver;
+pub(crate) use driver::{QEMU_DEVICE, RUST_DRIVER, is_rust_driver};
 
 /// How much of a compiler's words a report shows.
 const SHOWN_LINES: usize = 12;
@@ -113,7 +117,7 @@ fn warnings(said: &str) -> Vec<String> {
 }
 
 /// A path as it is named in the submission.
-fn shown(path: &Path, folder: &Path) -> String {
+pub(crate) fn shown(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 

@@ -11,6 +11,9 @@ pub fn write(report: &Report) -> Result<String> {
     suite.set_time(report.took);
     suite.add_property(("points", report.total().to_string().as_str()));
     suite.add_property(("max-points", report.max().to_string().as_str()));
+    for line in &report.handed_in.passed_over {
+        suite.add_property(("passed-over", plain(line).as_str()));
+    }
     for entry in &report.entries {
         let status = match &entry.verdict {
             Verdict::Passed => TestCaseStatus::success(),

@@ -7,6 +7,8 @@ pub mod text;
 
 use std::time::Duration;
 
+use crate::submission::HandedIn;
+
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -127,6 +129,8 @@ pub struct Report {
     pub profile: String,
     /// The guest's kernel.
     pub kernel: String,
+    /// What was found in what was handed in, and what not.
+    pub handed_in: HandedIn,
     /// What was noticed on the way.
     pub notes: Vec<String>,
     /// The checks, in their order.
@@ -181,6 +185,7 @@ pub fn plain(text: &str) -> String {
 #[cfg(test)]
 pub(crate) mod examples {
     use super::*;
+    use crate::submission::Part;
 
     /// A report with one of everything.
     pub fn report() -> Report {
@@ -197,6 +202,12 @@ pub(crate) mod examples {
             submission: "ann".to_owned(),
             profile: "my_rng".to_owned(),
             kernel: "6.12".to_owned(),
+            handed_in: HandedIn {
+                found: vec![(Part::Driver, "driver".to_owned())],
+                missing: vec![Part::App],
+                notes: vec!["a.zip was unpacked".to_owned()],
+                passed_over: vec!["b.rar: not unpacked".to_owned()],
+            },
             notes: vec!["no MODULE_LICENSE: GPL added".to_owned()],
             entries: vec![
                 entry("driver-build", 5, Verdict::Passed),

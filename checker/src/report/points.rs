@@ -19,6 +19,7 @@ pub fn write(report: &Report) -> String {
         "submission": report.submission,
         "profile": report.profile,
         "kernel": report.kernel,
+        "handed_in": report.handed_in,
         "notes": report.notes,
         "seconds": report.took.as_secs_f64(),
         "total": report.total(),
@@ -76,6 +77,10 @@ mod tests {
         assert_eq!(document["checks"][1]["points"], 0);
         assert_eq!(document["checks"][3]["hint"], "not run, because driver-load failed");
         assert_eq!(document["max_score"], 17);
+        let handed_in = &document["handed_in"];
+        assert_eq!(handed_in["found"], json!([["driver", "driver"]]));
+        assert_eq!(handed_in["missing"], json!(["app"]));
+        assert_eq!(handed_in["passed_over"], json!(["b.rar: not unpacked"]));
         assert_eq!(
             document["tests"][0],
             json!({

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Report, Verdict};
+use super::{Report, Verdict, plain_line};
 
 /// The whole report.
 #[must_use]
@@ -33,6 +33,9 @@ pub fn write(report: &Report) -> String {
         let _ =
             writeln!(text, "  points: {points}\n  max: {worth}\n  duration_ms: {millis}\n  ...");
     }
+    for line in &report.handed_in.passed_over {
+        let _ = writeln!(text, "# passed over: {}", plain_line(line));
+    }
     let (total, max) = (report.total(), report.max());
     let _ = writeln!(text, "# {}: {total} of {max} points", report.submission);
     text
@@ -56,6 +59,7 @@ mod tests {
         ));
         assert!(text.contains("\nok 3 - driver-unload: the title of driver-unload # SKIP no mod"));
         assert!(text.contains("\nnot ok 4 - driver-leaks: the title of driver-leaks\n"));
+        assert!(text.contains("\n# passed over: b.rar: not unpacked\n"), "{text}");
         assert!(text.ends_with("# ann: 5 of 17 points\n"));
     }
 }

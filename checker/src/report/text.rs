@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Report, Verdict, plain};
+use crate::submission::HandedIn;
 
 /// How much of what somebody said is shown.
 const SHOWN_LINES: usize = 30;
@@ -31,6 +32,7 @@ pub fn write(report: &Report) -> String {
         }
         indent(&mut text, entry.verdict.details(), "           | ");
     }
+    handed_in(&mut text, &report.handed_in);
     if !report.notes.is_empty() {
         text.push_str("\nNoticed:\n");
         for note in &report.notes {
@@ -41,6 +43,21 @@ pub fn write(report: &Report) -> String {
     let seconds = report.took.as_secs_f64();
     let _ = writeln!(text, "\n{total} of {max} points, {seconds:.1} s");
     text
+}
+
+/// What was found in what was handed in, and what not.
+fn handed_in(text: &mut String, handed_in: &HandedIn) {
+    let HandedIn { found, missing, notes, passed_over } = handed_in;
+    text.push_str("\nHanded in:\n");
+    for (part, place) in found {
+        indent(text, &format!("{part}: {place}"), "  ");
+    }
+    for part in missing {
+        indent(text, &format!("{part}: none found"), "  ");
+    }
+    for (what, lines) in [("", notes), ("passed over: ", passed_over)] {
+        lines.iter().for_each(|line| indent(text, &format!("{what}{line}"), "  "));
+    }
 }
 
 fn indent(text: &mut String, lines: &str, with: &str) {
@@ -73,6 +90,8 @@ mod tests {
              > no module_exit\n  \
              not run  driver-leaks               0/2     1.5 s  the title of driver-leaks\n           \
              > not run, because driver-load failed\n\n\
+             Handed in:\n  driver: driver\n  application: none found\n  a.zip was unpacked\n  \
+             passed over: b.rar: not unpacked\n\n\
              Noticed:\n  no MODULE_LICENSE: GPL added\n\n5 of 17 points, 6.0 s\n"
         );
     }

@@ -15,9 +15,12 @@ use lab::RunDir;
 use super::stop::{Checked, Stop};
 use super::{Recorder, Tools, verdict};
 use crate::build;
-use crate::profile::{Profile, RegisterKind};
+use crate::profile::{Device, Narrow, Profile, RegisterKind, Rest, SeedReads, Wide};
 use crate::report::{Entry, Verdict};
 use session::Session;
+
+/// Something that is tried and does not count.
+type Aside = fn(&mut Session<'_>) -> Checked;
 
 type Run = Box<dyn Fn(&mut Session<'_>) -> Checked>;
 
@@ -39,10 +42,24 @@ fn check(id: &str, title: &str, run: impl Fn(&mut Session<'_>) -> Checked + 'sta
 fn checks(profile: &Profile) -> Vec<Check> {
     let mut checks = vec![
         check("device-random", "every read gives a new number", registers::random),
-        check("device-seed", "the same seed gives the same numbers", registers::seed),
-        check("device-access-sizes", "accesses of all sizes do what they should", sizes::sizes),
-        check("device-rest-of-page", "the rest of the page is empty", registers::rest),
+        check("device-seed", "the same seed gives the same numbers", |session| {
+            registers::seed(session)?;
+            registers::seed_reads(session, session.profile().seed_register()?.reads)
+        }),
     ];
+    let Device { narrow, wide, rest, .. } = profile.device;
+    if narrow != Narrow::Unspecified || wide != Wide::Unspecified {
+        let title = "accesses of all sizes do what they should";
+        checks.push(check("device-access-sizes", title, move |session| {
+            if narrow != Narrow::Unspecified {
+                sizes::narrow(session)?;
+            }
+            if wide == Wide::Unspecified { Ok(()) } else { sizes::wide(session) }
+        }));
+    }
+    if rest != Rest::Unspecified {
+        checks.push(check("device-rest-of-page", "the rest of the page is empty", registers::rest));
+    }
     for register in profile.registers.iter().filter(|one| one.kind == RegisterKind::Value) {
         let name = register.name.clone();
         checks.push(check(
@@ -55,8 +72,49 @@ fn checks(profile: &Profile) -> Vec<Check> {
     checks
 }
 
+/// What the published device does and the profile leaves open. It is tried when all that counts is
+/// done, and noted.
+fn asides(profile: &Profile) -> Result<Vec<Aside>> {
+    let Device { narrow, wide, rest, .. } = profile.device;
+    let mut asides: Vec<Aside> = Vec::new();
+    if profile.seed_register()?.reads == SeedReads::Unspecified {
+        asides.push(|session| registers::seed_reads(session, SeedReads::Zero));
+    }
+    if narrow == Narrow::Unspecified {
+        asides.push(sizes::narrow);
+    }
+    if wide == Wide::Unspecified {
+        asides.push(sizes::wide);
+    }
+    if rest == Rest::Unspecified {
+        asides.push(registers::rest);
+    }
+    Ok(asides)
+}
+
+/// Tries what the profile leaves open, and notes what is otherwise than in the published device.
+fn note(session: &mut Session<'_>, notes: &mut Vec<String>) -> Result<()> {
+    for aside in asides(session.profile())? {
+        match session.restore().and_then(|()| aside(session)) {
+            Err(Stop::Lab(error)) => return Err(error),
+            Err(Stop::Verdict(Verdict::Failed(failure))) => notes.push(format!(
+                "the exercise does not ask for it, and it costs nothing: {}",
+                failure.hint
+            )),
+            Ok(()) | Err(Stop::Verdict(_)) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Builds and checks a device.
-pub fn check_device(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Result<Vec<Entry>> {
+pub fn check_device(
+    source: &Path,
+    tools: &Tools,
+    run: &RunDir,
+    work: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Entry>> {
     let profile = &tools.profile;
     let mut recorder = Recorder::new(profile);
     let checks = checks(profile);
@@ -89,6 +147,7 @@ pub fn check_device(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> 
         };
         recorder.add(&id, &title, verdict, begun);
     }
+    note(&mut session, notes)?;
     Ok(recorder.finish())
 }
 
