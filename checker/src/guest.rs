@@ -8,21 +8,24 @@
 //! network card with no network behind it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use exerciser::{Answer, Job, Request};
-use lab::{Choice, Guest, RunDir, Server};
-use serde_json::Value;
+use lab::{Guest, RunDir, progress};
 
 use crate::access_log::{self, Access};
 use crate::checks::stop::{Stop, nonsense};
-use crate::device_program::DeviceProgram;
 use crate::kernel_log;
-use crate::profile::Profile;
 use crate::report::{Failure, Verdict};
 use crate::watchdog::{self, Watchdog};
+
+mod saved;
+mod setup;
+
+pub use saved::saved;
+pub use setup::{Attached, EXERCISER, Setup, quoted};
 
 /// How many guests a part of a submission may use up.
 const MOST_GUESTS: u32 = 5;
@@ -30,64 +33,6 @@ const MOST_GUESTS: u32 = 5;
 const SLACK: u64 = 15;
 /// How many of the profile's seconds the kernel's last words may take to the console.
 const LAST_WORDS: u64 = 5;
-/// More for the kernel's command line. With `preempt=full` a loop in a driver leaves the processor
-/// to others, and races show. Without the parts of the kernel that are named, which a guest here has
-/// no use for, the major number 250 is free, as it was in the kernels that drivers were written for.
-/// With `no_timer_check` a busy host that lets the timer wait does not end the boot. `ignore_loglevel`
-/// keeps a driver from turning the kernel's voice down.
-const KERNEL_ARGUMENTS: &str = "preempt=full ignore_loglevel printk.devkmsg=on no_timer_check \
-    initcall_blacklist=nvme_core_init,pps_init,ptp_init,dax_core_init,cxl_core_init";
-/// More arguments for QEMU: a network card with nothing behind it, and as few system calls as it
-/// needs.
-const QEMU_ARGUMENTS: [&str; 4] = ["-net", "nic", "-sandbox", SECCOMP];
-const SECCOMP: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
-
-/// The device that a guest has.
-#[derive(Debug)]
-pub enum Attached<'run> {
-    /// One of ours.
-    Server(Server<'run>),
-    /// A student's.
-    Program(DeviceProgram<'run>),
-}
-
-impl Attached<'_> {
-    fn device(&self) -> Value {
-        match self {
-            Self::Server(server) => server.device(),
-            Self::Program(program) => program.device(),
-        }
-    }
-
-    fn log(&self) -> String {
-        match self {
-            Self::Server(server) => server.log(),
-            Self::Program(program) => program.log(),
-        }
-    }
-}
-
-/// A word for the guest's shell, whatever is in it.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// What a guest is to be like.
-#[derive(Debug)]
-pub struct Setup<'run> {
-    /// Its run.
-    pub run: &'run RunDir,
-    /// The exercise.
-    pub profile: &'run Profile,
-    /// Its kernel.
-    pub kernel: Choice,
-    /// Files that it gets.
-    pub files: Vec<(String, PathBuf)>,
-    /// Whether it boots again when it resets; otherwise that is its end.
-    pub resets: bool,
-}
-
 /// A place for guests, one after the other.
 #[derive(Debug)]
 pub struct Bench<'run> {
@@ -175,23 +120,18 @@ impl<'run> Bench<'run> {
         self.booted += 1;
         watchdog::make_room(self.setup.run.path())?;
         let name = format!("guest-{}", self.booted);
-        let device = self.attached.device().to_string();
-        let mut builder = Guest::builder(self.setup.run)
-            .name(&name)
-            .kernel(self.setup.kernel)
-            .default_devices()
-            .processors(2)
-            .without_driver()
-            .without_tools()
-            .append(KERNEL_ARGUMENTS)
-            .arguments(&QEMU_ARGUMENTS)
-            .arguments(&["-device", &device]);
-        if !self.setup.resets {
-            builder = builder.arguments(&["-no-reboot"]);
+        // Once it was not to be had, it is not tried again.
+        let state = self.setup.state(&self.attached).map(Path::to_path_buf);
+        if let Some(state) = state {
+            match self.go_on_from(&name, &state) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    progress::say(&format!("booting a guest, since a saved one failed: {error:#}"));
+                    self.setup.saved = None;
+                }
+            }
         }
-        for (in_guest, on_host) in &self.setup.files {
-            builder = builder.file(in_guest, on_host);
-        }
+        let builder = self.setup.builder(&name, &self.attached, None);
         let mut guest = builder.start().map_err(|error| self.not_booted(error))?;
         // Without the wait for other runs' guests.
         let begun = Instant::now();
@@ -208,12 +148,22 @@ impl<'run> Bench<'run> {
         guest.run("dmesg -n 8").context("the kernel's log goes to the console")?;
         let usual = self.setup.profile.seconds.boot.max(1) as f64;
         self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
-        let console = format!("{name}-console.log");
-        let secret = RandomState::new().build_hasher().finish();
-        self.live = Some(Live { guest, watchdog, console, seen: 0, marks: 0, secret });
+        self.live = Some(Live::new(guest, watchdog, &name));
         // What it said while it booted is not the stranger's.
         self.news()?;
         self.device_lives()
+    }
+
+    /// Has a guest go on where another one was saved.
+    fn go_on_from(&mut self, name: &str, state: &Path) -> Result<()> {
+        let mut guest = self.setup.builder(name, &self.attached, Some(state)).start()?;
+        let begun = Instant::now();
+        let watchdog = Watchdog::start(self.setup.run.path(), guest.pid())?;
+        saved::go_on(&mut guest, self.setup.profile, self.setup.copied())?;
+        let usual = self.setup.profile.seconds.boot.max(1) as f64 / saved::FASTER;
+        self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
+        self.live = Some(Live::new(guest, watchdog, name));
+        Ok(())
     }
 
     /// Whose fault it is that a guest does not boot: a stranger's device's, if there is one.
@@ -417,7 +367,13 @@ fn panic_in(log: &str) -> Option<String> {
     Some(format!("{place} {}", lines.next().unwrap_or_default()))
 }
 
-impl Live<'_> {
+impl<'run> Live<'run> {
+    fn new(guest: Guest<'run>, watchdog: Watchdog, name: &str) -> Self {
+        let console = format!("{name}-console.log");
+        let secret = RandomState::new().build_hasher().finish();
+        Self { guest, watchdog, console, seen: 0, marks: 0, secret }
+    }
+
     /// What its console said since the last look, for a guest that is being given up.
     fn rest(&self, run: &RunDir) -> String {
         let log = run.read(&self.console);

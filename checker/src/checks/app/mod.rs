@@ -13,7 +13,7 @@ use super::stop::{Checked, Stop, nonsense};
 use super::{Recorder, Tools};
 use crate::access_log::{Access, Kind, numbers_of};
 use crate::build;
-use crate::guest::{Bench, Setup};
+use crate::guest::{Bench, EXERCISER, Setup};
 use crate::profile::{IoctlKind, Profile};
 use crate::report::{Entry, Failure};
 use output::printed;
@@ -85,10 +85,11 @@ fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
         kernel: tools.kernel,
         files: vec![
             ("root/driver.ko".to_owned(), tools.driver.clone()),
-            ("usr/bin/exerciser".to_owned(), tools.exerciser.clone()),
+            (EXERCISER.to_owned(), tools.exerciser.clone()),
             ("usr/bin/app".to_owned(), program.to_path_buf()),
         ],
         resets: false,
+        saved: None,
     };
     let mut bench = Bench::new(setup, tools.attach(run)?);
     bench.boot()?;

@@ -9,7 +9,7 @@ use lab::RunDir;
 use crate::checks::Tools;
 use crate::checks::stop::{Checked, Stop, nonsense};
 use crate::device_program::DeviceProgram;
-use crate::guest::{Attached, Bench, Setup};
+use crate::guest::{Attached, Bench, EXERCISER, Setup};
 use crate::profile::{Profile, Register};
 
 /// A device with its guest.
@@ -53,8 +53,9 @@ impl<'run> Session<'run> {
             run: self.run,
             profile: &self.tools.profile,
             kernel: self.tools.kernel,
-            files: vec![("usr/bin/exerciser".to_owned(), self.tools.exerciser.clone())],
+            files: vec![(EXERCISER.to_owned(), self.tools.exerciser.clone())],
             resets: true,
+            saved: None,
         };
         let mut bench = Bench::new(setup, Attached::Program(program));
         bench.number_from(self.starts - 1);

@@ -19,7 +19,7 @@ use lab::RunDir;
 use super::stop::{Checked, Stop};
 use super::{Recorder, Tools, verdict};
 use crate::build;
-use crate::guest::{Bench, Setup};
+use crate::guest::{Bench, EXERCISER, Setup, saved};
 use crate::kernel_log::{self, Trouble};
 use crate::report::{Entry, Failure, Verdict};
 use session::Session;
@@ -112,9 +112,10 @@ pub fn check_driver(
         kernel: tools.kernel,
         files: vec![
             (in_guest, module.file.clone()),
-            ("usr/bin/exerciser".to_owned(), tools.exerciser.clone()),
+            (EXERCISER.to_owned(), tools.exerciser.clone()),
         ],
         resets: false,
+        saved: saved(tools)?,
     };
     let bench = Bench::new(setup, tools.attach(run)?);
     let mut session = Session::new(bench, &tools.profile, &module);
