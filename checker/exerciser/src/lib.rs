@@ -38,6 +38,15 @@ pub enum Job {
         /// The accesses.
         accesses: Vec<RegisterAccess>,
     },
+    /// Loads and unloads a module again and again.
+    Loads {
+        /// The module's file.
+        file: String,
+        /// Its name.
+        name: String,
+        /// How often.
+        times: u32,
+    },
     /// Runs a program.
     Program {
         /// Its path and arguments.
@@ -194,6 +203,8 @@ pub enum Step {
         /// What is in its argument's memory now, when that can be read.
         memory: Option<[u8; BUFFER]>,
     },
+    /// A module was loaded and unloaded as often as asked for, or why not.
+    Loads(Option<String>),
     /// A register was read.
     Read(u64),
     /// A range was read: the first offset that is not 0, with its value.

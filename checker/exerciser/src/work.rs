@@ -1,6 +1,7 @@
 //! What a process of the exerciser's does: calls and accesses, one after the other. Each result is
 //! printed at once, so that it is known how far the process came.
 
+use std::ffi::CString;
 use std::io::Write;
 
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use my_rng_tester::registers::{self, Access};
 use my_rng_tester::sys::Mapping;
 use rustix::fd::AsFd;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::system::{delete_module, finit_module};
 
 use crate::memory::Memory;
 
@@ -20,8 +22,27 @@ pub fn work(job: &Job) -> Result<()> {
         Job::Registers { vendor, device, size, accesses } => {
             access_registers((*vendor, *device), *size, accesses)
         }
+        Job::Loads { file, name, times } => report(&Step::Loads(loads(file, name, *times)?)),
         Job::Program { .. } => Ok(()),
     }
+}
+
+/// Loads and unloads a module so many times; where that fails, when it does.
+fn loads(file: &str, name: &str, times: u32) -> Result<Option<String>> {
+    let module = open(file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("cannot open {file}"))?;
+    let name = CString::new(name).context("a module's name has no zeros")?;
+    let flags = OFlags::NONBLOCK | OFlags::EXCL;
+    let flags = i32::try_from(flags.bits()).context("flags are small")?;
+    for number in 1..=times {
+        if let Err(errno) = finit_module(&module, c"", 0) {
+            return Ok(Some(format!("at load {number}: {errno}")));
+        }
+        if let Err(errno) = delete_module(&name, flags) {
+            return Ok(Some(format!("at unload {number}: {errno}")));
+        }
+    }
+    Ok(None)
 }
 
 fn report(step: &Step) -> Result<()> {
