@@ -44,7 +44,7 @@ pub fn saved(tools: &Tools) -> Result<Option<PathBuf>> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _right = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = paths::lab().join("saved-guests");
-    let begin = format!("{}-{}-", tools.release, tools.profile.name);
+    let begin = format!("{}-{}-", tools.booted.release, tools.profile.name);
     let state = folder.join(format!("{begin}{}.state", stamp(tools)?));
     if state.is_file() {
         return Ok(Some(state));
@@ -76,9 +76,9 @@ pub fn saved(tools: &Tools) -> Result<Option<PathBuf>> {
 fn stamp(tools: &Tools) -> Result<String> {
     let world = world::get()?;
     let mut hasher = DefaultHasher::new();
-    (world.qemu.to_string(), world.accel.arguments(), &tools.release).hash(&mut hasher);
+    (world.qemu.to_string(), world.accel.arguments(), &tools.booted.release).hash(&mut hasher);
     (KERNEL_ARGUMENTS, QEMU_ARGUMENTS, CONFIG).hash(&mut hasher);
-    let image = world.kernel(tools.kernel)?.image.clone();
+    let image = tools.booted.image.clone();
     let device = match &tools.device {
         Some(program) => program.clone(),
         None => lab::cargo_build::server()?,
