@@ -115,8 +115,7 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
     fs::write(&file, &source).context("cannot write the device")?;
     let device = DeviceCrate::open(&file)?;
     let program = device.build()?;
-    let mut bench =
-        Workbench::boot(run, Choice::default(), Some(&program), false, Vec::new())?;
+    let mut bench = Workbench::boot(run, Choice::default(), Some(&program), false, Vec::new())?;
     let mut devices = Vec::new();
     for round in 0..ROUNDS {
         let changed = format!("u64::from(self.random()) + {}", number(round));

@@ -293,8 +293,8 @@ impl Guest {
             Event::Deselect => self.driver.deselect(),
             Event::Pass(time) => self.now += Duration::from_micros(*time),
             Event::ChangeLimit(max_bytes) => {
-                self.entropy.limiter =
-                    max_bytes.map(|max_bytes| Limiter::new(limit(max_bytes, PERIOD_MS)));
+                let limit = max_bytes.map(|max_bytes| limit(max_bytes, PERIOD_MS));
+                self.entropy.control().set_limit(limit);
             }
         }
         self.serve();
