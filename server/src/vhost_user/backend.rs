@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vfio_user_kit::{Waker, WatchedMemory};
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
-use vhost_user_backend::{VhostUserBackendMut, VringMutex, VringState, VringT};
+use vhost_user_backend::{VhostUserBackendMut, VringState, VringT};
 use virtio_bindings::virtio_config::{VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_VERSION_1};
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::QueueT;
@@ -18,6 +18,7 @@ use vmm_sys_util::epoll::EventSet;
 use super::log::DriverLog;
 use super::requests::{Again, Served, serve};
 use super::timer::Timer;
+use super::vring::Vring;
 use crate::entropy::Entropy;
 
 /// Guest memory that is exchanged as a whole when the VMM changes it.
@@ -89,7 +90,7 @@ impl Backend {
     }
 
     /// Answers what can be answered, and sees to it that the rest is looked at again.
-    fn serve(&mut self, vring: &VringMutex<Memory>) {
+    fn serve(&mut self, vring: &Vring) {
         let mut vring = vring.get_mut();
         for _ in 0..LOOKS {
             if self.left_alone || !vring.is_enabled() || !vring.get_queue().ready() {
@@ -150,7 +151,7 @@ fn lock(entropy: &Mutex<Entropy>) -> MutexGuard<'_, Entropy> {
 
 impl VhostUserBackendMut for Backend {
     type Bitmap = ();
-    type Vring = VringMutex<Memory>;
+    type Vring = Vring;
 
     fn num_queues(&self) -> usize {
         QUEUES

@@ -13,6 +13,7 @@
 //! | `backend` | the device: features, which event means what |
 //! | `requests` | the virtqueue: chains, answers, what a driver can get wrong |
 //! | `timer` | a timerfd |
+//! | `vring` | which sizes a queue can have |
 //! | `log` | what a guest does wrong |
 //!
 //! A request that has to wait stays in the queue: the queue's position is put back before it, and
@@ -26,6 +27,7 @@ mod running;
 mod server;
 mod session;
 mod timer;
+mod vring;
 
 pub use running::Running;
 pub use server::{Server, ServerError};

@@ -18,8 +18,8 @@ use vfio_user_kit::Waker;
 use vhost::VhostBackend;
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::server::{PATIENCE, TestServer, wait_until};
-use crate::vmm::{BUFFER, MEMORY, Vmm, WRITE};
+use crate::server::{PATIENCE, TestServer, counted, wait_until};
+use crate::vmm::{AVAILABLE, BUFFER, MEMORY, Vmm, WRITE};
 
 /// Numbers of messages, from the specification.
 const GET_FEATURES: u32 = 1;
@@ -272,4 +272,15 @@ fn a_driver_cannot_fill_the_log() {
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
     assert!(log.contains("a request of the driver is refused"), "{log}");
     assert!(log.lines().count() < 20, "{} lines", log.lines().count());
+}
+
+#[test]
+fn a_queue_whose_size_is_no_power_of_two_is_refused_and_another_one_served() {
+    let server = TestServer::counting();
+    for size in [3, 1000] {
+        let mut vmm = Vmm::connect(&server.path(), &[]);
+        vmm.share_memory();
+        assert!(vmm.start_queue_of(size, 0, AVAILABLE).is_err(), "{size}");
+    }
+    assert_eq!(Vmm::start(&server.path(), &[]).get(16), counted(0, 16));
 }

@@ -27,7 +27,7 @@ const ADDRESS: u64 = 0x7000_0000;
 pub const SIZE: u16 = 16;
 /// Where the ring's parts are in guest memory, and buffers.
 const TABLE: u64 = 0x0000;
-const AVAILABLE: u64 = 0x1000;
+pub const AVAILABLE: u64 = 0x1000;
 const USED: u64 = 0x2000;
 pub const BUFFER: u64 = 0x1_0000;
 
@@ -145,11 +145,16 @@ impl Vmm {
 
     /// The same with the available ring at that address.
     pub fn start_queue_at(&mut self, base: u16, available: u64) -> vhost::Result<()> {
-        self.frontend.set_vring_num(0, SIZE)?;
+        self.start_queue_of(SIZE, base, available)
+    }
+
+    /// The same with so many descriptors.
+    pub fn start_queue_of(&mut self, size: u16, base: u16, available: u64) -> vhost::Result<()> {
+        self.frontend.set_vring_num(0, size)?;
         self.frontend.set_vring_base(0, base)?;
         let ring = VringConfigData {
-            queue_max_size: SIZE,
-            queue_size: SIZE,
+            queue_max_size: size,
+            queue_size: size,
             flags: 0,
             desc_table_addr: ADDRESS + TABLE,
             used_ring_addr: ADDRESS + USED,
