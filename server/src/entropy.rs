@@ -105,7 +105,8 @@ impl Entropy {
         Entropy::of(&EntropyControl { supply: Arc::new(Mutex::new(supply)), waker })
     }
 
-    /// A service that takes over from another one, with its source and limit as they are.
+    /// A service with the source and the limit that another one has, for a device that takes another
+    /// one's place: what was taken before still counts.
     pub fn of(control: &EntropyControl) -> Self {
         let EntropyControl { supply, waker } = control.clone();
         Entropy {

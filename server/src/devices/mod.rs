@@ -75,8 +75,8 @@ pub struct Surroundings {
     pub source: Arc<dyn Supplier>,
     /// Who counts what the guest is given.
     pub meter: Arc<Meter>,
-    /// What changes limit and source later, if the device has any: set when it is made. A device
-    /// that is made anew goes on with it.
+    /// What changes limit and source later, if the device has any. The first device that is made of
+    /// these surroundings sets it, and others go on with the same source and limit.
     pub control: Arc<OnceLock<EntropyControl>>,
 }
 

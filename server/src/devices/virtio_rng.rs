@@ -47,18 +47,16 @@ pub const KIND: Kind = Kind {
 /// # Errors
 /// The source cannot be opened.
 pub fn entropy(settings: &Settings, surroundings: &Surroundings) -> Result<Entropy, MakeError> {
-    let control = &surroundings.control;
-    let entropy = match control.get() {
-        // After a panic, with what is used of the limit.
-        Some(control) => Entropy::of(control),
-        None => {
-            let waker = Waker::new().map_err(MakeError::Waker)?;
-            let source = surroundings.source.open(waker.clone())?;
-            Entropy::new(source, waker, settings.limit)
-        }
-    };
-    control.get_or_init(|| entropy.control());
-    Ok(entropy.counted_by(Arc::clone(&surroundings.meter)))
+    let meter = Arc::clone(&surroundings.meter);
+    if let Some(control) = surroundings.control.get() {
+        // Source and limit may have changed since the first device was made.
+        return Ok(Entropy::of(control).counted_by(meter));
+    }
+    let waker = Waker::new().map_err(MakeError::Waker)?;
+    let source = surroundings.source.open(waker.clone())?;
+    let entropy = Entropy::new(source, waker, settings.limit);
+    surroundings.control.get_or_init(|| entropy.control());
+    Ok(entropy.counted_by(meter))
 }
 
 /// The device.

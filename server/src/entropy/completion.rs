@@ -13,9 +13,11 @@
 //! and no byte of a limit is lost.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
-/// The largest buffer of Linux's driver: a cache line of the processors that it runs on.
-const LARGEST_BUFFER: u64 = 256;
+/// The buffers of Linux's driver: a cache line of the processors that it runs on, and not less than
+/// 32 bytes (drivers/char/hw_random/virtio-rng.c).
+const BUFFERS: RangeInclusive<u64> = 32..=256;
 
 /// The completions that a reader of the driver may still be waiting behind.
 #[derive(Debug, Default)]
@@ -65,5 +67,5 @@ impl Completions {
 
 /// Whether a request is as Linux's driver makes them. Others are completed with what there is.
 fn is_linuxs(room: u64) -> bool {
-    room > 1 && room.is_power_of_two() && room <= LARGEST_BUFFER
+    room.is_power_of_two() && BUFFERS.contains(&room)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::devices::{Settings, Surroundings, virtio_rng};
 use crate::source::Specification;
 
 /// The beginning of the stream of seed 0.
@@ -52,4 +53,18 @@ fn another_source_gives_the_bytes_for_a_request_that_waits() {
     drop(control.set_source(other));
     assert!(woken(&entropy));
     assert_eq!(entropy.take(Instant::now, 8), Supply::Bytes(STREAM.to_vec()));
+}
+
+#[test]
+fn a_device_in_the_place_of_another_one_goes_on_with_its_source_and_limit() {
+    let source: Arc<dyn Supplier> = Arc::new(Specification::Chacha20 { seed: 0 });
+    let (meter, control) = (Arc::default(), Arc::default());
+    let surroundings = Surroundings { source, meter, control };
+    let settings = Settings { limit: limit(4, 1000), ..Settings::default() };
+    let made = || virtio_rng::entropy(&settings, &surroundings).unwrap();
+    let now = Instant::now();
+    assert_eq!(made().take(|| now, 3), Supply::Bytes(STREAM[..3].to_vec()));
+    assert_eq!(made().take(|| now, 3), Supply::Bytes(STREAM[3..4].to_vec()));
+    surroundings.control.get().unwrap().set_limit(None);
+    assert_eq!(made().take(|| now, 4), Supply::Bytes(STREAM[4..].to_vec()));
 }

@@ -166,7 +166,7 @@ fn a_second_definition_in_the_file_is_told() {
         assert!(error.contains("give each <domain> a file of its own"), "{between:?}: {error}");
     }
     let error = refused(&format!("{}<domain/>", WEB.trim_end()));
-    assert!(error.starts_with("line 17: another element begins"), "{error}");
+    assert!(error.starts_with("line 16: another element begins"), "{error}");
     // What else is wrong is told as it was.
     let error = refused(&format!("{WEB}garbage"));
     assert!(error.contains("is no well-formed XML"), "{error}");
