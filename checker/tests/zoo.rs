@@ -21,8 +21,9 @@ use checker::submission::{Part, Submission};
 use lab::{Choice, paths, progress};
 use serde::Deserialize;
 
-/// How many submissions are checked at once.
-const JOBS: usize = 2;
+/// How many submissions are checked at once: one more than have guests on two processors, which is
+/// built meanwhile.
+const JOBS: usize = 3;
 /// The environment variable with words of the paths to run, all if it is not set.
 const VARIABLE: &str = "ZOO";
 

@@ -77,3 +77,22 @@ fn what_cannot_be_had_or_is_no_program_has_a_hint() {
     assert!(hint.contains("no program"), "{hint}");
     assert!(build(&[("a.txt", "")]).expect_err("nothing").contains("neither a Cargo.toml"));
 }
+
+#[test]
+fn a_crate_in_a_folder_is_found_and_a_device_of_qemus_is_named() {
+    let top = tempfile::tempdir().expect("a folder can be made");
+    let krate = top.path().join("crate");
+    let inner = krate.join("ada/rng");
+    fs::create_dir_all(&inner).expect("writable");
+    fs::write(inner.join("Cargo.toml"), "x").expect("writable");
+    let files = [inner.join("Cargo.toml")];
+    let found = only_crate(&files, &krate).expect("there is one");
+    take_inner(&krate, &found).expect("it can be moved");
+    assert!(krate.join("Cargo.toml").is_file());
+    let c = top.path().join("my-rng.c");
+    fs::write(&c, "#include \"qemu/osdep.h\"\n").expect("writable");
+    let Err(Failure::Submission { hint, .. }) = only_file(&[c], top.path()) else {
+        panic!("it is no device for the kit");
+    };
+    assert!(hint.contains("my-rng.c: a device in C against QEMU's API is not run"), "{hint}");
+}
