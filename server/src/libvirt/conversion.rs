@@ -181,7 +181,7 @@ fn parse(text: &str) -> Result<Document<'_>> {
     let rest: &str = text.get(line_start..).unwrap_or_default();
     let column = rest.char_indices().nth(place.col as usize - 1).map_or(0, |(at, _)| at);
     let (before, behind) = text.split_at(line_start + column);
-    if !behind.is_empty() && Document::parse(before).is_ok() {
+    if behind.starts_with('<') && Document::parse(before).is_ok() {
         bail!(
             "line {}: another element begins behind the end of the first one: give each <domain> a \
              file of its own",
