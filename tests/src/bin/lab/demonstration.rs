@@ -18,11 +18,7 @@ pub fn run() -> Result<bool> {
     let generator = crate::generator()?;
     let server = Server::start(&run, "my-rng", &["--generator", generator, "-v"])?;
     let wait = progress::Wait::new("booting the guest");
-    let guest = Guest::builder(&run)
-        .kernel(kernel)
-        .default_devices()
-        .attach(&server)
-        .boot()?;
+    let guest = Guest::builder(&run).kernel(kernel).default_devices().attach(&server).boot()?;
     wait.done("the guest is up");
 
     let mut show = Show { guest, worked: true };
