@@ -48,11 +48,15 @@ pub struct Entropy {
     memory: Vec<u8>,
     /// How many bytes at its start were drawn and not given out yet.
     held: usize,
+    /// Of which source they are.
+    held_of: u64,
 }
 
 /// What an [`EntropyControl`] can change.
 struct LimitedSource {
     source: Box<dyn Source>,
+    /// How many sources there were before.
+    changes: u64,
     limiter: Option<Limiter>,
 }
 
@@ -87,7 +91,10 @@ impl EntropyControl {
     /// Takes bytes from another source from now on, also for a request that waits. Returns the one
     /// before, which can take a moment to close.
     pub fn set_source(&self, source: Box<dyn Source>) -> Box<dyn Source> {
-        let before = std::mem::replace(&mut lock(&self.supply).source, source);
+        let mut supply = lock(&self.supply);
+        let before = std::mem::replace(&mut supply.source, source);
+        supply.changes += 1;
+        drop(supply);
         self.waker.wake();
         before
     }
@@ -101,7 +108,7 @@ fn lock(supply: &Mutex<LimitedSource>) -> MutexGuard<'_, LimitedSource> {
 impl Entropy {
     /// A service that takes bytes from a source, which uses this waker.
     pub fn new(source: Box<dyn Source>, waker: Waker, limit: Option<Limit>) -> Self {
-        let supply = LimitedSource { source, limiter: limit.map(Limiter::new) };
+        let supply = LimitedSource { source, changes: 0, limiter: limit.map(Limiter::new) };
         Entropy::of(&EntropyControl { supply: Arc::new(Mutex::new(supply)), waker })
     }
 
@@ -116,6 +123,7 @@ impl Entropy {
             completions: Completions::default(),
             memory: Vec::new(),
             held: 0,
+            held_of: 0,
         }
     }
 
@@ -148,7 +156,10 @@ impl Entropy {
 
     fn draw(&mut self, clock: impl FnOnce() -> Instant, wanted: u64) -> Supply {
         let mut supply = lock(&self.supply);
-        let LimitedSource { source, limiter } = &mut *supply;
+        let LimitedSource { source, changes, limiter } = &mut *supply;
+        if std::mem::replace(&mut self.held_of, *changes) != *changes {
+            self.held = 0;
+        }
         let mut limiter = limiter.as_mut().map(|limiter| (limiter, clock()));
         let allowed = match &mut limiter {
             None => wanted,

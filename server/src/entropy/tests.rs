@@ -56,6 +56,25 @@ fn another_source_gives_the_bytes_for_a_request_that_waits() {
 }
 
 #[test]
+fn bytes_that_another_source_left_over_are_not_given_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let forty = folder.path().join("forty");
+    std::fs::write(&forty, [0xff; 40]).unwrap();
+    let mut entropy = service(&format!("file:{}", forty.display()), None);
+    let first = loop {
+        match entropy.take(Instant::now, 64) {
+            Supply::Bytes(bytes) => break bytes,
+            _ => std::thread::yield_now(),
+        }
+    };
+    assert_eq!(first, [0xff; 32], "8 are held");
+    let control = entropy.control();
+    drop(control.set_source(control.open(&Specification::Chacha20 { seed: 0 }).unwrap()));
+    let Supply::Bytes(bytes) = entropy.take(Instant::now, 64) else { panic!("it has bytes") };
+    assert_eq!(bytes[..8], STREAM);
+}
+
+#[test]
 fn a_device_in_the_place_of_another_one_goes_on_with_its_source_and_limit() {
     let source: Arc<dyn Supplier> = Arc::new(Specification::Chacha20 { seed: 0 });
     let (meter, control) = (Arc::default(), Arc::default());

@@ -1,7 +1,8 @@
 //! Sockets that somebody else has bound: systemd's socket activation, and `--fd`.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
@@ -121,7 +122,10 @@ fn a_socket_that_was_passed_for_a_guest_that_is_gone_is_closed() {
     std::fs::write(daemon.file("c.toml"), stays).unwrap();
     daemon.signal(rustix::process::Signal::HUP);
     daemon.wait_for_log("1 guests go on, 1 stopped, 0 started, 0 failed");
-    let refused = std::os::unix::net::UnixStream::connect(daemon.file("goes")).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    // The session that used it can take a moment longer.
+    wait_until("the socket is closed", || {
+        UnixStream::connect(daemon.file("goes"))
+            .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    });
     Client::negotiated(&daemon.file("stays")).assert_in_sync();
 }
