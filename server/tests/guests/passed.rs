@@ -1,44 +1,36 @@
 //! Sockets that somebody else has bound: systemd's socket activation, and `--fd`.
 
 use std::io::ErrorKind;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use command_fds::{CommandFdExt, FdMapping};
 use tempfile::TempDir;
 
 use crate::common::*;
 use crate::daemon::{BINARY, Daemon};
 
-/// Listens, with a descriptor that programs inherit.
-fn listen(path: &Path) -> OwnedFd {
-    let listener = OwnedFd::from(UnixListener::bind(path).unwrap());
-    fcntl_setfd(&listener, FdFlags::empty()).unwrap();
-    listener
+/// Passes sockets to a program from descriptor 3 on, as systemd does it. No program that another
+/// test starts meanwhile inherits them.
+fn pass(command: &mut Command, sockets: &[PathBuf]) {
+    let listeners = sockets.iter().map(|path| UnixListener::bind(path).unwrap());
+    let mappings = listeners
+        .zip(3..)
+        .map(|(listener, child_fd)| FdMapping { parent_fd: listener.into(), child_fd });
+    command.fd_mappings(mappings.collect()).unwrap();
 }
 
-/// Starts the daemon with sockets from descriptor 3 on, as systemd does it.
+/// Starts the daemon with sockets.
 fn activated(folder: TempDir, sockets: &[&str], names: &str, options: &[&str]) -> Daemon {
-    let listeners: Vec<_> = sockets.iter().map(|name| listen(&folder.path().join(name))).collect();
-    let moves: String = listeners
-        .iter()
-        .enumerate()
-        .map(|(index, listener)| (index as i32 + 3, listener.as_raw_fd()))
-        .map(|(to, from)| {
-            // systemd passes no second descriptor of it.
-            let close = if from < 3 + sockets.len() as i32 { "" } else { &format!("{from}<&-") };
-            format!("{to}<&{from} {close} ")
-        })
-        .collect();
-    // Ready on a descriptor that is none of them.
+    let count = sockets.len();
     let script = format!(
-        "export LISTEN_PID=$$ LISTEN_FDS={} LISTEN_FDNAMES={names}; exec {BINARY} \"$@\" {moves}",
-        listeners.len()
+        "export LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names}; exec {BINARY} \"$@\""
     );
     let mut command = Command::new("bash");
     command.arg("-c").arg(script).arg("bash").args(options);
+    let paths: Vec<_> = sockets.iter().map(|name| folder.path().join(name)).collect();
+    pass(&mut command, &paths);
     Daemon::launch(&mut command, folder)
 }
 
@@ -79,15 +71,11 @@ fn a_socket_that_is_passed_is_that_of_the_guest_with_its_path() {
 #[test]
 fn a_socket_that_nobody_has_a_use_for_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let listener = listen(&folder.path().join("lonely"));
     let config = folder.path().join("c.toml");
     std::fs::write(&config, "[[guest]]\nname = \"a\"\nsocket = \"a\"\n").unwrap();
-    let script = format!(
-        "LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} --config {} 3<&{}",
-        config.display(),
-        listener.as_raw_fd()
-    );
+    let script = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec {BINARY} --config {}", config.display());
     let mut command = Command::new("bash");
+    pass(&mut command, &[folder.path().join("lonely")]);
     let output = command.arg("-c").arg(script).current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("lonely, and no guest has it"), "{said}");
