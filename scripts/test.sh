@@ -20,37 +20,12 @@ case ${1-} in
 	;;
 esac
 
-rows=() failures=() missing=()
+# shellcheck source=scripts/sections.sh
+source scripts/sections.sh
 # Tests that need what Debian's archive lacks today write a line to it.
 export LAB_SKIPPED=${CARGO_TARGET_DIR:-$PWD/target}/skipped-tests
 mkdir -p "${LAB_SKIPPED%/*}"
 : >"$LAB_SKIPPED"
-
-# Runs the command of a section. One that fails does not hide the sections behind it.
-section() {
-	local name=$1 begun=$SECONDS result=ok
-	shift
-	printf '\n=== %s\n' "$name"
-	"$@" || {
-		result=FAILED
-		failures+=("$name: $(printf '%q ' "$@")")
-	}
-	printf -- '--- %s: %s\n' "$name" "$result"
-	rows+=("$(printf '%-70s %6d s  %s' "$name" $((SECONDS - begun)) "$result")")
-}
-
-# Whether a program is there. Root installs it when it is not; others are told how.
-have() {
-	local program=$1 package=$2
-	command -v "$program" >/dev/null && return
-	if [[ $EUID == 0 ]] && command -v apt-get >/dev/null; then
-		echo "installing a package on this system: $package"
-		apt-get update -qq && apt-get install -y -qq "$package" >/dev/null && return
-	fi
-	echo "SKIPPED: $program is missing; install the package $package"
-	missing+=("$program")
-	return 1
-}
 
 mapfile -t scripts < <(git grep -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- . ':!*.rs')
 have shellcheck shellcheck &&
@@ -94,20 +69,4 @@ else
 		section 'Fuzz targets' ./scripts/fuzz.sh "${FUZZ_SECONDS:-20}"
 fi
 
-printf '\n'
-printf '%s\n' "${rows[@]}"
-if ((${#missing[@]})); then
-	printf '\nNot run, because these programs are missing: %s\n' "${missing[*]}"
-fi
-if [[ -s $LAB_SKIPPED ]]; then
-	printf '\nNot run, because the Debian archive lacks something today:\n'
-	cat "$LAB_SKIPPED"
-fi
-if ((${#failures[@]})); then
-	printf '\nFAILED; to repeat:\n'
-	printf '  %s\n' "${failures[@]}"
-fi
-printf '\nSections in %d s:\n%d passed, %d failed, %d skipped\n' $SECONDS \
-	$((${#rows[@]} - ${#failures[@]})) ${#failures[@]} \
-	$((${#missing[@]} + $(wc -l <"$LAB_SKIPPED")))
-((${#failures[@]} == 0))
+report

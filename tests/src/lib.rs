@@ -12,12 +12,12 @@
 //! What happens behind them, one idea per file:
 //!
 //! * The world: [`root`] makes private folders of Debian packages with [`mmdebstrap`], [`world`]
-//!   says which ones, [`skip`] counts the tests that a missing one leaves out, [`kernel`] finds the kernels in them, [`qemu`] chooses the QEMU, and
-//!   [`accel`] finds out whether KVM really works here. [`twin`] builds a QEMU that has the
-//!   teaching device inside, to compare ours with.
+//!   says which ones, [`skip`] counts the tests that a missing one leaves out, [`kernel`] finds the
+//!   kernels in them, [`qemu`] chooses the QEMU, and [`accel`] finds out whether KVM really works
+//!   here. [`twin`] builds a QEMU that has the teaching device inside, to compare ours with.
 //! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
-//!   daemon and the tester, [`device_crate`] the user's own device and [`driver_build`] the user's own module, [`initramfs`] packs the
-//!   guest's files with [`cpio`].
+//!   daemon and the tester, [`device_crate`] the user's own device and [`driver_build`] the user's
+//!   own module, [`initramfs`] packs the guest's files with [`cpio`].
 //! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
 //!   QEMU through [`qmp`]; [`workbench`] exchanges devices and drivers while it runs.
 //! * Others: [`libvirt`] is a session of a libvirt user, with the programs that they have.
