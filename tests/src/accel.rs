@@ -20,9 +20,9 @@ use crate::{lock, paths, process, progress};
 
 /// The environment variable that chooses.
 pub const VARIABLE: &str = "ACCEL";
-/// How long a guest may take to its first words. One that runs takes a second or two, and some more
-/// beside a compiler.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long a guest may take to its first words. One that runs takes a second or two, some more
+/// beside a compiler; one that does not keeps a processor busy.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What `-accel` gets, and why.
 #[derive(Debug, Clone)]
