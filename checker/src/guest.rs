@@ -28,7 +28,7 @@ pub use saved::saved;
 pub use setup::{Attached, EXERCISER, Setup, quoted};
 
 /// How many guests a part of a submission may use up.
-const MOST_GUESTS: u32 = 5;
+const MAX_GUESTS: u32 = 5;
 /// How long an answer may take beyond the work, in seconds, before the guest counts as hung.
 const SLACK: u64 = 15;
 /// How many of the profile's seconds the kernel's last words may take to the console.
@@ -113,8 +113,8 @@ impl<'run> Bench<'run> {
     /// Boots a guest.
     pub fn boot(&mut self) -> Result<(), Stop> {
         self.live = None;
-        if self.booted == MOST_GUESTS {
-            let because = format!("{MOST_GUESTS} guests did not survive this submission");
+        if self.booted == MAX_GUESTS {
+            let because = format!("{MAX_GUESTS} guests did not survive this submission");
             return Err(Stop::Verdict(Verdict::NotRun(because)));
         }
         self.booted += 1;

@@ -13,9 +13,9 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// The most that a log may have.
-const MOST_LOG: u64 = 16 << 20;
+const MAX_LOG: u64 = 16 << 20;
 /// The most that the log of our own device may have: two million accesses.
-const MOST_ACCESSES: u64 = 160 << 20;
+const MAX_ACCESSES: u64 = 160 << 20;
 /// The name of that log in its run.
 const ACCESSES: &str = "my-rng.log";
 /// How often it looks.
@@ -57,7 +57,7 @@ impl Watchdog {
 /// Empties logs that are long already, so that the next process can be watched.
 pub fn make_room(folder: &Path) -> Result<()> {
     for (path, length) in logs(folder) {
-        if length > MOST_LOG / 2 {
+        if length > MAX_LOG / 2 {
             let log = OpenOptions::new().write(true).open(&path);
             log.and_then(|log| log.set_len(0))
                 .with_context(|| format!("cannot empty {}", path.display()))?;
@@ -81,7 +81,7 @@ fn watch(folder: &Path, process: &OwnedFd, shared: &Shared) {
 /// The most that a log may have, by its name.
 #[must_use]
 pub fn most(log: &Path) -> u64 {
-    if log.ends_with(ACCESSES) { MOST_ACCESSES } else { MOST_LOG }
+    if log.ends_with(ACCESSES) { MAX_ACCESSES } else { MAX_LOG }
 }
 
 /// The logs with their sizes.
@@ -117,7 +117,7 @@ mod tests {
         let watchdog = Watchdog::start(folder.path(), child.id()).expect("it can be watched");
         assert_eq!(watchdog.too_long(), None);
         let log = std::fs::File::create(folder.path().join("console.log")).expect("writable");
-        log.set_len(MOST_LOG + 1).expect("there is room for a hole");
+        log.set_len(MAX_LOG + 1).expect("there is room for a hole");
         child.wait().expect("it ends");
         assert_eq!(watchdog.too_long(), Some(folder.path().join("console.log")));
         make_room(folder.path()).expect("it can be emptied");

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use my_rng_server::devices::virtio_rng::VirtioRng;
-use my_rng_server::entropy::{Entropy, MOST_BYTES};
+use my_rng_server::entropy::{Entropy, MAX_BYTES};
 use my_rng_server::generator::ChaCha20;
 use my_rng_server::source::Specification;
 use my_rng_server::virtio::{Features, Interface, Status};
@@ -66,7 +66,7 @@ fn compare(
     let (mut alone, mut device) = (Vec::new(), Vec::new());
     for _ in 0..WARM_UP + ROUNDS {
         let start = processor_time();
-        let filled = buffer.chunks_mut(MOST_BYTES).all(&mut fill);
+        let filled = buffer.chunks_mut(MAX_BYTES).all(&mut fill);
         alone.push(processor_time().saturating_sub(start));
         ensure!(filled, "{name} does not fill a buffer");
         let start = processor_time();
@@ -110,11 +110,11 @@ const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 
 /// Chains of a round: the device gives each of them so much at most.
-const CHAINS: usize = ROUND / MOST_BYTES;
+const CHAINS: usize = ROUND / MAX_BYTES;
 /// A buffer is a page of the guest.
 const BUFFER: usize = 4096;
 /// Buffers of a chain.
-const BUFFERS: usize = MOST_BYTES / BUFFER;
+const BUFFERS: usize = MAX_BYTES / BUFFER;
 /// Bytes of a descriptor.
 const DESCRIPTOR: usize = 16;
 
@@ -181,7 +181,7 @@ impl Driver {
                 0,
             );
             for buffer in 0..BUFFERS {
-                let address = DATA + chain * MOST_BYTES + buffer * BUFFER;
+                let address = DATA + chain * MAX_BYTES + buffer * BUFFER;
                 let flags = if buffer + 1 < BUFFERS { WRITE | NEXT } else { WRITE };
                 self.describe(table + buffer * DESCRIPTOR, address, BUFFER, flags, buffer + 1);
             }
@@ -209,7 +209,7 @@ impl Driver {
         ensure!(index == self.requested.to_le_bytes(), "not every chain was answered");
         for chain in 0..CHAINS {
             let length = self.bench.read_memory(USED + 4 + 8 * chain + 4, 4);
-            ensure!(length == (MOST_BYTES as u32).to_le_bytes(), "chain {chain} was not filled");
+            ensure!(length == (MAX_BYTES as u32).to_le_bytes(), "chain {chain} was not filled");
         }
         Ok(())
     }

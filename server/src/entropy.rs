@@ -25,7 +25,7 @@ use crate::source::{Drawn, Source, SourceError, Supplier};
 
 /// The most bytes of one answer, whatever a driver asks for: descriptors that overlap can ask for
 /// gigabytes.
-pub const MOST_BYTES: usize = 64 << 10;
+pub const MAX_BYTES: usize = 64 << 10;
 
 /// The answer to a request for bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -143,10 +143,10 @@ impl Entropy {
         &self.waker
     }
 
-    /// Up to `wanted` bytes, at least 1 and at most [`MOST_BYTES`]. `clock` says what time it is; it
+    /// Up to `wanted` bytes, at least 1 and at most [`MAX_BYTES`]. `clock` says what time it is; it
     /// is only looked at if there is a limit.
     pub fn take(&mut self, clock: impl FnOnce() -> Instant, wanted: u64) -> Supply {
-        let supply = self.draw(clock, wanted.clamp(1, MOST_BYTES as u64));
+        let supply = self.draw(clock, wanted.clamp(1, MAX_BYTES as u64));
         match &supply {
             Supply::Bytes(bytes) => self.meter.delivered(bytes.len() as u64),
             Supply::WhenWoken | Supply::After(_) => self.meter.set_waiting(true),
@@ -172,7 +172,7 @@ impl Entropy {
         };
         if self.held == 0 {
             let most = self.completions.most(wanted, allowed);
-            self.memory.resize(usize::try_from(most).unwrap_or(MOST_BYTES), 0);
+            self.memory.resize(usize::try_from(most).unwrap_or(MAX_BYTES), 0);
             match source.draw(&mut self.memory) {
                 Drawn::WhenWoken => return Supply::WhenWoken,
                 Drawn::After(time) => return Supply::After(time),
@@ -185,7 +185,7 @@ impl Entropy {
             limiter.spend(now, bytes);
         }
         drop(supply);
-        Supply::Bytes(self.give(usize::try_from(bytes).unwrap_or(MOST_BYTES)))
+        Supply::Bytes(self.give(usize::try_from(bytes).unwrap_or(MAX_BYTES)))
     }
 
     /// Takes the first bytes of those that are held.

@@ -155,14 +155,14 @@ pub struct Outcome {
     pub end: End,
     /// The results of its calls or accesses, as far as it came.
     pub steps: Vec<Step>,
-    /// What a program printed, no more than [`MOST_OUTPUT`].
+    /// What a program printed, no more than [`MAX_OUTPUT`].
     pub said: String,
 }
 
 /// How many bytes of a program's output are kept.
-pub const MOST_OUTPUT: usize = 64 * 1024;
+pub const MAX_OUTPUT: usize = 64 * 1024;
 /// How many bytes a program may print; one that prints more is ended.
-pub const MOST_PRINTED: usize = 32 << 20;
+pub const MAX_PRINTED: usize = 32 << 20;
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use exerciser::{Answer, End, Job, MOST_OUTPUT, MOST_PRINTED, Outcome, Request, Step};
+use exerciser::{Answer, End, Job, MAX_OUTPUT, MAX_PRINTED, Outcome, Request, Step};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::{CONFINE, WORK, confine};
@@ -19,7 +19,7 @@ const MERCY: Duration = Duration::from_secs(2);
 /// How long it may take to read what a process printed that has ended.
 const READING: Duration = Duration::from_secs(8);
 /// How many bytes of results are read.
-const MOST_RESULTS: usize = 1 << 20;
+const MAX_RESULTS: usize = 1 << 20;
 
 /// Does what was asked for.
 pub fn answer(request: &Request) -> Result<Answer> {
@@ -93,7 +93,7 @@ impl Running {
         }
         let pipe = child.stdout.take().context("its standard output is a pipe")?;
         let (kept, most) =
-            if program { (MOST_OUTPUT, MOST_PRINTED) } else { (MOST_RESULTS, MOST_RESULTS) };
+            if program { (MAX_OUTPUT, MAX_PRINTED) } else { (MAX_RESULTS, MAX_RESULTS) };
         let printed = Arc::new(Mutex::new(Printed::default()));
         let theirs = Arc::clone(&printed);
         std::thread::spawn(move || read_at_most(pipe, kept, most, &theirs));
@@ -139,7 +139,7 @@ impl Running {
     /// What a process that ran a stranger's program says about its end.
     fn reported(&mut self) -> Option<End> {
         let printed = Mutex::new(Printed::default());
-        read_at_most(self.status.take()?, MOST_OUTPUT, MOST_OUTPUT, &printed);
+        read_at_most(self.status.take()?, MAX_OUTPUT, MAX_OUTPUT, &printed);
         serde_json::from_slice(&lock(&printed).bytes).ok()
     }
 
@@ -245,6 +245,6 @@ mod tests {
     fn a_program_without_end_is_ended() {
         assert_eq!(program("exec sleep 1000", 1).end, End::TimedOut);
         let outcome = program("exec yes", 20);
-        assert_eq!((outcome.end, outcome.said.len()), (End::TooMuchOutput, MOST_OUTPUT));
+        assert_eq!((outcome.end, outcome.said.len()), (End::TooMuchOutput, MAX_OUTPUT));
     }
 }

@@ -9,12 +9,12 @@ use liblzma::read::XzDecoder;
 use liblzma::stream::Stream;
 
 use super::Failure;
-use super::copy::{Copied, MOST_BYTES};
+use super::copy::{Copied, MAX_BYTES};
 
 /// The most bytes that are unpacked of a stream: the files and what an archive has around them.
-const MOST_UNPACKED: u64 = 2 * MOST_BYTES;
+const MAX_UNPACKED: u64 = 2 * MAX_BYTES;
 /// The most memory for a decoder.
-const MOST_MEMORY: u64 = 128 << 20;
+const MAX_DECODER_MEMORY: u64 = 128 << 20;
 
 /// The kinds that are unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub fn unpack(
         Kind::Zip => zip(copied, bytes, folder, packed),
         Kind::Tar => tar(copied, bytes, folder, packed),
         Kind::TarGz => tar(copied, MultiGzDecoder::new(bytes), folder, packed),
-        Kind::TarXz => match Stream::new_stream_decoder(MOST_MEMORY, 0) {
+        Kind::TarXz => match Stream::new_stream_decoder(MAX_DECODER_MEMORY, 0) {
             Ok(stream) => tar(copied, XzDecoder::new_stream(bytes, stream), folder, packed),
             Err(error) => Err(Broken::Archive(error.to_string())),
         },
@@ -108,7 +108,7 @@ impl From<Failure> for Broken {
 }
 
 fn tar(copied: &mut Copied, stream: impl Read, to: &Path, packed: usize) -> Result<(), Broken> {
-    let mut archive = tar::Archive::new(stream.take(MOST_UNPACKED));
+    let mut archive = tar::Archive::new(stream.take(MAX_UNPACKED));
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.into_owned();

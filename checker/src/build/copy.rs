@@ -14,13 +14,13 @@ use anyhow::{Context, anyhow};
 use super::{Failure, archive, patch};
 
 /// The most bytes of a submission.
-pub const MOST_BYTES: u64 = 32 << 20;
+pub const MAX_BYTES: u64 = 32 << 20;
 /// The most files and folders of a submission.
-const MOST_ENTRIES: usize = 2000;
+const MAX_ENTRIES: usize = 2000;
 /// How deep folders may be in each other.
-const MOST_DEEP: usize = 16;
+const MAX_FOLDER_DEPTH: usize = 16;
 /// How deep archives and patches may be in each other.
-const MOST_PACKED: usize = 2;
+const MAX_NESTING: usize = 2;
 /// Folders that are no sources.
 const LEFT_OUT_FOLDERS: [&str; 5] = [".git", ".svn", "target", ".tmp_versions", "__MACOSX"];
 /// The ends of names of files that a kernel build leaves behind; an old one would be taken for
@@ -63,8 +63,10 @@ pub fn sources(source: &Path, to: &Path) -> Result<Copied, Failure> {
 
 impl Copied {
     fn folder(&mut self, from: &Path, to: &Path, depth: usize) -> Result<(), Failure> {
-        if depth > MOST_DEEP {
-            return Err(Failure::hint(format!("more than {MOST_DEEP} folders are in each other")));
+        if depth > MAX_FOLDER_DEPTH {
+            return Err(Failure::hint(format!(
+                "more than {MAX_FOLDER_DEPTH} folders are in each other"
+            )));
         }
         let entries =
             fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
@@ -113,7 +115,7 @@ impl Copied {
     ) -> Result<(), Failure> {
         let parts: Vec<_> = name.components().filter(|part| *part != Component::CurDir).collect();
         let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
-        if parts.is_empty() || parts.len() > MOST_DEEP || !parts.iter().all(normal) {
+        if parts.is_empty() || parts.len() > MAX_FOLDER_DEPTH || !parts.iter().all(normal) {
             self.passed_over.push(format!(
                 "{}: a name that leads out of the archive, or too deep",
                 name.display()
@@ -135,7 +137,7 @@ impl Copied {
     fn place(&mut self, to: &Path, from: &mut dyn Read, packed: usize) -> Result<(), Failure> {
         let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut bytes = Vec::new();
-        let room = MOST_BYTES - self.bytes;
+        let room = MAX_BYTES - self.bytes;
         match from.take(room + 1).read_to_end(&mut bytes) {
             Ok(_) => {}
             Err(error) if packed > 0 => {
@@ -148,7 +150,7 @@ impl Copied {
         // What is packed counts when it is unpacked.
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.count(if form == Form::Plain || length > room { length } else { 0 })?;
-        if form != Form::Plain && packed == MOST_PACKED {
+        if form != Form::Plain && packed == MAX_NESTING {
             self.passed_over.push(format!("{name}: too many archives are in each other"));
             return Ok(());
         }
@@ -196,10 +198,10 @@ impl Copied {
     fn count(&mut self, bytes: u64) -> Result<(), Failure> {
         self.entries += 1;
         self.bytes += bytes;
-        if self.entries > MOST_ENTRIES || self.bytes > MOST_BYTES {
+        if self.entries > MAX_ENTRIES || self.bytes > MAX_BYTES {
             return Err(Failure::hint(format!(
-                "it has more than {MOST_ENTRIES} files or {} MiB: hand in the sources alone",
-                MOST_BYTES >> 20
+                "it has more than {MAX_ENTRIES} files or {} MiB: hand in the sources alone",
+                MAX_BYTES >> 20
             )));
         }
         Ok(())

@@ -30,7 +30,7 @@ pub(crate) use driver::{QEMU_DEVICE, RUST_DRIVER, is_rust_driver};
 const SHOWN_LINES: usize = 12;
 
 /// The most bytes of a module or a program.
-const MOST_BUILT: u64 = 32 << 20;
+const MAX_BUILT: u64 = 32 << 20;
 
 /// A kernel module that was built.
 #[derive(Debug, Clone)]
@@ -75,10 +75,10 @@ impl From<anyhow::Error> for Failure {
 /// Checks that what was built is small enough for a guest, which holds it in memory.
 fn fits(file: &Path) -> Result<(), Failure> {
     let size = file.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
-    if size <= MOST_BUILT {
+    if size <= MAX_BUILT {
         return Ok(());
     }
-    let (size, most) = (size >> 20, MOST_BUILT >> 20);
+    let (size, most) = (size >> 20, MAX_BUILT >> 20);
     Err(Failure::hint(format!("it compiles to {size} MiB; {most} are the most that a guest gets")))
 }
 

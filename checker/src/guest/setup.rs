@@ -74,7 +74,7 @@ pub struct Setup<'run> {
 
 /// How large the files of a guest may be that goes on from a saved state, in bytes: they come to it
 /// over a serial port.
-const MOST_COPIED: u64 = 256 << 10;
+const MAX_COPIED: u64 = 256 << 10;
 
 impl<'run> Setup<'run> {
     /// The state that a guest with this device can go on from.
@@ -82,7 +82,7 @@ impl<'run> Setup<'run> {
         let size = |file: &Path| file.metadata().map_or(u64::MAX, |metadata| metadata.len());
         let copied: u64 = self.copied().map(|(_, file)| size(file)).sum();
         let possible =
-            !self.resets && matches!(attached, Attached::Server(_)) && copied <= MOST_COPIED;
+            !self.resets && matches!(attached, Attached::Server(_)) && copied <= MAX_COPIED;
         self.saved.as_deref().filter(|_| possible)
     }
 

@@ -43,7 +43,7 @@ use reads::Reads;
 /// Idle guests.
 const GUESTS: usize = 1000;
 /// Most KiB that one of them may take.
-const MOST_KIB: f64 = 40.0;
+const MAX_KIB: f64 = 40.0;
 /// How long they are watched for being idle.
 const IDLE: Duration = Duration::from_secs(3);
 /// How long a neighbour takes to be at it again.
@@ -110,7 +110,7 @@ fn idle(device: &str, check: bool) -> Result<()> {
     let spent = many.processor_time()? - before;
     println!("{device}: {spent:?} of processor time in {IDLE:?} of idleness");
     if check {
-        ensure!(each(all) < MOST_KIB, "an idle guest takes {MOST_KIB} KiB at most");
+        ensure!(each(all) < MAX_KIB, "an idle guest takes {MAX_KIB} KiB at most");
         ensure!(spent < IDLE / 1000, "idle guests take processor time");
     }
     Ok(())

@@ -16,7 +16,7 @@ use std::time::Duration;
 use driver::{BUFFERS, Driver, MEMORY, SPLIT, UNTOUCHED};
 use libfuzzer_sys::fuzz_target;
 use my_rng_server::devices::virtio_rng::VirtioRng;
-use my_rng_server::entropy::MOST_BYTES;
+use my_rng_server::entropy::MAX_BYTES;
 use my_rng_server::limiter::Limit;
 use my_rng_server::virtio::{Features, Interface};
 use vfio_user_kit::TestBench;
@@ -147,7 +147,7 @@ fuzz_target!(|data: &[u8]| {
     while !input.0.is_empty() {
         operate(&mut driver, &mut input);
     }
-    assert!(driver.supply.drawn().1 <= MOST_BYTES as u64);
+    assert!(driver.supply.drawn().1 <= MAX_BYTES as u64);
     let unknown = driver.memory(KNOWN, (MEMORY - KNOWN) as usize);
     assert!(unknown.iter().all(|byte| *byte == UNTOUCHED));
     driver.bench.hold_messages(false);

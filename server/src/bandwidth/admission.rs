@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::class::{Class, ClassId};
-use super::limits::{Bandwidth, MOST, MOST_DEPTH};
+use super::limits::{Bandwidth, MAX_DEPTH, MOST};
 
 /// Why a class, or a change of one, is refused. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +97,7 @@ pub enum AdmissionError {
     #[error("there is no class {0}")]
     Unknown(ClassId),
     /// Too many groups within each other.
-    #[error("{class}: it would be {depth} classes deep, {MOST_DEPTH} at most")]
+    #[error("{class}: it would be {depth} classes deep, {MAX_DEPTH} at most")]
     TooDeep {
         /// Which class.
         class: String,

@@ -23,7 +23,7 @@ const LATE_GRANTS: u128 = 4;
 
 /// How far floors may carry a child beyond its share, in grants of the lightest child, before the
 /// rest is forgotten: without a bound it would have to wait for as long when its floor is taken away.
-const MOST_AHEAD: u128 = 4;
+const MAX_AHEAD: u128 = 4;
 
 /// A child's place among its siblings. It keeps it while it is away.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,7 +125,7 @@ impl Competition {
         place.pay(limits, bytes);
         if was_due {
             place.due = place.due.saturating_add(time_for(bytes, limits.floor));
-            let most = self.virtual_time.saturating_add(MOST_AHEAD * self.longest).max(start);
+            let most = self.virtual_time.saturating_add(MAX_AHEAD * self.longest).max(start);
             place.virtual_time = place.virtual_time.min(most);
         }
         self.insert(id, place, limits);

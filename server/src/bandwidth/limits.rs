@@ -6,11 +6,11 @@ use super::PERIOD;
 pub const QUANTUM_BYTES: u64 = 64;
 
 /// A grant is what the source makes in this part of a second, but not less than
-/// [`QUANTUM_BYTES`] and not more than [`MOST_QUANTUM_BYTES`].
+/// [`QUANTUM_BYTES`] and not more than [`MAX_QUANTUM_BYTES`].
 pub const QUANTUM_PARTS: u64 = 1024;
 
 /// The most that a grant is, bytes: somebody waits while a source makes them.
-const MOST_QUANTUM_BYTES: u64 = 16 << 10;
+const MAX_QUANTUM_BYTES: u64 = 16 << 10;
 
 /// The weight of a class without average, bytes per second.
 pub const DEFAULT_WEIGHT: u64 = 1 << 10;
@@ -19,7 +19,7 @@ pub const DEFAULT_WEIGHT: u64 = 1 << 10;
 pub const MOST: u64 = 1 << 40;
 
 /// The most classes from the root to a leaf, as HTB has it (`TC_HTB_MAXDEPTH`).
-pub const MOST_DEPTH: usize = 8;
+pub const MAX_DEPTH: usize = 8;
 
 /// A burst that is left out is what the ceiling gives in this part of a second.
 const BURST_PARTS: u64 = 64;
@@ -75,7 +75,7 @@ pub struct Limits {
 impl Limits {
     /// Those of a root, whose floor is what it has.
     pub(super) fn of_root(capacity: u64, burst: Option<u64>) -> Self {
-        let quantum = (capacity / QUANTUM_PARTS).clamp(QUANTUM_BYTES, MOST_QUANTUM_BYTES);
+        let quantum = (capacity / QUANTUM_PARTS).clamp(QUANTUM_BYTES, MAX_QUANTUM_BYTES);
         let mut limits = Limits {
             weight: capacity,
             ceiling: Some(capacity),

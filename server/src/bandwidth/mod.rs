@@ -61,7 +61,7 @@ pub use admission::{AdmissionError, RemovalError};
 pub use class::ClassId;
 pub use identifiers::{IdentifierError, Identifiers};
 pub use limits::{
-    Bandwidth, DEFAULT_WEIGHT, Limits, MOST, MOST_DEPTH, QUANTUM_BYTES, QUANTUM_PARTS,
+    Bandwidth, DEFAULT_WEIGHT, Limits, MAX_DEPTH, MOST, QUANTUM_BYTES, QUANTUM_PARTS,
 };
 pub use tree::{Next, Tree, Usage};
 

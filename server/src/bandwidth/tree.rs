@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::{AdmissionError, RemovalError, check, check_fit};
 use super::class::{Class, ClassId, Classes, State};
-use super::limits::{Bandwidth, Limits, MOST_DEPTH};
+use super::limits::{Bandwidth, Limits, MAX_DEPTH};
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Tree {
         let limits = self.limits_of(id, &bandwidth);
         let class = self.classes.get_mut(parent).ok_or(AdmissionError::Unknown(parent))?;
         let depth = class.depth + 1;
-        if depth > MOST_DEPTH {
+        if depth > MAX_DEPTH {
             return Err(AdmissionError::TooDeep { class: name.to_owned(), depth });
         }
         class.children_floors += limits.floor;

@@ -38,7 +38,7 @@ impl Source for Pieces {
 
 /// A source that has all that is asked for.
 fn endless() -> VecDeque<usize> {
-    VecDeque::from([MOST_BYTES])
+    VecDeque::from([MAX_BYTES])
 }
 
 fn entropy(pieces: impl Into<VecDeque<usize>>, limit: Option<Limit>) -> Entropy {
@@ -180,7 +180,7 @@ fn a_limit_is_used_to_its_last_byte() {
 #[test]
 fn completions_become_whole_again_after_the_smallest() {
     let mut pieces = VecDeque::from(vec![1; 63]);
-    pieces.extend([MOST_BYTES; 137]);
+    pieces.extend([MAX_BYTES; 137]);
     let sizes = completions(entropy(pieces, None), 200);
     assert_eq!(sizes[..63], [1; 63]);
     let whole = sizes.iter().position(|bytes| *bytes == BUFFER).unwrap();

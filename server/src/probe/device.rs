@@ -11,7 +11,7 @@ use super::protocol::{self, DeviceInfo, LARGEST, Request};
 use super::region::{Region, RegionId, Register};
 
 /// Regions or interrupt indexes that a device may have before the probe believes no word.
-const MOST_INDEXES: u32 = 256;
+const MAX_INDEXES: u32 = 256;
 
 /// A device, and the connection to it.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Device {
             info.flags
         );
         for (what, count) in [("regions", info.regions), ("interrupt indexes", info.irqs)] {
-            ensure!(count <= MOST_INDEXES, "{}: it announces {count} {what}", path.display());
+            ensure!(count <= MAX_INDEXES, "{}: it announces {count} {what}", path.display());
         }
         let regions = (0..info.regions)
             .map(|index| region(&mut connection, index))

@@ -12,7 +12,7 @@ use super::region::{RegionId, Register, Width};
 use super::registers::parse_number;
 
 /// The most reads at once: each is remembered, in 16 bytes.
-const MOST_READS: i64 = 10_000_000;
+const MAX_READS: i64 = 10_000_000;
 /// One read in so many more goes before, untimed.
 const WARM_UP: usize = 10;
 
@@ -20,7 +20,7 @@ const WARM_UP: usize = 10;
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Time {
     /// How many reads to time.
-    #[arg(default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=MOST_READS))]
+    #[arg(default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=MAX_READS))]
     count: u32,
     /// The number of a BAR, or "config". Without it, what is read are the vendor and device id in
     /// configuration space, which has no effect on any device.

@@ -16,7 +16,7 @@ use crate::entropy::{Entropy, Supply};
 
 /// Requests that are answered in one go: a driver that makes new ones all the time must not keep
 /// the thread from looking at anything else.
-const MOST_AT_ONCE: usize = 256;
+const MAX_AT_ONCE: usize = 256;
 
 /// A rule that a chain breaks.
 #[derive(Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ fn serve_all(
     if !readable(memory, GuestAddress(queue.avail_ring()), queue.size()) {
         return Err(virtio_queue::Error::InvalidAvailRingIndex);
     }
-    for _ in 0..MOST_AT_ONCE {
+    for _ in 0..MAX_AT_ONCE {
         let Some(chain) = queue.iter(memory)?.next() else {
             return Ok(Again::WhenKicked);
         };
@@ -221,9 +221,9 @@ mod tests {
         let mut entropy = Entropy::new(source, waker, None);
         let log = DriverLog::new("test");
         let mut go = || serve(&mut queue, &memory, &mut entropy, &log);
-        let first = Served { answered: MOST_AT_ONCE, again: Again::After(Duration::ZERO) };
+        let first = Served { answered: MAX_AT_ONCE, again: Again::After(Duration::ZERO) };
         assert_eq!(go(), first);
-        assert_eq!(go().answered, usize::from(SIZE) - MOST_AT_ONCE);
+        assert_eq!(go().answered, usize::from(SIZE) - MAX_AT_ONCE);
         assert_eq!(go(), Served { answered: 0, again: Again::WhenKicked });
     }
 }

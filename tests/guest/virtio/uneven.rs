@@ -34,9 +34,9 @@ const BLOCKS: usize = 6;
 
 /// A reader has ended when the guest has started that many programs, each of which sleeps for a
 /// moment: on a busy machine they take as much longer as the reader does.
-const MOST_TICKS: usize = 600;
+const MAX_TICKS: usize = 600;
 /// How long those may take at the very most.
-const MOST_TIME: Duration = Duration::from_secs(600);
+const MAX_TIME: Duration = Duration::from_secs(600);
 
 #[test]
 fn linux_goes_on_whatever_the_limit_and_the_pieces_of_the_source() {
@@ -92,14 +92,14 @@ fn assert_goes_on(guest: &mut Guest, options: &Options) {
         while kill -0 $! 2>/dev/null; do
             sleep 0.05
             ticks=$((ticks + 1))
-            if test $ticks -gt {MOST_TICKS}; then
+            if test $ticks -gt {MAX_TICKS}; then
                 kill -9 $!
                 break
             fi
         done
         wc -c </run/blocks"
     );
-    let said = guest.try_run_for(&script, MOST_TIME).expect("the guest answers").text;
+    let said = guest.try_run_for(&script, MAX_TIME).expect("the guest answers").text;
     let got = said.lines().last().unwrap_or_default().trim().to_owned();
     assert_eq!(got, (BLOCKS * BLOCK).to_string(), "the reader hangs with {options:?}");
 }

@@ -34,7 +34,7 @@ fn a_huge_submission_is_refused() {
     let from = tempfile::tempdir().expect("a folder can be made");
     let to = tempfile::tempdir().expect("a folder can be made");
     let file = fs::File::create(from.path().join("large.bin")).expect("writable");
-    file.set_len(MOST_BYTES + 1).expect("a file with a hole");
+    file.set_len(MAX_BYTES + 1).expect("a file with a hole");
     assert!(hint(sources(from.path(), to.path())).contains("more than"));
     assert!(hint(sources(&from.path().join("absent"), to.path())).contains("nothing at"));
 }

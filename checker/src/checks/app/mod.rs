@@ -6,7 +6,7 @@ mod output;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use exerciser::{End, Job, MOST_OUTPUT, MOST_PRINTED, Outcome};
+use exerciser::{End, Job, MAX_OUTPUT, MAX_PRINTED, Outcome};
 use lab::RunDir;
 
 use super::stop::{Checked, Stop, nonsense};
@@ -157,9 +157,9 @@ fn ended_well(seen: &Seen) -> Checked {
                 .to_owned()
         }
         End::Killed(signal) => format!("it was ended by signal {signal}"),
-        End::TimedOut if outcome.said.len() >= MOST_OUTPUT => format!(
+        End::TimedOut if outcome.said.len() >= MAX_OUTPUT => format!(
             "endless output: it printed more than {} KiB, and was not at its end after {seconds} s",
-            MOST_OUTPUT / 1024
+            MAX_OUTPUT / 1024
         ),
         End::TimedOut if drawn >= MANY => format!(
             "it drew {drawn} numbers, and does not come to an end in {seconds} s: is there a loop \
@@ -169,7 +169,7 @@ fn ended_well(seen: &Seen) -> Checked {
                           become equal? Are the results of open and ioctl looked at?"
             .to_owned(),
         End::TooMuchOutput => {
-            format!("endless output: it printed more than {} MiB", MOST_PRINTED >> 20)
+            format!("endless output: it printed more than {} MiB", MAX_PRINTED >> 20)
         }
         End::Stuck { state, stack } => {
             return Err(Stop::Lab(anyhow::anyhow!(

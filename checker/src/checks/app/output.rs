@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use exerciser::MOST_OUTPUT;
+use exerciser::MAX_OUTPUT;
 
 use super::Round;
 use crate::checks::stop::{Checked, ensure};
@@ -32,7 +32,7 @@ pub fn printed(rounds: &[Round], output: &str, least: usize) -> Checked {
         whole = vec![counted.iter().flat_map(|round| round.numbers.clone()).collect()];
     }
     // Of a long output the beginning is kept, in which there need not be a second round.
-    let cut = output.len() >= MOST_OUTPUT;
+    let cut = output.len() >= MAX_OUTPUT;
     let wanted = if cut { 1 } else { whole.len().min(ROUNDS) };
     let mut words = Words::of(output);
     let mut first_missing = None;
@@ -235,7 +235,7 @@ mod tests {
         let numbers: Vec<u64> = (1_000_000..1_020_000).collect();
         let rounds = [round(5, &numbers), round(5, &numbers)];
         let mut output: String = numbers.iter().map(|number| format!("{number}\n")).collect();
-        output.truncate(MOST_OUTPUT);
+        output.truncate(MAX_OUTPUT);
         assert_eq!(hint(&rounds, &output), "");
     }
 }

@@ -23,7 +23,7 @@ pub struct Session<'run> {
 }
 
 /// How often a program is started.
-const MOST_STARTS: u32 = 4;
+const MAX_STARTS: u32 = 4;
 
 impl<'run> Session<'run> {
     /// A device that is not started yet.
@@ -42,9 +42,9 @@ impl<'run> Session<'run> {
             return Ok(());
         }
         self.bench = None;
-        if self.starts == MOST_STARTS {
+        if self.starts == MAX_STARTS {
             return Err(Stop::Verdict(crate::report::Verdict::NotRun(format!(
-                "the device was lost {MOST_STARTS} times"
+                "the device was lost {MAX_STARTS} times"
             ))));
         }
         self.starts += 1;

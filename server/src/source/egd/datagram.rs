@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::address::unspecified;
-use super::{EgdAddress, MOST_ASKED, Stop, requests};
+use super::{EgdAddress, MAX_ASKED, Stop, requests};
 use crate::source::SourceError;
 use crate::source::mailbox::{Closed, Mailbox};
 use crate::source::trouble::Trouble;
@@ -83,7 +83,7 @@ impl Datagrams {
         };
         let mut buffer = vec![0; LONGEST_DATAGRAM];
         loop {
-            let asked = mailbox.next_request()?.min(MOST_ASKED);
+            let asked = mailbox.next_request()?.min(MAX_ASKED);
             if !self.kept.is_empty() {
                 let count = asked.min(self.kept.len());
                 mailbox.deliver(&self.kept[..count]);

@@ -33,7 +33,7 @@ const LONGEST_REQUEST: usize = 255;
 /// Most requests on their way at once.
 const PIPELINED: usize = 16;
 /// Most bytes that are asked for at once.
-const MOST_ASKED: usize = PIPELINED * LONGEST_REQUEST;
+const MAX_ASKED: usize = PIPELINED * LONGEST_REQUEST;
 
 /// The source at this address.
 ///
@@ -100,6 +100,6 @@ mod tests {
         assert_eq!(split(1), [[2, 1]]);
         assert_eq!(split(255), [[2, 255]]);
         assert_eq!(split(256), [[2, 255], [2, 1]]);
-        assert_eq!(split(MOST_ASKED), [[2, 255]; PIPELINED]);
+        assert_eq!(split(MAX_ASKED), [[2, 255]; PIPELINED]);
     }
 }

@@ -16,7 +16,7 @@ use rustix::net::{
 };
 use vfio_user_kit::Listening;
 
-use super::{EgdAddress, MOST_ASKED, Stop, requests};
+use super::{EgdAddress, MAX_ASKED, Stop, requests};
 use crate::source::SourceError;
 use crate::source::mailbox::{Closed, Mailbox};
 use crate::source::trouble::Trouble;
@@ -107,10 +107,10 @@ impl Stream {
 
     /// Asks for what the device asks for, and takes that much.
     fn serve(&mut self, socket: &OwnedFd, mailbox: &Mailbox) -> Result<Infallible, Stop> {
-        let mut buffer = [0; MOST_ASKED];
+        let mut buffer = [0; MAX_ASKED];
         let mut asking = Asking::default();
         loop {
-            let asked = mailbox.asked()?.min(MOST_ASKED);
+            let asked = mailbox.asked()?.min(MAX_ASKED);
             if asked == 0 {
                 until_asked(socket, mailbox)?;
                 continue;
