@@ -23,7 +23,8 @@ esac
 # shellcheck source=scripts/sections.sh
 source scripts/sections.sh
 # Tests that need what Debian's archive lacks today write a line to it.
-export LAB_SKIPPED=${CARGO_TARGET_DIR:-$PWD/target}/skipped-tests
+LAB_SKIPPED=$(realpath -m "${CARGO_TARGET_DIR:-target}")/skipped-tests
+export LAB_SKIPPED
 mkdir -p "${LAB_SKIPPED%/*}"
 : >"$LAB_SKIPPED"
 

@@ -21,7 +21,7 @@ use crate::profile::{Device, Profile};
 /// How much faster it is to go on than to boot.
 pub const FASTER: f64 = 6.0;
 /// How long QEMU may take to write or read a state.
-const PATIENCE: Duration = Duration::from_secs(120);
+const SAVE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Where the guest keeps the device's configuration space, as its firmware left it.
 const CONFIG: &str = "/root/.pci-config";
 
@@ -138,8 +138,8 @@ fn wait_for(guest: &mut Guest<'_>, question: &str, wanted: &str) -> Result<()> {
             Some("failed") => {
                 bail!("QEMU cannot do it: {}", answer["error-desc"].as_str().unwrap_or("failed"))
             }
-            _ if begun.elapsed() > PATIENCE => {
-                bail!("QEMU was not done after {} s", PATIENCE.as_secs())
+            _ if begun.elapsed() > SAVE_TIMEOUT => {
+                bail!("QEMU was not done after {} s", SAVE_TIMEOUT.as_secs())
             }
             _ => std::thread::sleep(process::POLL),
         }

@@ -12,7 +12,7 @@ use crate::build::{self, shown};
 
 /// How many names are listed of what was passed over.
 const SHOWN: usize = 12;
-/// Names, in small letters, that stand for themselves: nobody expects them to be checked.
+/// Names, in small letters, that stand for themselves: they are not expected to be checked.
 const KNOWN: [&str; 16] = [
     "kbuild",
     "makefile",

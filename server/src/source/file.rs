@@ -34,7 +34,7 @@ use super::{Source, SourceError};
 
 /// Major number of the character devices that the kernel itself answers for.
 const MEMORY_DEVICES: u32 = 1;
-/// How often to look whether another FIFO is at the path of one that nobody writes to.
+/// How often to look whether another FIFO is at the path of one without a writer.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long to leave a file alone that is ready by poll(2) and has nothing to read, as /dev/hwrng
 /// is while the hardware has nothing.
