@@ -1,25 +1,29 @@
 //! A whole device in one file: a register that counts how often it was read, and one that sets it.
 //!
-//! `cargo run -p vfio-user-kit --example counter -- --socket-path /tmp/counter.sock`, then attach a
+//! `cargo run -p vfio-user-device --example counter -- --socket-path /tmp/counter.sock`, then attach a
 //! QEMU to the socket; or see it in a guest at once: `./scripts/lab.sh --device
-//! server/vfio-user/examples/counter.rs`.
+//! crates/vfio-user-device/examples/counter.rs`.
 
 use std::process::ExitCode;
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
+use vfio_user_device::serde::{Deserialize, Serialize};
+use vfio_user_device::{Access, Bar, Bus, Device, DeviceConfig, Identity, Register};
 
 const COUNT: u64 = 0x0;
 const START: u64 = 0x4;
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(crate = "vfio_user_device::serde")]
 struct Counter {
     reads: u64,
 }
 
 impl Device for Counter {
-    fn describe(&self) -> Description {
+    vfio_user_device::exchangeable!();
+
+    fn config(&self) -> DeviceConfig {
         let registers = [Register::new("COUNT", COUNT, 4), Register::new("START", START, 4)];
-        Description::new(Identity::new(0x1234, 0xc0de))
+        DeviceConfig::new(Identity::new(0x1234, 0xc0de))
             .bar(0, Bar::memory32(4096).registers(&registers))
     }
 
@@ -45,5 +49,5 @@ impl Device for Counter {
 }
 
 fn main() -> ExitCode {
-    vfio_user_kit::main(Counter::default())
+    vfio_user_device::main(Counter::default())
 }

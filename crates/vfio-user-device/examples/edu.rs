@@ -2,17 +2,19 @@
 //! registers, a computation that takes time, interrupts by pin and by MSI, DMA.
 //!
 //! What it does is published in QEMU's `docs/specs/edu.rst`; a guest cannot tell the two apart. See
-//! it in one: `./scripts/lab.sh --device server/vfio-user/examples/edu.rs`.
+//! it in one: `./scripts/lab.sh --device crates/vfio-user-device/examples/edu.rs`.
 //!
-//! No verb of a device waits. What takes time is begun in one verb, and ends in another: the
-//! factorial with a timer, a transfer with another one and then with `dma_done`.
+//! No callback of a device waits. What takes time is begun in one callback and ends elsewhere: the
+//! factorial in `on_timer`, a transfer in a task, which may wait.
 
 use std::ops::Range;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vfio_user_kit::{
-    Access, Bar, Bus, Description, Device, DmaDone, Identity, Register, Width, log,
+use vfio_user_device::serde::{Deserialize, Serialize};
+use vfio_user_device::{
+    Access, Bar, Bus, Device, DeviceConfig, DeviceState, DmaError, Identity, Register, StateError,
+    Task, Width, log,
 };
 
 // Offsets in BAR 0. Up to here, 4-byte registers:
@@ -73,26 +75,30 @@ const BUFFER_SIZE: usize = 4096;
 const FACTORIAL_TIME: Duration = Duration::from_millis(1);
 /// What a transfer takes in QEMU, too.
 const TRANSFER_TIME: Duration = Duration::from_millis(100);
-// The timers.
+/// The only timer.
 const FACTORIAL_TIMER: u32 = 0;
-const TRANSFER_TIMER: u32 = 1;
 
 /// The device has 28 address lines. Higher bits of a guest's address are lost.
 const ADDRESS_BITS: u64 = (1 << 28) - 1;
 
 /// The device. All registers are numbers of 64 bits here: of an answer, the kit drops what is too
 /// much for the guest's access.
-struct Edu {
+#[derive(Serialize, Deserialize)]
+#[serde(crate = "vfio_user_device::serde", deny_unknown_fields)]
+pub struct Edu {
     liveness: u64,
     factorial: u64,
     status: u64,
     interrupt_status: u64,
     dma: Transfer,
-    buffer: [u8; BUFFER_SIZE],
+    /// The time of the transfer is over.
+    moving: bool,
+    buffer: Vec<u8>,
 }
 
 /// The DMA registers.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(crate = "vfio_user_device::serde", deny_unknown_fields)]
 struct Transfer {
     source: u64,
     destination: u64,
@@ -127,28 +133,32 @@ impl Transfer {
     }
 }
 
-impl Edu {
-    fn new() -> Self {
+impl Default for Edu {
+    /// The device as it is switched on.
+    fn default() -> Self {
         Edu {
             liveness: 0,
             factorial: 0,
             status: 0,
             interrupt_status: 0,
             dma: Transfer::default(),
-            buffer: [0; BUFFER_SIZE],
+            moving: false,
+            buffer: vec![0; BUFFER_SIZE],
         }
     }
+}
 
+impl Edu {
     /// Interrupts the guest, by MSI if its driver uses that, else by the pin.
     fn interrupt(&mut self, bus: &mut Bus, causes: u64) {
         self.interrupt_status |= causes;
         if self.interrupt_status == 0 {
             return;
         }
-        if bus.messages_enabled() {
-            bus.raise(0);
+        if bus.msi_enabled() {
+            bus.signal_vector(0);
         } else {
-            bus.set_interrupt_pin(true);
+            bus.set_intx(true);
         }
     }
 
@@ -156,7 +166,7 @@ impl Edu {
     fn acknowledge(&mut self, bus: &mut Bus, causes: u64) {
         self.interrupt_status &= !causes;
         if self.interrupt_status == 0 {
-            bus.set_interrupt_pin(false);
+            bus.set_intx(false);
         }
     }
 
@@ -179,43 +189,57 @@ impl Edu {
     fn begin_transfer(&mut self, bus: &mut Bus, command: u64) {
         if !self.dma.running() && command & RUN != 0 {
             self.dma.command = command;
-            bus.set_timer(TRANSFER_TIMER, TRANSFER_TIME);
-        }
-    }
-
-    /// The time of the transfer has come: asks for the access to the guest's memory.
-    fn transfer(&mut self, bus: &mut Bus) {
-        let Some(range) = self.dma.buffer_range() else {
-            let Transfer { source, destination, count, .. } = self.dma;
-            log::info!(
-                "DMA of {count} bytes from {source:#x} to {destination:#x}: the buffer has \
-                 {BUFFER_SIZE:#x} bytes at {BUFFER:#x}"
-            );
-            return self.end_transfer(bus);
-        };
-        let address = self.dma.guest_address();
-        let begun = if self.dma.goes_to_guest() {
-            bus.dma_write(address, self.buffer[range].to_vec(), 0)
-        } else {
-            bus.dma_read(address, range.len(), 0)
-        };
-        if begun.is_err() {
-            self.end_transfer(bus);
+            bus.spawn(transfer);
         }
     }
 
     fn end_transfer(&mut self, bus: &mut Bus) {
         self.dma.command &= !RUN;
+        self.moving = false;
         if self.dma.command & INTERRUPT_AFTER_DMA != 0 {
             self.interrupt(bus, DMA_DONE);
         }
     }
 }
 
+/// A transfer, from the command to the interrupt.
+async fn transfer(task: Task<Edu>) {
+    task.sleep(TRANSFER_TIME).await;
+    task.with(|edu, _| edu.moving = true);
+    finish(task).await;
+}
+
+/// What is left of it when its time is over.
+async fn finish(task: Task<Edu>) {
+    if let Err(error) = copy(&task).await {
+        log::info!("DMA: {error}");
+    }
+    task.with(Edu::end_transfer);
+}
+
+/// Copies between the buffer and the guest's memory. The registers stay as they are meanwhile.
+async fn copy(task: &Task<Edu>) -> Result<(), DmaError> {
+    let (dma, mut buffer) = task.with(|edu, _| (edu.dma, edu.buffer.clone()));
+    let Some(range) = dma.buffer_range() else {
+        let Transfer { source, destination, count, .. } = dma;
+        log::info!(
+            "DMA of {count} bytes from {source:#x} to {destination:#x}: the buffer has \
+             {BUFFER_SIZE:#x} bytes at {BUFFER:#x}"
+        );
+        return Ok(());
+    };
+    if dma.goes_to_guest() {
+        return task.write(dma.guest_address(), &buffer[range]).await;
+    }
+    task.read(dma.guest_address(), &mut buffer[range]).await?;
+    task.with(|edu, _| edu.buffer = buffer);
+    Ok(())
+}
+
 impl Device for Edu {
-    fn describe(&self) -> Description {
-        Description::new(Identity::new(0x1234, 0x11e8).revision(0x10))
-            .bar(0, Bar::memory32(1 << 20).widest(Width::Qword).registers(&REGISTERS))
+    fn config(&self) -> DeviceConfig {
+        DeviceConfig::new(Identity::new(0x1234, 0x11e8).revision(0x10))
+            .bar(0, Bar::memory32(1 << 20).max_access_width(Width::Qword).registers(&REGISTERS))
             .interrupt_pin()
             .msi(1)
     }
@@ -259,34 +283,34 @@ impl Device for Edu {
         }
     }
 
-    fn timer(&mut self, bus: &mut Bus, id: u32) {
-        match id {
-            FACTORIAL_TIMER => self.end_factorial(bus),
-            TRANSFER_TIMER => self.transfer(bus),
-            _ => {}
-        }
-    }
-
-    /// The transfer has ended, and if it was a read, here are the bytes.
-    fn dma_done(&mut self, bus: &mut Bus, done: DmaDone) {
-        match (done.result, self.dma.buffer_range()) {
-            (Ok(bytes), Some(range)) if !self.dma.goes_to_guest() => {
-                self.buffer[range].copy_from_slice(&bytes);
-            }
-            (Ok(_), _) => {}
-            (Err(error), _) => log::info!("DMA: {error}"),
-        }
-        self.end_transfer(bus);
+    fn on_timer(&mut self, bus: &mut Bus, _id: u32) {
+        self.end_factorial(bus);
     }
 
     fn reset(&mut self, _bus: &mut Bus) {
-        *self = Edu::new();
+        *self = Edu::default();
     }
 
-    /// The next guest's memory is not what the transfer was meant for.
-    fn disconnected(&mut self, bus: &mut Bus) {
-        bus.cancel_timer(TRANSFER_TIMER);
+    /// The transfer has ended with its task: the next guest's memory is not what it was meant for.
+    fn on_disconnect(&mut self, _bus: &mut Bus) {
         self.dma.command &= !RUN;
+        self.moving = false;
+    }
+
+    fn save(&self) -> Result<DeviceState, StateError> {
+        DeviceState::of(self)
+    }
+
+    /// A transfer that was under way begins again: its task has not come along.
+    fn restore(&mut self, bus: &mut Bus, state: &DeviceState) -> Result<(), StateError> {
+        *self = state.get()?;
+        self.buffer.resize(BUFFER_SIZE, 0);
+        match (self.dma.running(), self.moving) {
+            (true, true) => bus.spawn(finish),
+            (true, false) => bus.spawn(transfer),
+            (false, _) => {}
+        }
+        Ok(())
     }
 }
 
@@ -296,10 +320,14 @@ fn factorial(number: u64) -> u64 {
     (1..=number.min(34)).fold(1, |product, factor| (product * factor) & 0xffff_ffff)
 }
 
-fn main() -> ExitCode {
-    vfio_user_kit::main(Edu::new())
+pub(crate) fn main() -> ExitCode {
+    vfio_user_device::main(Edu::default())
 }
 
 #[cfg(test)]
 #[path = "edu/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "edu/exchange_tests.rs"]
+mod exchange_tests;

@@ -4,14 +4,17 @@
 
 use std::process::ExitCode;
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
+use vfio_user_device::serde::{Deserialize, Serialize};
+use vfio_user_device::{Access, Bar, Bus, Device, DeviceConfig, Identity, Register};
 
 /// Read: a new random number every time.
 const RANDOM: u64 = 0x0;
 /// Written: the seed. Read: 0.
 const SEED: u64 = 0x4;
 
-#[derive(Default)]
+// The derived traits let the device go on where it was when you save this file.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(crate = "vfio_user_device::serde", default)]
 struct MyRng {
     // What does the device have to remember from one access to the next?
 }
@@ -27,9 +30,11 @@ impl MyRng {
 }
 
 impl Device for MyRng {
-    fn describe(&self) -> Description {
+    vfio_user_device::exchangeable!();
+
+    fn config(&self) -> DeviceConfig {
         let registers = [Register::new("RANDOM", RANDOM, 4), Register::new("SEED", SEED, 4)];
-        Description::new(Identity::new(0x1234, 0xcafe).revision(0x10))
+        DeviceConfig::new(Identity::new(0x1234, 0xcafe).revision(0x10))
             .bar(0, Bar::memory32(4096).registers(&registers))
     }
 
@@ -48,5 +53,5 @@ impl Device for MyRng {
 }
 
 fn main() -> ExitCode {
-    vfio_user_kit::main(MyRng::default())
+    vfio_user_device::main(MyRng::default())
 }

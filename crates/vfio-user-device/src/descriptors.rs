@@ -36,13 +36,13 @@ pub(crate) fn with_remedy(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ServerError;
+    use crate::server::ServerError;
 
     #[test]
     fn the_remedy_is_for_descriptors_alone() {
         let of = |errno: Errno| ServerError::Bind { path: "/s".into(), source: errno.into() };
         assert_eq!(descriptors_remedy(&of(Errno::MFILE)), Some(REMEDY));
-        assert_eq!(descriptors_remedy(&ServerError::Listen(Errno::MFILE)), Some(REMEDY));
+        assert_eq!(descriptors_remedy(&ServerError::Listen(Errno::MFILE.into())), Some(REMEDY));
         assert_eq!(descriptors_remedy(&of(Errno::ACCESS)), None);
         assert!(with_remedy(&Errno::MFILE).ends_with("and start it again)"));
         assert_eq!(with_remedy(&Errno::ACCESS), Errno::ACCESS.to_string());

@@ -1,20 +1,47 @@
-//! The descriptor by which one interrupt leaves the server.
+//! An eventfd(2): what interrupts and wake-ups travel by.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::io::Errno;
 
-/// The eventfd of one vector.
+use crate::state::{Descriptors, FdNumber, StateError};
+
+/// A non-blocking eventfd.
 #[derive(Debug)]
-pub(super) struct EventFd(OwnedFd);
+pub(crate) struct EventFd(Arc<OwnedFd>);
 
 impl EventFd {
+    /// A new one, with no signal.
+    ///
+    /// # Errors
+    /// Descriptors have run out.
+    pub fn new() -> Result<Self, Errno> {
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(EventFd(Arc::new(fd)))
+    }
+
+    /// That of a saved state, by its number there.
+    ///
+    /// # Errors
+    /// The state has no such descriptor, or it is no eventfd.
+    pub fn taken(
+        number: Option<FdNumber>,
+        fds: &mut Descriptors,
+    ) -> Result<Option<Self>, StateError> {
+        let eventfd = fds.take_some(number)?.map(EventFd::from_client).transpose();
+        eventfd.map_err(|errno| StateError::Descriptor(errno.into()))
+    }
+
     /// Takes a client's descriptor. It has to be an eventfd, as the kernel's VFIO wants it too: a
     /// pipe could be full, and a file be readable for ever. It is made non-blocking, because a
     /// client could otherwise stop the server with one whose counter is full.
-    pub fn new(fd: OwnedFd) -> Result<Self, Errno> {
+    ///
+    /// # Errors
+    /// `EINVAL` for anything else, or what fcntl(2) says.
+    pub fn from_client(fd: OwnedFd) -> Result<Self, Errno> {
         let is_eventfd = match std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())) {
             Ok(kind) => kind.as_os_str() == "anon_inode:[eventfd]",
             // There is no /proc.
@@ -27,24 +54,39 @@ impl EventFd {
         if !flags.contains(OFlags::NONBLOCK) {
             fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
         }
-        Ok(EventFd(fd))
+        Ok(EventFd(Arc::new(fd)))
     }
 
-    pub fn signal(&self) {
+    /// Signals it. A full counter is a signalled one.
+    ///
+    /// # Errors
+    /// What write(2) says: the signal is lost.
+    pub fn signal(&self) -> Result<(), Errno> {
         match rustix::io::write(&self.0, &1_u64.to_ne_bytes()) {
-            // A full counter is a signalled one.
-            Ok(_) | Err(Errno::AGAIN) => {}
-            Err(errno) => log::warn!("interrupt lost: writing to its eventfd: {errno}"),
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 
-    /// Takes a signal, if there is one.
+    /// Signals an interrupt; the log tells when it is lost.
+    pub fn interrupt(&self) {
+        if let Err(errno) = self.signal() {
+            log::warn!("interrupt lost: cannot write to its eventfd: {errno}");
+        }
+    }
+
+    /// Takes the signals so far. Returns whether there were any.
     pub fn take(&self) -> bool {
         rustix::io::read(&self.0, &mut [0; 8]).is_ok()
     }
 
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    /// The descriptor, to keep it open.
+    pub fn descriptor(&self) -> &Arc<OwnedFd> {
+        &self.0
     }
 }
 
@@ -58,17 +100,26 @@ fn behaves_like_eventfd(fd: &OwnedFd) -> Result<bool, Errno> {
     let mut fds = [PollFd::new(fd, PollFlags::OUT)];
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
     let writable = fds[0].revents().contains(PollFlags::OUT);
-    // The one number that an eventfd refuses; what else has neither type nor takes writes is none.
+    // The one number that an eventfd rejects. A descriptor that has a type, or takes it, is another.
     Ok(writable && rustix::io::write(fd, &u64::MAX.to_ne_bytes()) == Err(Errno::INVAL))
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::event::{EventfdFlags, epoll, eventfd};
+    use rustix::event::epoll;
     use rustix::fs::{MemfdFlags, Mode, memfd_create, open};
     use rustix::pipe::pipe;
 
     use super::*;
+
+    #[test]
+    fn signals_are_kept_until_they_are_taken() {
+        let event = EventFd::new().unwrap();
+        assert!(!event.take());
+        event.signal().unwrap();
+        event.interrupt();
+        assert!(event.take() && !event.take());
+    }
 
     #[test]
     fn eventfds_are_told_from_other_descriptors_without_proc() {

@@ -1,26 +1,28 @@
-//! Doors for the fuzz targets: a host and a session that never wait. No part of the interface.
+//! For the fuzz targets: a PCI function and a session that never wait. No part of the API.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::device::Device;
-use crate::host::OnPanic;
+use crate::pci::function::OnPanic;
 use crate::session::Session;
+use crate::state::StateError;
+use crate::test_bench::TestBench;
 
 /// Number of the region that is configuration space.
-pub const CONFIG_REGION: u32 = crate::wire::CONFIG_REGION;
+pub const CONFIG_REGION: u32 = crate::protocol::wire::CONFIG_REGION;
 
 /// A device with PCI around it.
 #[derive(Debug)]
-pub struct Host(crate::host::Host);
+pub struct PciFunction(crate::pci::function::PciFunction);
 
-impl Host {
+impl PciFunction {
     /// # Panics
-    /// The device's description is impossible.
+    /// The device's configuration is invalid.
     pub fn new(device: impl Device + 'static) -> Self {
-        let host = crate::host::Host::new(Box::new(device), OnPanic::Propagate);
-        Host(host.expect("a possible device"))
+        let function = crate::pci::function::PciFunction::new(Box::new(device), OnPanic::Propagate);
+        PciFunction(function.expect("a possible device"))
     }
 
     /// Size of a region in bytes.
@@ -51,4 +53,17 @@ impl Host {
         drop(session);
         self.0.disconnect();
     }
+}
+
+/// Moves the guest on a bench to another device as [`TestBench::migrate`] does, by a client that hands
+/// over another state than it was given.
+///
+/// # Errors
+/// As there.
+pub fn migrate_with(
+    bench: &mut TestBench,
+    device: impl Device + 'static,
+    change: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> Result<(), StateError> {
+    bench.migrate_with(device, change)
 }

@@ -5,11 +5,12 @@
 //! recvmsg(2) itself, so that a register read costs two system calls: that one and the sendmsg(2)
 //! of the answer.
 
-mod commands;
-mod connection;
+mod deadline;
 mod dma;
-mod refusal;
-mod request;
+mod kept;
+mod negotiation;
+mod stopping;
+mod suspension;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -17,22 +18,24 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
+use rustix::net::RecvFlags;
 use zerocopy::IntoBytes;
 
-use commands::{Answer, Commands};
-pub(crate) use connection::ConnectionError;
-use connection::{Connection, Message};
-use dma::Deferral;
-pub(crate) use refusal::{REFUSAL_TIME, Refusal};
-use request::RequestError;
+use crate::protocol::commands::Commands;
+use crate::protocol::connection::Connection;
+use crate::protocol::connection_error::ConnectionError;
+use crate::protocol::header::error_header;
 
-use crate::host::Host;
-use crate::wire::{Capabilities, Command, HEADER_SIZE, Header, HeaderFlags, Version, version_data};
+use crate::protocol::request::{Answer, RequestError};
+use dma::Deferral;
+use stopping::Stopping;
+pub(crate) use suspension::{RestRequest, SessionState, SuspendedSession, Unsent};
+
+use crate::pci::function::PciFunction;
+use crate::protocol::wire::{Command, Header, HeaderFlags};
 
 /// How long a client may take to say which version it speaks.
-const NEGOTIATION_TIME: Duration = Duration::from_secs(5);
+const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of data in one DMA message.
 ///
 /// QEMU answers with one non-blocking write, and takes one that was cut short for a whole one: a
@@ -41,127 +44,77 @@ const MAX_DMA_MESSAGE_LEN: usize = 64 << 10;
 /// Most messages that are taken from the twin socket before the main socket has its turn.
 const MAX_TWIN_MESSAGES: usize = 64;
 /// How long a client may leave its twin socket full.
-const TWIN_PATIENCE: Duration = Duration::from_secs(5);
+const TWIN_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client and the device that it is connected to.
-pub(crate) struct Session<'h> {
+pub(crate) struct Session<'f> {
     connection: Connection,
     /// The second socket, for commands of the server, if it was agreed on.
     twin: Option<Connection>,
-    commands: Commands<'h>,
+    commands: Commands<'f>,
     /// DMA_UNMAPs that wait for the client's answer to an access.
     deferred: Option<Deferral>,
+    /// The device comes to rest for its migration.
+    stopping: Option<Stopping>,
     /// The last look at the socket found no message.
     quiet: bool,
+    /// Messages to the client that have not been sent.
+    outbox: Vec<u8>,
     /// Most bytes of data in a message to the client.
     largest_dma: usize,
     busy_poll: Duration,
-    #[cfg(feature = "fuzzing")]
+    /// Who may ask it to rest.
+    rest: Option<&'f RestRequest>,
+    /// A version was agreed on.
     negotiated: bool,
+    /// What the process before this one has not sent to the client.
+    unsent: Option<Unsent>,
+    /// What was agreed on, or waits, is not kept as it is now.
+    changed: bool,
 }
 
-impl<'h> Session<'h> {
+/// Why a session does not go on.
+pub(crate) enum SessionEnd {
+    /// The connection has ended; whatever belonged to the client is gone.
+    Closed(ConnectionError),
+    /// It was asked to rest.
+    Suspended(Box<SuspendedSession>),
+}
+
+impl<'f> Session<'f> {
     /// Takes a connected client over. `busy_poll` is how long to ask for the next message again
     /// and again before going to sleep.
-    pub fn new(socket: Arc<OwnedFd>, host: &'h mut Host, busy_poll: Duration) -> Self {
-        host.bus.connected = true;
+    pub fn new(socket: Arc<OwnedFd>, function: &'f mut PciFunction, busy_poll: Duration) -> Self {
+        function.bus.connected = true;
         Session {
             connection: Connection::new(socket),
             twin: None,
-            commands: Commands::new(host),
+            commands: Commands::new(function),
             deferred: None,
+            stopping: None,
             quiet: false,
+            outbox: Vec::new(),
             largest_dma: MAX_DMA_MESSAGE_LEN,
             busy_poll,
-            #[cfg(feature = "fuzzing")]
+            rest: None,
             negotiated: false,
+            unsent: None,
+            changed: true,
         }
     }
 
-    /// Serves the client until the connection ends, and says why it did. Whatever belonged to the
-    /// client is gone then.
-    pub fn run(mut self) -> ConnectionError {
-        let end = match self.negotiate() {
-            Ok(()) => self.serve(),
-            Err(end) => Err(end),
-        };
-        self.connection.discard_unread();
-        self.commands.host.disconnect();
-        match end {
+    /// Serves the client until the connection ends, and says why it did; or until the session is to
+    /// rest.
+    pub fn run(mut self) -> SessionEnd {
+        let end = match self.begin().and_then(|()| self.negotiate()).and_then(|()| self.serve()) {
+            Err(ConnectionError::Suspended) => return self.suspend(),
             Err(end) => end,
             Ok(never) => match never {},
-        }
-    }
-
-    /// Waits for the client to say which version it speaks.
-    fn negotiate(&mut self) -> Result<(), ConnectionError> {
-        let deadline = Instant::now() + NEGOTIATION_TIME;
-        loop {
-            let late = || ConnectionError::Negotiation("the client said nothing for 5 s".into());
-            if Instant::now() >= deadline {
-                return Err(late());
-            }
-            // Nothing but the client counts yet: the device's waker may have been used already.
-            self.connection.wait(deadline)?;
-            if self.negotiate_now()? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Answers the first message, which has to be VERSION. Returns false if it is not here yet.
-    fn negotiate_now(&mut self) -> Result<bool, ConnectionError> {
-        let Some(message) = self.connection.receive(RecvFlags::DONTWAIT)? else {
-            return Ok(false);
         };
-        let header = message.header;
-        let agreed = request::version(&header, message.payload, &message.fds);
-        let refusal = match agreed {
-            Ok((version, proposed)) => match self.agree(&header, version, &proposed) {
-                Err(ConnectionError::Io(errno)) => format!("twin socket: {errno}"),
-                result => return result.map(|()| true),
-            },
-            Err(reason) => reason,
-        };
-        if header.wants_reply() {
-            self.connection.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
-        }
-        Err(ConnectionError::Negotiation(refusal))
-    }
-
-    /// Answers VERSION and keeps what was agreed on.
-    fn agree(
-        &mut self,
-        header: &Header,
-        version: Version,
-        proposed: &Capabilities,
-    ) -> Result<(), ConnectionError> {
-        self.commands.client_takes_fds = proposed.max_msg_fds != Some(0);
-        let twin = proposed.twin_socket.as_ref().is_some_and(|twin| twin.supported);
-        let client_end = if twin && self.commands.client_takes_fds {
-            let (ours, theirs) =
-                socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-            // Nobody notices the main socket's end while a command waits for room in this one.
-            set_socket_timeout(&ours, Timeout::Send, Some(TWIN_PATIENCE))?;
-            self.twin = Some(Connection::new(Arc::new(ours)));
-            Some(theirs)
-        } else {
-            None
-        };
-        let json = version_data(proposed, client_end.is_some())
-            .map_err(|error| ConnectionError::Negotiation(error.to_string()))?;
-        let client_data = proposed.max_data_xfer_size.map(usize::try_from).and_then(Result::ok);
-        self.largest_dma = client_data.unwrap_or(usize::MAX).min(MAX_DMA_MESSAGE_LEN);
-        let payload = [version.as_bytes(), json.as_slice()];
-        let reply = reply_header(header, payload[0].len() + payload[1].len());
-        self.connection.send(&reply, payload, client_end.as_ref().map(AsFd::as_fd))?;
-        log::info!(
-            "client speaks version {}.{}{}",
-            version.major,
-            version.minor,
-            if self.twin.is_some() { ", with a twin socket" } else { "" }
-        );
-        Ok(())
+        self.connection.discard_unread();
+        self.commands.function.disconnect();
+        self.keep_end();
+        SessionEnd::Closed(end)
     }
 
     /// Does all that can be done without waiting.
@@ -173,9 +126,9 @@ impl<'h> Session<'h> {
         self.negotiated = true;
         loop {
             self.advance()?;
-            let host = &mut *self.commands.host;
-            host.bus.interrupts.take_unmask(Instant::now());
-            host.take_wake_up();
+            let function = &mut *self.commands.function;
+            function.bus.interrupts.take_unmask(Instant::now());
+            function.take_wake_up();
             self.serve_twin()?;
             self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
             if self.quiet {
@@ -187,7 +140,11 @@ impl<'h> Session<'h> {
     /// The loop.
     fn serve(&mut self) -> Result<std::convert::Infallible, ConnectionError> {
         loop {
+            if self.is_to_rest() && self.come_to_rest()? {
+                return Err(ConnectionError::Suspended);
+            }
             self.advance()?;
+            self.keep_changes();
             if self.woken_by_client_only() {
                 self.serve_next()?;
             } else {
@@ -198,14 +155,15 @@ impl<'h> Session<'h> {
 
     /// Whether nothing but a message on the main socket can give the session something to do.
     fn woken_by_client_only(&self) -> bool {
-        let bus = &self.commands.host.bus;
-        bus.timers.is_empty()
-            && bus.awaited.is_none()
-            && !bus.dma.is_ready()
+        let bus = &self.commands.function.bus;
+        bus.next_due().is_none()
+            && !bus.is_ready()
+            && bus.wakers().iter().all(Option::is_none)
             && self.deferred.is_none()
+            && self.stopping.is_none()
             && bus.interrupts.unmask_fd().is_none()
             && bus.interrupts.settles_at().is_none()
-            && (self.twin.is_none() || bus.dma.in_flight().is_none())
+            && (self.twin.is_none() || !bus.dma.is_in_flight())
     }
 
     /// Waits for the next message in recvmsg(2) and answers it.
@@ -226,19 +184,20 @@ impl<'h> Session<'h> {
 
     /// Waits for a message, the twin socket, an unmasked pin, the device's waker or a deadline.
     fn serve_whatever_comes_first(&mut self) -> Result<(), ConnectionError> {
-        let bus = &self.commands.host.bus;
+        let bus = &self.commands.function.bus;
         let unmap = self.deferred.as_ref().map(Deferral::give_up);
-        let now = bus.dma.is_ready().then(Instant::now);
+        let stop = self.stopping.as_ref().map(Stopping::give_up);
+        let now = bus.is_ready().then(Instant::now);
         let pin = bus.interrupts.settles_at();
-        let timer = bus.timers.next_due();
+        let timer = bus.next_due();
         let rest = self.connection.message_deadline();
         let twin_rest = self.twin.as_ref().and_then(Connection::message_deadline);
-        let deadlines = [timer, unmap, pin, now, rest, twin_rest];
+        let deadlines = [timer, unmap, stop, pin, now, rest, twin_rest];
         let deadline = deadlines.into_iter().flatten().min();
         self.wait(deadline)?;
-        let host = &mut *self.commands.host;
-        host.bus.interrupts.take_unmask(Instant::now());
-        host.take_wake_up();
+        let function = &mut *self.commands.function;
+        function.bus.interrupts.take_unmask(Instant::now());
+        function.take_wake_up();
         self.serve_twin()?;
         self.quiet = !self.serve_message(RecvFlags::DONTWAIT)?;
         Ok(())
@@ -255,10 +214,11 @@ impl<'h> Session<'h> {
             .and_then(|left| Timespec::try_from(left).ok());
         let main = self.connection.as_fd();
         let twin = self.twin.as_ref().map(Connection::as_fd);
-        let bus = &self.commands.host.bus;
-        let (unmask, waker) = (bus.interrupts.unmask_fd(), bus.awaited.as_ref().map(AsFd::as_fd));
+        let bus = &self.commands.function.bus;
+        let unmask = bus.interrupts.unmask_fd();
         let in_place_of_none = |fd: Option<_>| fd.unwrap_or(main);
-        let mut fds = [Some(main), twin, unmask, waker]
+        let [waker, tasks] = bus.wakers().map(|waker| waker.map(AsFd::as_fd));
+        let mut fds = [Some(main), twin, unmask, waker, tasks]
             .map(in_place_of_none)
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match poll(&mut fds, timeout.as_ref()) {
@@ -273,20 +233,26 @@ impl<'h> Session<'h> {
             return Ok(false);
         };
         let header = message.header;
-        log::trace!("{}", describe(&header, &message));
+        log::trace!("{message}");
         if header.is_reply() {
             // With a twin socket no reply belongs here.
-            let expected =
-                self.twin.is_none() && self.commands.host.bus.dma.reply(&header, message.payload);
+            let expected = self.twin.is_none()
+                && self.commands.function.bus.dma.reply(&header, message.payload);
             // An error gets no answer: a peer that did the same would never stop.
             if !expected && !header.flags().contains(HeaderFlags::ERROR) {
                 self.send_answer(header, Err(RequestError::UnexpectedReply))?;
             }
+            self.keep_changes();
             return Ok(true);
         }
+        let recorder = &self.commands.function.bus.recorder;
+        let (time, fds) = (recorder.now(), message.fds.fds.len());
         let answer = self.commands.answer(&header, message.payload, message.fds);
+        let recorder = &self.commands.function.bus.recorder;
+        recorder.answered(time, (&header, message.payload, fds), &answer, self.commands.reply());
         self.send_answer(header, answer)?;
         self.commands.forget_reply();
+        self.keep_changes();
         Ok(true)
     }
 
@@ -301,9 +267,9 @@ impl<'h> Session<'h> {
             };
             let header = message.header;
             let expected =
-                header.is_reply() && self.commands.host.bus.dma.reply(&header, message.payload);
+                header.is_reply() && self.commands.function.bus.dma.reply(&header, message.payload);
             if !expected {
-                log::info!("refused an unexpected message on the twin socket: {header:x?}");
+                log::info!("rejected an unexpected message on the twin socket: {header:x?}");
                 if !header.flags().contains(HeaderFlags::ERROR) {
                     twin.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
                 }
@@ -317,24 +283,19 @@ impl<'h> Session<'h> {
         header: Header,
         answer: Result<Answer, RequestError>,
     ) -> Result<(), ConnectionError> {
-        let reply = self.commands.reply();
         match answer {
             Ok(Answer::Later(request)) => self.defer_unmap(header, request),
+            Ok(Answer::AfterStop(state)) => self.begin_to_stop(header, state)?,
             Ok(_) if !header.wants_reply() => {}
-            Ok(Answer::Reply) => {
-                self.connection.send(&reply_header(&header, reply.len()), [reply, &[]], None)?;
-            }
-            Ok(Answer::ReplyWithFd(fd)) => {
-                let head = reply_header(&header, reply.len());
-                self.connection.send(&head, [reply, &[]], Some(fd.as_fd()))?;
-            }
+            Ok(Answer::Reply) => self.send_reply(&header, None)?,
+            Ok(Answer::ReplyWithFd(fd)) => self.send_reply(&header, Some(fd.as_fd()))?,
             Err(error) => {
                 let name = Command::from_wire(header.command);
                 let name = name.map_or("message".into(), |command| format!("{command:?}"));
-                log::info!("refused {name} {}: {error} ({})", header.id, error.errno());
+                log::info!("rejected {name} {}: {error} ({})", header.id, error.errno());
                 if header.wants_reply() {
                     let head = error_header(&header, error.errno());
-                    self.connection.send(&head, [&[], &[]], None)?;
+                    self.send([head.as_bytes(), &[], &[]], None)?;
                 }
             }
         }
@@ -344,51 +305,19 @@ impl<'h> Session<'h> {
     /// Does what is due without any message: timers, an unmasked pin, DMA, unmaps that have
     /// waited long enough.
     fn advance(&mut self) -> Result<(), ConnectionError> {
-        let host = &mut *self.commands.host;
-        if host.bus.interrupts.settles_at().is_some() {
-            host.bus.interrupts.settle(Instant::now(), self.quiet, &host.bus.config);
+        let function = &mut *self.commands.function;
+        if function.bus.interrupts.settles_at().is_some() {
+            function.bus.interrupts.settle(Instant::now(), self.quiet, &function.bus.config);
         }
-        if !host.bus.timers.is_empty() {
+        if function.bus.next_due().is_some() {
             // Those that are set again meanwhile are for the next time.
             let now = Instant::now();
-            while host.fire_timer(now) {}
+            while function.fire_timer(now) {}
         }
         self.advance_dma()?;
-        self.finish_deferred_unmaps()
+        self.finish_deferred_unmaps()?;
+        self.finish_stop()
     }
-}
-
-fn reply_header(command: &Header, payload: usize) -> Header {
-    Header {
-        // Replies are no longer than the longest message.
-        size: u32::try_from(HEADER_SIZE + payload).unwrap_or(u32::MAX),
-        flags: HeaderFlags::REPLY.bits(),
-        error: 0,
-        ..*command
-    }
-}
-
-fn error_header(command: &Header, errno: Errno) -> Header {
-    Header {
-        flags: (HeaderFlags::REPLY | HeaderFlags::ERROR).bits(),
-        error: errno.raw_os_error().unsigned_abs(),
-        ..reply_header(command, 0)
-    }
-}
-
-/// A message in one line, for the log.
-fn describe(header: &Header, message: &Message<'_>) -> String {
-    let name = match Command::from_wire(header.command) {
-        Some(command) => format!("{command:?}"),
-        None => format!("command {}", header.command),
-    };
-    let kind = match (header.is_command(), header.wants_reply()) {
-        (true, true) => "",
-        (true, false) => " (posted)",
-        (false, _) => " (reply)",
-    };
-    let (bytes, fds) = (message.payload.len(), message.fds.fds.len());
-    format!("{name}{kind} {}: {bytes} bytes, {fds} descriptors", header.id)
 }
 
 #[cfg(test)]

@@ -1,37 +1,38 @@
 //! How something outside of the guest tells a device that it has news for it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::event::{EventfdFlags, eventfd};
+use crate::eventfd::EventFd;
 
 /// Wakes a device from another thread: a thread that reads a slow file, say, and has got bytes.
 ///
 /// The device makes one, gives a copy to the thread, and waits with
-/// [`Bus::wait_for`](crate::Bus::wait_for); [`Device::woken`](crate::Device::woken) is where the
+/// [`Bus::wait_for`](crate::Bus::wait_for); [`Device::on_wake`](crate::Device::on_wake) is where the
 /// wait ends. A wake-up that comes before the wait is not lost.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<OwnedFd>);
+pub struct Waker(Arc<EventFd>);
 
 impl Waker {
-    /// A waker that nobody has used yet.
+    /// A waker without a wake-up.
     ///
     /// # Errors
     /// What eventfd(2) says, when descriptors run out.
     pub fn new() -> io::Result<Self> {
-        Ok(Waker(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+        Ok(Waker(Arc::new(EventFd::new()?)))
     }
 
     /// Wakes the device if it waits, or as soon as it does.
     pub fn wake(&self) {
-        // It can only fail when it is full, which wakes the device just as well.
-        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+        // It is open and its counter cannot overflow: there is nothing that could fail.
+        let _ = self.0.signal();
     }
 
-    /// Takes the wake-ups so far. Returns whether there were any.
-    pub(crate) fn take(&self) -> bool {
-        rustix::io::read(&self.0, &mut [0; 8]).is_ok()
+    /// Takes the wake-ups so far, as the kit does before [`Device::on_wake`](crate::Device::on_wake);
+    /// for code that waits for its descriptor itself. Returns whether there were any.
+    pub fn take(&self) -> bool {
+        self.0.take()
     }
 }
 

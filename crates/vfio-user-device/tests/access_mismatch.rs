@@ -4,14 +4,14 @@
 mod kept_log;
 
 use kept_log::Kept;
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register, TestBench};
+use vfio_user_device::{Access, Bar, Bus, Device, DeviceConfig, Identity, Register, TestBench};
 
 struct Two;
 
 impl Device for Two {
-    fn describe(&self) -> Description {
+    fn config(&self) -> DeviceConfig {
         let registers = [Register::new("ID", 0, 4), Register::new("SEED", 4, 4)];
-        Description::new(Identity::new(1, 2))
+        DeviceConfig::new(Identity::new(1, 2))
             .bar(0, Bar::memory32(4096).registers(&registers))
             .bar(1, Bar::memory32(4096))
     }

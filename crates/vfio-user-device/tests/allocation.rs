@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use vfio_user_kit::{Options, Server};
+use vfio_user_device::server::{Options, Server};
 
 use common::{Client, REGION_READ, access, message};
 
@@ -50,9 +50,9 @@ static ALLOCATOR: Counting = Counting;
 fn read(client: &Client, request: &[u8], times: usize) {
     let mut reply = [0; 64];
     for _ in 0..times {
-        assert_eq!(send(&client.socket, request, SendFlags::empty()), Ok(request.len()));
-        common::wait_readable(&client.socket, "a reply");
-        let received = recv(&client.socket, &mut reply, RecvFlags::empty());
+        assert_eq!(send(client.socket(), request, SendFlags::empty()), Ok(request.len()));
+        common::wait_readable(client.socket(), "a reply");
+        let received = recv(client.socket(), &mut reply, RecvFlags::empty());
         assert_eq!(received.map(|(bytes, _)| bytes), Ok(36));
     }
 }

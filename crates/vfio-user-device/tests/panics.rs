@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use common::{Client, QEMU_PROPOSAL, VERSION, version};
 use device::{Everything, PANIC};
 use kept_log::Kept;
-use vfio_user_kit::{Options, Server};
+use vfio_user_device::server::{Options, Server};
 
 /// The only test here: there is one log in a process.
 #[test]
@@ -41,8 +41,8 @@ fn the_log_has_the_panic_its_place_and_how_to_go_on() {
     let of_it = |line: &&String| line.contains("the test wants it so");
     let told: Vec<&String> = lines.iter().filter(of_it).collect();
     let [panic, refusal] = told[..] else { panic!("{lines:#?}") };
-    for part in ["panicked at ", "common/device.rs:", "plays dead", "device_del, device_add"] {
+    for part in ["panicked at ", "common/device.rs:", "is disabled", "device_del, device_add"] {
         assert!(panic.contains(part), "{part:?} is not in {panic:?}");
     }
-    assert!(refusal.contains("refused ") && refusal.ends_with("start this program again"));
+    assert!(refusal.contains("rejected ") && refusal.ends_with("start this program again"));
 }

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use vfio_user_kit::TestBench;
+use vfio_user_device::TestBench;
 
 use super::*;
 
 fn bench() -> TestBench {
-    TestBench::new(Edu::new()).unwrap()
+    TestBench::new(Edu::default()).unwrap()
 }
 
 fn with_memory() -> TestBench {
@@ -66,7 +66,7 @@ fn a_factorial_interrupts_only_when_asked_to() {
 }
 
 #[test]
-fn the_pin_stays_until_every_cause_is_acknowledged() {
+fn intx_stays_until_every_cause_is_acknowledged() {
     let mut bench = bench();
     bench.write(0, INTERRUPT_RAISE, 4, 0);
     assert!(!bench.interrupt_pin(), "no cause, no interrupt");
@@ -79,7 +79,7 @@ fn the_pin_stays_until_every_cause_is_acknowledged() {
 }
 
 #[test]
-fn with_msi_each_raise_is_a_message_and_the_pin_is_silent() {
+fn with_msi_each_raise_is_a_message_and_intx_is_silent() {
     let mut bench = bench().with_msi().unwrap();
     bench.write(0, INTERRUPT_RAISE, 4, 1);
     assert!(bench.take_interrupt(0) && !bench.interrupt_pin());
@@ -197,4 +197,31 @@ fn a_reset_forgets_everything() {
     bench.reset();
     assert!(!bench.fire_timer() && !bench.interrupt_pin());
     assert_eq!((bench.read(0, STATUS, 4), bench.read(0, FACTORIAL, 4)), (0, 0));
+}
+
+#[test]
+fn an_exchange_during_a_transfer_or_a_factorial_is_invisible() {
+    for by_message in [false, true] {
+        let mut bench = with_memory();
+        if by_message {
+            bench = bench.by_message().unwrap();
+        }
+        bench.write_memory(0x1000, b"exchange");
+        bench.write(0, FACTORIAL, 4, 5);
+        begin_transfer(&mut bench, 0x1000, BUFFER, 8, RUN | INTERRUPT_AFTER_DMA);
+        bench.exchange(Edu::default()).unwrap();
+        assert!(bench.timer_in().unwrap() <= FACTORIAL_TIME, "timers keep the time they have left");
+        assert!(bench.fire_timer());
+        assert_eq!(bench.read(0, FACTORIAL, 4), 120);
+        // The message is on its way when the device is exchanged, and its answer comes too late.
+        bench.hold_messages(true);
+        assert!(bench.fire_timer());
+        bench.exchange(Edu::default()).unwrap();
+        bench.hold_messages(false);
+        bench.exchange(Edu::default()).unwrap();
+        assert!(bench.interrupt_pin());
+        assert_eq!(bench.read(0, INTERRUPT_STATUS, 4), DMA_DONE);
+        transfer(&mut bench, BUFFER, 0x2000, 8, RUN | TO_GUEST);
+        assert_eq!(bench.read_memory(0x2000, 8), b"exchange");
+    }
 }

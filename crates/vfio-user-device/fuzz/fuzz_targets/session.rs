@@ -1,8 +1,9 @@
 //! Raw bytes, and descriptors with them, to a session.
 //!
 //! The first byte of an input says how to begin: bit 0, with a VERSION that the session agrees to;
-//! bit 1, with a twin socket; bit 2, with a client that takes 16 bytes of data at most. Then come
-//! chunks: 16 bits of length, a byte whose bits 0 to 4 are the number of descriptors, 5 and 6
+//! bit 1, with a twin socket; bit 2, with a client that takes 16 bytes of data at most; bit 3, with the
+//! device's own state in the place of what it had, and in it the bytes that come next: 16 bits of
+//! place, 8 of length, and the bytes. Then come chunks: 16 bits of length, a byte whose bits 0 to 4 are the number of descriptors, 5 and 6
 //! their kind, 7 whether the twin socket gets them, and the bytes. The session has its turn after
 //! each chunk. Whatever it sends has to be made of whole, well-formed messages.
 #![no_main]
@@ -12,7 +13,7 @@
 #[path = "../../tests/common/device.rs"]
 mod device;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,7 +26,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use vfio_user_kit::fuzzing::{CONFIG_REGION, Host};
+use vfio_user_device::fuzzing::{CONFIG_REGION, PciFunction};
 
 const TWIN: &str = ",\"twin_socket\":{\"supported\":true}";
 const SMALL: &str = ",\"max_data_xfer_size\":16";
@@ -48,6 +49,7 @@ impl Kinds {
 
 thread_local! {
     static KINDS: Kinds = Kinds::new();
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 1 << 16]);
     static RUNS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -72,12 +74,15 @@ fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
 
 /// Takes everything that the session has sent, and the last descriptor that came along.
 fn drain(socket: &OwnedFd, into: &mut Vec<u8>) -> Option<OwnedFd> {
+    BUFFER.with_borrow_mut(|buffer| drain_by(socket, buffer, into))
+}
+
+fn drain_by(socket: &OwnedFd, buffer: &mut [u8], into: &mut Vec<u8>) -> Option<OwnedFd> {
     let mut last = None;
-    let mut buffer = [0; 1 << 16];
     loop {
         let mut space = [MaybeUninit::uninit(); 256];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(&mut buffer)];
+        let mut parts = [IoSliceMut::new(buffer)];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let received = recvmsg(socket, &mut parts, &mut control, flags);
         for message in control.drain() {
@@ -129,26 +134,73 @@ fn version(mode: u8) -> Vec<u8> {
     message
 }
 
+/// A command with this payload.
+fn command(number: u16, payload: &[u8]) -> Vec<u8> {
+    let mut message = [0, 0].to_vec();
+    message.extend(number.to_ne_bytes());
+    message.extend((16 + payload.len() as u32).to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend(payload);
+    message
+}
+
+/// DEVICE_FEATURE: another migration state.
+fn set_state(state: u32) -> Vec<u8> {
+    command(16, &[16, 0x2_0002, state, 0].map(u32::to_ne_bytes).concat())
+}
+
+/// Lets the device give its state, and take it back with other bytes in it. Returns what the input
+/// has left.
+fn migrate<'d>(
+    socket: &OwnedFd,
+    turn: &mut dyn FnMut() -> bool,
+    stream: &mut Vec<u8>,
+    data: &'d [u8],
+) -> &'d [u8] {
+    let mut say = |message: &[u8]| {
+        send(socket, message, &[]);
+        assert!(turn(), "a migration ended the connection");
+        let start = stream.len();
+        drain(socket, stream);
+        stream[start..].to_vec()
+    };
+    say(&set_state(3));
+    let reply = say(&command(17, &[(1 << 20) + 8, 1 << 20].map(u32::to_ne_bytes).concat()));
+    let mut state = reply.get(24..).expect("the device has a state").to_vec();
+    let [low, high, length, data @ ..] = data else { return &[] };
+    let (patch, rest) = data.split_at(usize::from(*length).min(data.len()));
+    let place = usize::from(u16::from_le_bytes([*low, *high])) % state.len();
+    state[place..].iter_mut().zip(patch).for_each(|(old, new)| *old = *new);
+    let size = state.len() as u32;
+    say(&set_state(4));
+    say(&command(18, &[[size + 8, size].map(u32::to_ne_bytes).concat(), state].concat()));
+    say(&set_state(2));
+    rest
+}
+
 fn run(data: &[u8]) {
     let Some((mode, mut rest)) = data.split_first() else {
         return;
     };
-    let mut host = Host::new(device::Everything::default());
+    let mut function = PciFunction::new(device::Everything::default());
     // Memory space and bus master on, so that DMA can be reached by one register write.
-    host.write(CONFIG_REGION, 4, &[6]);
+    function.write(CONFIG_REGION, 4, &[6]);
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     // There is one thread: a session that waited for it to read would wait for ever.
     ioctl_fionbio(&ours, true).unwrap();
     let (mut main_stream, mut twin_stream) = (Vec::new(), Vec::new());
     let mut alive = true;
-    host.serve(ours, |turn| {
+    function.serve(ours, |turn| {
         let mut twin = None;
         if mode & 1 != 0 {
             send(&theirs, &version(*mode), &[]);
-            assert!(turn(), "a good VERSION was refused");
+            assert!(turn(), "a valid VERSION was rejected");
             twin = drain(&theirs, &mut main_stream);
             assert_eq!(twin.is_some(), mode & 2 != 0);
+            if mode & 8 != 0 {
+                rest = migrate(&theirs, turn, &mut main_stream, rest);
+            }
         }
         while let [low, high, fds, tail @ ..] = rest {
             let length = usize::from(u16::from_le_bytes([*low, *high])).min(tail.len());

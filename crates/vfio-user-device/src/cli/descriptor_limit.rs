@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the soft limit of file descriptors to the hard one (`RLIMIT_NOFILE`). How many servers,
-/// clients and interrupts fit into that is not counted beforehand: what does not fit is refused when
+/// clients and interrupts fit into that is not counted beforehand: what does not fit is rejected when
 /// it comes, and the log says so.
 ///
 /// The soft limit is there for programs that use select(2), which this one does not.

@@ -1,11 +1,12 @@
-//! Descriptors that this process was given by number: on its command line, or by systemd.
+//! Descriptors that this process inherited: named on its command line, or passed by systemd.
 
-use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
 use super::ProgramError;
+use crate::exchange::store::NAME as STORED;
+use crate::raw_fds::{by_number, own};
 use crate::server::unsuitable_as_listener;
 
 /// Standard error. Its number, and those below it, have to stay taken: a client's socket that came
@@ -15,11 +16,19 @@ const LAST_STANDARD_STREAM: RawFd = 2;
 /// A socket that this process was given.
 #[derive(Debug)]
 pub struct PassedSocket {
-    /// What the unit file calls it (`FileDescriptorName=`), "unknown" if nobody has named it; or
+    /// What the unit file calls it (`FileDescriptorName=`), "unknown" without a name; or
     /// "fd N".
     pub name: String,
     /// The socket: a listening unix stream socket.
     pub socket: OwnedFd,
+}
+
+/// What systemd has passed.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    pub sockets: Vec<PassedSocket>,
+    /// What the last process of the service has left in the descriptor store.
+    pub stored: Option<OwnedFd>,
 }
 
 /// Makes descriptors the process's own, each of them once.
@@ -27,47 +36,50 @@ pub struct PassedSocket {
 /// There is one in a program, before the program has opened anything itself: the numbers could
 /// otherwise be those of its own descriptors.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct InheritedFds {
+    /// What systemd says it has passed.
+    passed: Vec<(RawFd, String)>,
     taken: Vec<RawFd>,
 }
 
-impl Given {
+impl InheritedFds {
+    /// Reads the variables of socket activation (sd_listen_fds(3)). They stay: they name this process,
+    /// so that one it may start has no use for them.
+    ///
+    /// # Errors
+    /// The variables contradict each other, or what is open.
+    pub fn new() -> Result<Self, ProgramError> {
+        let passed = sd_notify::listen_fds_with_names().map_err(ProgramError::ListenFds)?;
+        Ok(InheritedFds { passed: passed.collect(), taken: Vec::new() })
+    }
+
     /// Takes what an option names. It is closed on exec(2) from now on.
     ///
     /// # Errors
     /// Nothing is open by that number, or it was taken before.
     pub fn take(&mut self, option: &'static str, number: u32) -> Result<OwnedFd, ProgramError> {
-        let error = |source: Errno| ProgramError::Descriptor {
-            option,
-            number,
-            source: io::Error::from(source),
-        };
+        let io_error = |source| ProgramError::Descriptor { option, number, source };
+        let error = |source: Errno| io_error(source.into());
         let raw = RawFd::try_from(number).map_err(|_| error(Errno::BADF))?;
         if self.taken.contains(&raw) {
             return Err(ProgramError::Twice(number));
         }
-        // SAFETY: only for the question whether this number is an open descriptor; the answer for
-        // one that is not is an error.
-        let open = unsafe { BorrowedFd::borrow_raw(raw) };
-        let flags = fcntl_getfd(open).map_err(error)?;
+        let open = by_number(raw).map_err(io_error)?;
+        let flags = fcntl_getfd(&*open).map_err(error)?;
         if raw <= LAST_STANDARD_STREAM {
-            return open.try_clone_to_owned().map_err(|source| ProgramError::Descriptor {
-                option,
-                number,
-                source,
-            });
+            return open.try_clone().map_err(io_error);
         }
-        fcntl_setfd(open, flags | FdFlags::CLOEXEC).map_err(error)?;
+        fcntl_setfd(&*open, flags | FdFlags::CLOEXEC).map_err(error)?;
         self.taken.push(raw);
-        // SAFETY: the descriptor is open, this process has opened none itself yet and has not taken
-        // this one before (see `Given`), and it was given to this process for this use alone.
-        Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+        // It is open, this process has opened none itself yet and has not taken this one before (see
+        // `InheritedFds`), and it was given to this process for this use alone.
+        own(raw).map_err(io_error)
     }
 
     /// Takes the listening socket that an option names.
     ///
     /// # Errors
-    /// As [`Given::take`], or it is something else.
+    /// As [`InheritedFds::take`], or it is something else.
     pub fn take_listener(
         &mut self,
         option: &'static str,
@@ -80,21 +92,23 @@ impl Given {
         }
     }
 
-    /// Takes the sockets of systemd's socket activation (sd_listen_fds(3)), in the order of the
-    /// unit file. None if this process was not started by it.
-    ///
-    /// The variables stay: they name this process, so that one it may start has no use for them.
+    /// Takes the sockets of systemd's socket activation, in the order of the unit file, and what is in
+    /// its descriptor store. None if this process was not started by it.
     ///
     /// # Errors
-    /// The variables contradict each other, or what is open.
-    pub fn take_passed(&mut self) -> Result<Vec<PassedSocket>, ProgramError> {
-        let passed = sd_notify::listen_fds_with_names().map_err(ProgramError::ListenFds)?;
-        passed
-            .map(|(number, name)| {
-                let number = u32::try_from(number).unwrap_or(u32::MAX);
-                Ok(PassedSocket { name, socket: self.take_listener("LISTEN_FDS", number)? })
-            })
-            .collect()
+    /// What the variables name is not open, or something else.
+    pub fn take_passed(&mut self) -> Result<Passed, ProgramError> {
+        let mut passed = Passed::default();
+        for (number, name) in std::mem::take(&mut self.passed) {
+            let number = u32::try_from(number).unwrap_or(u32::MAX);
+            if name == STORED {
+                passed.stored = Some(self.take("LISTEN_FDS", number)?);
+            } else {
+                let socket = self.take_listener("LISTEN_FDS", number)?;
+                passed.sockets.push(PassedSocket { name, socket });
+            }
+        }
+        Ok(passed)
     }
 }
 
@@ -112,7 +126,7 @@ mod tests {
     fn a_descriptor_is_taken_once_and_closed_on_exec() {
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         let number = number_of(reader);
-        let mut given = Given::default();
+        let mut given = InheritedFds::default();
         let taken = given.take("--fd", number).unwrap();
         assert!(fcntl_getfd(&taken).unwrap().contains(FdFlags::CLOEXEC));
         let error = given.take("--ready-fd", number).unwrap_err();
@@ -121,14 +135,14 @@ mod tests {
 
     #[test]
     fn a_standard_stream_stays_open() {
-        let taken = Given::default().take("--fd", 2).unwrap();
+        let taken = InheritedFds::default().take("--fd", 2).unwrap();
         assert!(taken.as_raw_fd() > 2);
     }
 
     #[test]
     fn a_number_that_is_not_open_is_named_with_its_option() {
         for number in [777_777, u32::MAX] {
-            let error = Given::default().take("--fd", number).unwrap_err().to_string();
+            let error = InheritedFds::default().take("--fd", number).unwrap_err().to_string();
             assert!(error.starts_with(&format!("--fd {number}: ")), "{error}");
         }
     }

@@ -1,15 +1,24 @@
 //! A device as a program: command line, log, signals.
 //!
-//! [`main`] is the whole `main` of a program that serves one device. A program with options of its
-//! own flattens [`Arguments`] into them, and does with [`Program`] what [`main`] does.
+//! [`main`] is the whole `main` of a program that serves one device, [`main_with`] that of one whose
+//! device has options. A program with more than one device flattens [`Arguments`] into its own options,
+//! and does with [`Program`] what [`main`] does.
 
-mod given;
-mod limits;
-mod readiness;
+mod beginning;
+mod descriptor_limit;
+mod error;
+mod exchange;
+mod inherited_fds;
+mod limited_logger;
+mod ready_notifier;
+mod record;
+mod replay;
+mod restart;
+mod sandbox;
 mod signals;
+mod with_options;
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,22 +27,34 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser};
 use log::LevelFilter;
 
-use crate::descriptors::descriptors_remedy;
+use crate::causes::with_causes;
 use crate::device::Device;
-use crate::log_limiter::LimitedLogger;
-use crate::server::{Options, Server, ServerError, Servers};
-use given::Given;
-pub use given::PassedSocket;
-use readiness::Readiness;
+use crate::exchange::{Inherited, ProgramState};
+use crate::recording::Recording;
+use crate::sandbox::{Paths, SandboxMode};
+use crate::server::{Options, Server, ServerSet, descriptors_remedy};
+use beginning::Beginning;
+/// The `clap` crate, so that a device in a single file can have options of its own.
+pub use clap;
+pub use error::ProgramError;
+use inherited_fds::Passed;
+pub use inherited_fds::PassedSocket;
+pub use limited_logger::{LimitedLogger, OPERATOR};
+use ready_notifier::ReadyNotifier;
+pub use record::RecordArguments;
+pub use replay::Action;
+use restart::Restart;
 use signals::EndSignals;
+pub(crate) use signals::ignores_hang_up;
+pub use with_options::main_with;
 
 /// The options that every program with a device has.
 // No group: it would be named like that of a program which flattens this.
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// Where to listen. The path is used exactly as given. A socket file that is left over there
-    /// and that nobody serves is replaced; anything else is left alone and refused.
+    /// Where to listen. The path is used exactly as given. A socket file there that no process
+    /// listens on is replaced; any other file is an error.
     #[arg(short, long, value_name = "PATH")]
     pub socket_path: Option<PathBuf>,
 
@@ -57,10 +78,30 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub busy_poll_us: u64,
 
+    /// What the process cannot do once it serves: on ends it at a system call that it does not need,
+    /// and lets it open only the files and folders that its options name; log lets it do everything,
+    /// and the kernel's log names the system calls.
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub sandbox: Option<SandboxMode>,
+
+    /// A folder in which the sandbox lets the process do everything, such as one in which other
+    /// sockets or programs will be. Can be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub sandbox_folder: Vec<PathBuf>,
+
+    /// Start the process that serves from another one, which starts it again if it crashes. Guests stay
+    /// connected then.
+    #[arg(long)]
+    pub keeper: bool,
+
     /// Log connections (-v), each register access by name (-vv), each message (-vvv) to standard
     /// error.
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
+
+    /// What to record, and where.
+    #[command(flatten)]
+    pub record: RecordArguments,
 }
 
 impl Arguments {
@@ -86,99 +127,59 @@ impl Arguments {
     }
 }
 
-/// Why a program cannot serve its device.
-#[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
-    /// An option, or LISTEN_FDS, names a descriptor that is not there.
-    #[error("{option} {number}: no such open file descriptor; pass one, as in {number}>&1")]
-    Descriptor {
-        /// The option.
-        option: &'static str,
-        /// The number.
-        number: u32,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A descriptor to listen on is something else.
-    #[error("{option} {number} is {what}; a listening unix stream socket is needed")]
-    NotListening {
-        /// The option.
-        option: &'static str,
-        /// The number.
-        number: u32,
-        /// What it is.
-        what: String,
-    },
-    /// The same descriptor for two purposes.
-    #[error("descriptor {0} has two uses; --fd, --ready-fd and LISTEN_FDS need one each")]
-    Twice(u32),
-    /// The variables of socket activation are not what they should be.
-    #[error("LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES do not tell which sockets were passed")]
-    ListenFds(#[source] io::Error),
-    /// No socket to serve at.
-    #[error("where to listen? --socket-path PATH or --fd N is needed, or one socket in LISTEN_FDS")]
-    NoSocket,
-    /// More sockets than one.
-    #[error(
-        "{passed} in LISTEN_FDS besides --socket-path and --fd, which name {named}: one socket is \
-         served"
-    )]
-    Sockets {
-        /// Sockets in LISTEN_FDS.
-        passed: usize,
-        /// Sockets on the command line.
-        named: usize,
-    },
-    /// Whoever waits for the newline has gone.
-    #[error("--ready-fd: cannot write the newline")]
-    Announce(#[source] io::Error),
-    /// The handlers cannot be set up.
-    #[error("cannot handle SIGINT, SIGTERM and SIGHUP")]
-    Signals(#[source] io::Error),
-    /// The program was served until its end, which SIGHUP was.
-    #[error(
-        "ended by SIGHUP, as when a terminal is closed (nohup or systemd keep a server running)"
-    )]
-    HungUp,
-    /// The socket cannot be served.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-}
-
 /// A program that is ready to serve a device, or many.
 #[derive(Debug)]
 pub struct Program {
     arguments: Arguments,
-    readiness: Readiness,
+    readiness: ReadyNotifier,
     signals: EndSignals,
     /// What `--fd` names.
-    given: Option<OwnedFd>,
+    inherited: Option<OwnedFd>,
     passed: Vec<PassedSocket>,
+    /// What the process hands over whose place this one takes.
+    predecessor: Option<Inherited>,
+    restart: Restart,
+    recording: Option<Recording>,
 }
 
 impl Program {
-    /// Starts the log, raises the limit of descriptors and takes what the process was given. To be called first: the number of
-    /// `--ready-fd` could otherwise be that of a descriptor which the process has opened itself.
+    /// Starts the log and the keeper, raises the limit of descriptors and takes inherited ones. Call it
+    /// first: a descriptor that the process opens itself could get the number of `--ready-fd`.
     ///
     /// # Errors
     /// `--fd`, `--ready-fd` or LISTEN_FDS name no open descriptor or the wrong kind of one, or
     /// signals cannot be handled.
     pub fn start(arguments: &Arguments) -> Result<Self, ProgramError> {
-        start_log(arguments.verbose);
-        limits::raise_descriptor_limit();
-        let mut given = Given::default();
-        let passed = given.take_passed()?;
-        let readiness = Readiness::new(arguments.ready_fd, &mut given)?;
-        let socket = arguments.fd.map(|number| given.take_listener("--fd", number)).transpose()?;
+        let Beginning { restart, mut inherited, predecessor } = Beginning::of(arguments)?;
+        if let Some(predecessor) = predecessor.map_or_else(Inherited::receive, |it| Ok(Some(it)))? {
+            return Program::in_place_of_another(arguments, predecessor, restart);
+        }
+        let Passed { sockets: passed, stored } = inherited.take_passed()?;
+        // The sockets are its servers' already.
+        if let Some(predecessor) = stored.and_then(exchange::take_from_store) {
+            return Program::in_place_of_another(arguments, predecessor, restart);
+        }
+        let readiness = ReadyNotifier::new(arguments.ready_fd, &mut inherited)?;
+        let socket =
+            arguments.fd.map(|number| inherited.take_listener("--fd", number)).transpose()?;
         // Before the socket exists, so that no signal can leave it behind.
         let signals = EndSignals::new().map_err(ProgramError::Signals)?;
-        Ok(Self { arguments: arguments.clone(), readiness, signals, given: socket, passed })
+        Ok(Self {
+            arguments: arguments.clone(),
+            readiness,
+            signals,
+            inherited: socket,
+            passed,
+            predecessor: None,
+            restart,
+            recording: arguments.record.create()?,
+        })
     }
 
     /// The socket of `--fd` and those that socket activation has passed, in the order of the unit
     /// file. The second call finds none. For programs that serve several.
     pub fn take_sockets(&mut self) -> Vec<PassedSocket> {
-        let given = self.given.take().zip(self.arguments.fd);
+        let given = self.inherited.take().zip(self.arguments.fd);
         let given =
             given.map(|(socket, number)| PassedSocket { name: format!("fd {number}"), socket });
         given.into_iter().chain(std::mem::take(&mut self.passed)).collect()
@@ -187,13 +188,19 @@ impl Program {
     /// A server for a device at the one socket that the options name, or that was passed.
     ///
     /// # Errors
-    /// There is none, or more than one; the device's description is impossible, or the socket
+    /// There is none, or more than one; the device's configuration is impossible, or the socket
     /// cannot be served.
     pub fn server(&mut self, device: impl Device + 'static) -> Result<Server, ProgramError> {
         let path = self.arguments.socket_path.as_deref();
         let options = self.arguments.options();
+        if let Some(predecessor) = &mut self.predecessor {
+            let name = predecessor.names().next().map(str::to_owned);
+            let name = name.ok_or(ProgramError::NoSocket)?;
+            let server = predecessor.server(&name, device, options);
+            return Ok(server.ok_or(ProgramError::NoSocket)??);
+        }
         let mut passed = std::mem::take(&mut self.passed);
-        let named = usize::from(path.is_some()) + usize::from(self.given.is_some());
+        let named = usize::from(path.is_some()) + usize::from(self.inherited.is_some());
         if named + passed.len() > 1 {
             return Err(ProgramError::Sockets { passed: passed.len(), named });
         }
@@ -203,7 +210,7 @@ impl Program {
             return Ok(server);
         }
         let passed = passed.pop().map(|passed| passed.socket);
-        let socket = self.given.take().or(passed).ok_or(ProgramError::NoSocket)?;
+        let socket = self.inherited.take().or(passed).ok_or(ProgramError::NoSocket)?;
         Ok(Server::from_listener(socket, device, options)?)
     }
 
@@ -222,32 +229,29 @@ impl Program {
     /// As [`Program::server`] and [`Program::run`].
     pub fn serve(mut self, device: impl Device + 'static) -> Result<(), ProgramError> {
         self.end_on_hang_up()?;
-        let servers = Servers::new()?;
+        self.enter_sandbox(SandboxMode::Off, Paths::system(), 1)?;
+        let servers = ServerSet::new()?;
         let server = self.server(device)?;
-        let watch = server.watch();
+        let server = self.recorded(server);
+        let state = server.state();
         servers.add(server)?;
-        self.run(&servers, || usize::from(watch.status().client.is_some()))
+        self.run(&servers, || usize::from(state.stats().client.is_some()))
     }
 
     /// Says that the sockets listen and serves until the process is told to end, while other threads
     /// may add and remove servers. In the end all are removed. Before that, `connected` is asked how
-    /// many clients there are: the log says what the end means for them.
+    /// many clients there are: the log says what the end means for them. SIGUSR2 has another process
+    /// take the servers over ([`exchange`](crate::exchange)).
     ///
     /// # Errors
-    /// Whoever waits for `--ready-fd` has gone, the servers cannot be run, or
+    /// `--ready-fd` cannot be written to, the servers cannot be run, or
     /// [`ProgramError::HungUp`].
     pub fn run(
         self,
-        servers: &Servers,
+        servers: &ServerSet,
         connected: impl FnOnce() -> usize,
     ) -> Result<(), ProgramError> {
-        self.readiness.announce()?;
-        servers.run_and_then(self.signals.as_fd(), || warn_of_end(connected()))?;
-        log::info!("stopped");
-        if self.signals.hung_up() {
-            return Err(ProgramError::HungUp);
-        }
-        Ok(())
+        self.run_with_state(servers, connected, || Ok(ProgramState::none()))
     }
 }
 
@@ -256,28 +260,33 @@ impl Program {
 struct CommandLine {
     #[command(flatten)]
     program: Arguments,
+    #[command(subcommand)]
+    action: Option<Action>,
 }
 
 /// The `main` of a program that serves one device: takes the command line, and ends with the
 /// process's exit status.
 ///
 /// ```no_run
-/// # use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity};
+/// # use vfio_user_device::{Access, Bar, Bus, DeviceConfig, Device, Identity};
 /// # #[derive(Default)]
 /// # struct Nothing;
 /// # impl Device for Nothing {
-/// #     fn describe(&self) -> Description {
-/// #         Description::new(Identity::new(0x1234, 0xc0de)).bar(0, Bar::memory32(4096))
+/// #     fn config(&self) -> DeviceConfig {
+/// #         DeviceConfig::new(Identity::new(0x1234, 0xc0de)).bar(0, Bar::memory32(4096))
 /// #     }
 /// #     fn read(&mut self, _: &mut Bus, _: Access) -> u64 { 0 }
 /// #     fn write(&mut self, _: &mut Bus, _: Access, _: u64) {}
 /// # }
 /// fn main() -> std::process::ExitCode {
-///     vfio_user_kit::main(Nothing::default())
+///     vfio_user_device::main(Nothing::default())
 /// }
 /// ```
 pub fn main(device: impl Device + 'static) -> ExitCode {
-    let arguments = CommandLine::parse().program;
+    let CommandLine { program: arguments, action } = CommandLine::parse();
+    if let Some(action) = action {
+        return exit_status(action.run(device));
+    }
     arguments.check(&mut CommandLine::command()).unwrap_or_else(|error| error.exit());
     exit_status(Program::start(&arguments).and_then(|program| program.serve(device)))
 }
@@ -286,12 +295,7 @@ fn exit_status(result: Result<(), ProgramError>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        message.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
+    let mut message = with_causes(&error);
     if let Some(remedy) = descriptors_remedy(&error) {
         message.push_str(&format!("; {remedy}"));
     }

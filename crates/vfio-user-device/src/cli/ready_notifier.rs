@@ -1,4 +1,4 @@
-//! Telling whoever started the program that its socket listens.
+//! Tells the parent process or systemd that the sockets listen.
 
 use std::fs::File;
 use std::io::Write;
@@ -6,29 +6,29 @@ use std::io::Write;
 use sd_notify::NotifyState;
 
 use super::ProgramError;
-use super::given::Given;
+use super::inherited_fds::InheritedFds;
 
-/// Whom to tell.
-#[derive(Debug)]
-pub struct Readiness {
+/// What to notify.
+#[derive(Debug, Default)]
+pub struct ReadyNotifier {
     pipe: Option<File>,
 }
 
-impl Readiness {
+impl ReadyNotifier {
     /// Takes the descriptor that the command line names, if it names one.
     ///
     /// # Errors
     /// The number is not that of an open descriptor.
-    pub fn new(ready_fd: Option<u32>, given: &mut Given) -> Result<Self, ProgramError> {
+    pub fn new(ready_fd: Option<u32>, given: &mut InheritedFds) -> Result<Self, ProgramError> {
         let pipe = ready_fd.map(|number| given.take("--ready-fd", number)).transpose()?;
-        Ok(Readiness { pipe: pipe.map(File::from) })
+        Ok(ReadyNotifier { pipe: pipe.map(File::from) })
     }
 
     /// Writes a newline to the descriptor and closes it; notifies systemd if it is there.
     ///
     /// # Errors
     /// Writing failed.
-    pub fn announce(self) -> Result<(), ProgramError> {
+    pub fn notify(self) -> Result<(), ProgramError> {
         if let Some(mut pipe) = self.pipe {
             pipe.write_all(b"\n").map_err(ProgramError::Announce)?;
         }
@@ -36,5 +36,12 @@ impl Readiness {
             log::warn!("cannot notify systemd: {error}");
         }
         Ok(())
+    }
+}
+
+/// Tells systemd that another process is the service's main one now.
+pub(super) fn announce_successor(process: u32) {
+    if let Err(error) = sd_notify::notify(&[NotifyState::MainPid(process)]) {
+        log::warn!("cannot notify systemd: {error}");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::{flag, low_level::pipe};
 
 /// The handlers, and what they write to.
@@ -46,6 +46,15 @@ impl EndSignals {
         Ok(())
     }
 
+    /// Lets SIGUSR2 write to the descriptor.
+    ///
+    /// # Errors
+    /// The handler cannot be set up.
+    pub fn hear_exchange(&self, trigger: OwnedFd) -> io::Result<()> {
+        pipe::register(SIGUSR2, trigger)?;
+        Ok(())
+    }
+
     /// Whether SIGHUP was one of the signals.
     pub fn hung_up(&self) -> bool {
         self.hung_up.load(Ordering::Acquire)
@@ -60,7 +69,7 @@ impl AsFd for EndSignals {
 }
 
 /// Whether /proc/PID/status says that SIGHUP, the lowest bit of the mask, is ignored.
-fn ignores_hang_up(status: &str) -> bool {
+pub(crate) fn ignores_hang_up(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask & 1 != 0)

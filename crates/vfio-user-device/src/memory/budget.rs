@@ -1,4 +1,4 @@
-//! How much guest memory this process maps.
+//! How much guest memory this process maps, and how many descriptors of it are kept.
 //!
 //! A process has a limited number of maps (65530, unless vm.max_map_count says something else) and
 //! 128 TiB of address space; a guest that announces regions without end would leave none for the
@@ -28,7 +28,13 @@ pub(super) struct Budget {
 }
 
 /// What this process maps.
-static OF_THIS_PROCESS: Budget = Budget::new((16, 64 << 30), (32 << 10, 32 << 40));
+static MAPS: Budget = Budget::new((16, 64 << 30), (32 << 10, 32 << 40));
+
+/// Of which files this process keeps the descriptor.
+static FILES: Budget = Budget::new((16, u64::MAX), (256, u64::MAX));
+
+/// Regions that are read and written by a descriptor. They take no address space.
+static DESCRIPTORS: Budget = Budget::new((16, u64::MAX), (256, u64::MAX));
 
 /// One guest's part.
 #[derive(Debug)]
@@ -51,13 +57,22 @@ impl Budget {
     }
 }
 
-impl Default for Share {
-    fn default() -> Self {
-        Share { budget: &OF_THIS_PROCESS, own: Arc::new(Amount::nothing()) }
-    }
-}
-
 impl Share {
+    /// A guest's part of the maps.
+    pub fn of_maps() -> Self {
+        Share { budget: &MAPS, own: Arc::new(Amount::nothing()) }
+    }
+
+    /// A guest's part of the files.
+    pub fn of_files() -> Self {
+        Share { budget: &FILES, own: Arc::new(Amount::nothing()) }
+    }
+
+    /// A guest's part of the descriptors.
+    pub fn of_descriptors() -> Self {
+        Share { budget: &DESCRIPTORS, own: Arc::new(Amount::nothing()) }
+    }
+
     /// Room for one more map of that size, if there is any.
     pub fn room_for(&self, bytes: u64) -> Option<Room> {
         let Share { budget, own } = self;

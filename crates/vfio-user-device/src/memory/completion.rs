@@ -1,7 +1,5 @@
 //! How an access to guest memory ends, and what is too much of it.
 
-use rustix::io::Errno;
-
 /// Longest single access in bytes.
 pub(super) const MAX_LENGTH: usize = 16 << 20;
 /// Most accesses that wait at once. A device has as many as its guest makes it have, so there has
@@ -9,8 +7,10 @@ pub(super) const MAX_LENGTH: usize = 16 << 20;
 pub(super) const MAX_QUEUED: usize = 1024;
 /// Most bytes of accesses that wait at once, for the same reason.
 pub(super) const MAX_QUEUED_BYTES: usize = 32 << 20;
+
 /// Why an access to guest memory failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DmaError {
     /// The driver has not set the bus master bit of the PCI command register.
     #[error("the driver has not enabled bus mastering")]
@@ -27,6 +27,12 @@ pub enum DmaError {
         /// The first address that is refused.
         address: u64,
     },
+    /// Only messages reach the region, and the access was not to wait for one.
+    #[error("guest memory at {address:#x} is not shared; give QEMU memory with share=on")]
+    NotShared {
+        /// The first address that is not shared.
+        address: u64,
+    },
     /// The file behind the region was truncated.
     #[error("guest memory at {address:#x} is gone")]
     Truncated {
@@ -34,12 +40,15 @@ pub enum DmaError {
         address: u64,
     },
     /// The client refused the message.
-    #[error("the client refused access to {address:#x}: {errno}")]
+    #[error(
+        "the client refused access to {address:#x}: {}",
+        std::io::Error::from_raw_os_error(*errno)
+    )]
     Refused {
         /// The start of the piece that was asked for.
         address: u64,
-        /// Its reason.
-        errno: Errno,
+        /// The errno of its reply.
+        errno: i32,
     },
     /// One access is longer than any device needs.
     #[error("access of {0} bytes, {MAX_LENGTH} at most")]
@@ -70,7 +79,7 @@ impl From<Rejected> for DmaError {
 
 /// A finished access to guest memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DmaDone {
+pub struct DmaCompletion {
     /// The number that the device gave to the access.
     pub tag: u64,
     /// The bytes of a read, or those of a write, back for the buffer's next use; or why it failed.

@@ -10,45 +10,30 @@
 //! come out in halves.)
 
 use std::cell::Cell;
-use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
-use std::ptr;
 
-use rustix::fs::{FileType, fstat, fstatfs};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use vm_memory::{Bytes, VolatileSlice};
 
+use super::mapping::Mapping;
+use super::pages::{Pages, page_size};
 use super::sigbus::guarded;
-use crate::wire::DmaMapFlags;
-
-/// File system type of huge pages, `HUGETLBFS_MAGIC` of linux/magic.h.
-const HUGETLBFS: u64 = 0x9584_58f6;
+use crate::protocol::wire::DmaMapFlags;
 
 /// A shared mapping of a part of a file.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     /// Whole pages, in which the part lies.
-    pages: Pages,
-    /// First byte of the part.
-    address: *mut u8,
+    pages: Mapping,
+    page_size: usize,
+    /// Bytes of the first page before the part.
+    before: usize,
     /// Bytes of the part.
     length: usize,
     /// Bytes at the start that no access has found truncated.
     intact: Cell<usize>,
 }
-
-/// A mapping as mmap(2) makes it.
-#[derive(Debug)]
-struct Pages {
-    address: *mut c_void,
-    length: usize,
-    page_size: usize,
-}
-
-// SAFETY: the mapping belongs to this value alone and is only accessed by volatile copies through
-// it; which thread does them makes no difference.
-unsafe impl Send for MappedFile {}
 
 /// The memory behind a mapping is gone: its file was truncated.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,31 +50,20 @@ impl MappedFile {
         length: u64,
         access: DmaMapFlags,
     ) -> Result<Self, Errno> {
-        let status = fstat(file)?;
-        let end = offset.checked_add(length).ok_or(Errno::OVERFLOW)?;
-        let is_regular = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
-        if is_regular && u64::try_from(status.st_size).is_ok_and(|size| size < end) {
-            return Err(Errno::INVAL);
-        }
+        check_size(file, offset, length)?;
         let page_size = page_size(file)?;
         // mmap(2) wants whole pages, and the pages of a guest's memory may be larger than a region.
         let before = offset % page_size;
         let whole = (before + length).checked_next_multiple_of(page_size).ok_or(Errno::OVERFLOW)?;
         let size = |bytes: u64| usize::try_from(bytes).map_err(|_| Errno::NOMEM);
-        let (before, length, whole) = (size(before)?, size(length)?, size(whole)?);
-        let mut protection = ProtFlags::empty();
-        protection.set(ProtFlags::READ, access.contains(DmaMapFlags::READ));
-        protection.set(ProtFlags::WRITE, access.contains(DmaMapFlags::WRITE));
-        let start = offset - before as u64;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
-        let address =
-            unsafe { mmap(ptr::null_mut(), whole, protection, MapFlags::SHARED, file, start)? };
-        let pages = Pages { address, length: whole, page_size: size(page_size)? };
-        // SAFETY: the mapping was just made, and the advice changes nothing that is in it.
-        unsafe { leave_out_of_core_dumps(address, whole)? };
-        // SAFETY: the part lies within the whole.
-        let address = unsafe { address.cast::<u8>().add(before) };
-        Ok(MappedFile { pages, address, length, intact: Cell::new(length) })
+        let (page_size, before) = (size(page_size)?, size(before)?);
+        // Guest memory is its guest's secret, and too much for a core dump, which has no mapping.
+        let write = access.contains(DmaMapFlags::WRITE);
+        let pages = Mapping::new(file, offset - before as u64, size(whole)?, write);
+        let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
+        let pages = pages.map_err(errno)?;
+        let length = size(length)?;
+        Ok(MappedFile { pages, page_size, before, length, intact: Cell::new(length) })
     }
 
     /// Size of the mapping in bytes.
@@ -120,56 +94,33 @@ impl MappedFile {
         length: usize,
         copy: impl FnOnce(VolatileSlice<'_>) -> bool,
     ) -> Result<(), Truncated> {
-        // SAFETY: address and length are those of the mapping, which lives as long as `self`.
-        let whole = unsafe { VolatileSlice::new(self.address, self.length) };
-        let part = whole.subslice(offset, length).map_err(|_| Truncated)?;
-        let start = part.ptr_guard().as_ptr() as usize;
-        if offset + length > self.intact.get() {
-            // Pages that are nobody's lie there since.
+        let end = offset.checked_add(length).ok_or(Truncated)?;
+        if end > self.intact.get() {
+            // Past the region, or pages that nothing shares lie there since.
             return Err(Truncated);
         }
+        let whole = self.pages.whole();
+        let part = whole.subslice(self.before + offset, length).map_err(|_| Truncated)?;
+        let pages = Pages::of_copy(&part, self.page_size);
         let mut copied = false;
-        if let Some(missing) =
-            guarded(start..start + length, self.pages.page_size, || copied = copy(part))
-        {
-            let page = missing & !(self.pages.page_size - 1);
-            self.intact.set(page.saturating_sub(self.address as usize));
+        if let Some(missing) = guarded(pages, || copied = copy(part)) {
+            let first = whole.ptr_guard().as_ptr() as usize + self.before;
+            self.intact.set((missing & !(self.page_size - 1)).saturating_sub(first));
             return Err(Truncated);
         }
         if copied { Ok(()) } else { Err(Truncated) }
     }
 }
 
-/// Guest memory is its guest's secret, and too much for a core dump.
-///
-/// # Safety
-/// All of it is mapped.
-pub(super) unsafe fn leave_out_of_core_dumps(
-    address: *mut c_void,
-    length: usize,
-) -> Result<(), Errno> {
-    // SAFETY: the caller's promise; the advice changes nothing that is in the memory.
-    unsafe { madvise(address, length, Advice::LinuxDontDump) }
-}
-
-/// Size of the pages that a file is mapped by, in bytes.
-pub(super) fn page_size(file: BorrowedFd<'_>) -> Result<u64, Errno> {
-    let status = fstatfs(file)?;
-    let plain = rustix::param::page_size() as u64;
-    if u64::try_from(status.f_type) != Ok(HUGETLBFS) {
-        return Ok(plain);
+/// Checks that a regular file has all of a part.
+pub(super) fn check_size(file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Errno> {
+    let status = fstat(file)?;
+    let end = offset.checked_add(length).ok_or(Errno::OVERFLOW)?;
+    let is_regular = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+    if is_regular && u64::try_from(status.st_size).is_ok_and(|size| size < end) {
+        return Err(Errno::INVAL);
     }
-    let huge = u64::try_from(status.f_bsize).unwrap_or(plain);
-    if huge.is_power_of_two() { Ok(huge) } else { Err(Errno::INVAL) }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `MappedFile::new` and nothing refers to it any more.
-        if let Err(errno) = unsafe { munmap(self.address, self.length) } {
-            log::error!("munmap of {} bytes: {errno}", self.length);
-        }
-    }
+    Ok(())
 }
 
 /// Whether the kernel would put the page at an address into a core dump.
@@ -221,7 +172,8 @@ mod tests {
     #[test]
     fn guest_memory_is_left_out_of_core_dumps() {
         let mapped = MappedFile::new(file(3 * 4096).as_fd(), 4096, 8192, BOTH).unwrap();
-        assert!(!is_dumped(mapped.address as usize) && !is_dumped(mapped.address as usize + 8191));
+        let first = mapped.pages.whole().ptr_guard().as_ptr() as usize;
+        assert!(!is_dumped(first) && !is_dumped(first + 8191));
         assert!(is_dumped((&raw const mapped) as usize), "this process itself");
     }
 
@@ -291,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_past_the_mapping_are_refused() {
+    fn ranges_past_the_mapping_are_rejected() {
         let mapped = MappedFile::new(file(4096).as_fd(), 0, 4096, BOTH).unwrap();
         assert!(mapped.read(4095, &mut [0; 2]).is_err());
         assert!(mapped.write(usize::MAX, &[0; 2]).is_err());
@@ -299,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn files_too_small_for_the_region_are_refused() {
+    fn files_too_small_for_the_region_are_rejected() {
         let file = file(4096);
         let refused = MappedFile::new(file.as_fd(), 0, 8192, BOTH).unwrap_err();
         assert_eq!(refused, Errno::INVAL);

@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 
-use crate::dma::MappedFile;
-use crate::wire::DmaMapFlags;
+use crate::memory::MappedFile;
+use crate::protocol::wire::DmaMapFlags;
 
 /// The pages behind a BAR's mappable parts. Their contents change at any moment: copy, then look.
 #[derive(Debug)]
@@ -22,6 +22,26 @@ impl SharedMemory {
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let mapping = MappedFile::new(file.as_fd(), 0, size, DmaMapFlags::all())?;
         Ok(SharedMemory { file, mapping })
+    }
+
+    /// Takes the file of another process in place of its own: the guest has mapped that one.
+    ///
+    /// # Errors
+    /// It has another size, or cannot be mapped.
+    pub(crate) fn replace(&mut self, file: OwnedFd) -> std::io::Result<()> {
+        let size = self.len() as u64;
+        if u64::try_from(fstat(&file)?.st_size) != Ok(size) {
+            let what = format!("the memory of a BAR of {size} bytes has another size");
+            return Err(std::io::Error::other(what));
+        }
+        let mapping = MappedFile::new(file.as_fd(), 0, size, DmaMapFlags::all())?;
+        *self = SharedMemory { file, mapping };
+        Ok(())
+    }
+
+    /// Size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.mapping.len()
     }
 
     /// Copies bytes out, from an offset in the BAR on. Bytes past its end are 0.

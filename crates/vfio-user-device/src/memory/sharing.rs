@@ -3,15 +3,19 @@
 //! QEMU hands over the descriptor of a memory file also when it has mapped the file privately itself
 //! (`share=off`). What the guest writes then never shows in a mapping of ours. So the first accesses
 //! to mapped memory go by message, and what the client says is compared with what the mapping shows,
-//! until that tells. Only a client that has announced ROM without a descriptor is asked, as QEMU
-//! does: one that gives a descriptor with everything need not know how to answer.
+//! until that tells. Only a client is asked that proposes `write_multiple`, or announces ROM without a
+//! descriptor. QEMU does both (but announces no ROM for a device that is plugged in while the guest's
+//! IOMMU is on). rust-vmm's clients do neither: they give a descriptor with everything, and take a
+//! DMA_READ for a wrong reply.
 
 use std::cell::Cell;
+
+use serde::{Deserialize, Serialize};
 
 /// So many contradictions in a row are no accident: the guest writes while it is looked at.
 const CONTRADICTIONS: u8 = 2;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     /// Nothing has told yet; so many contradictions in a row.
     Unknown {
@@ -31,6 +35,20 @@ pub(super) struct Sharing {
     news: Cell<bool>,
 }
 
+/// What is known, as a value.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SharingState {
+    state: State,
+    asked: bool,
+}
+
+impl Default for SharingState {
+    fn default() -> Self {
+        Sharing::default().save()
+    }
+}
+
 impl Default for Sharing {
     fn default() -> Self {
         let state = Cell::new(State::Unknown { contradictions: 0 });
@@ -39,6 +57,17 @@ impl Default for Sharing {
 }
 
 impl Sharing {
+    /// Saves it.
+    pub fn save(&self) -> SharingState {
+        SharingState { state: self.state.get(), asked: self.asked.get() }
+    }
+
+    /// Goes on from what another process knew.
+    pub fn restore(&self, state: SharingState) {
+        self.state.set(state.state);
+        self.asked.set(state.asked);
+    }
+
     /// From now on the client is asked.
     pub fn ask(&self) {
         self.asked.set(true);
@@ -134,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_refuses_is_not_asked_again() {
+    fn a_client_that_rejects_is_not_asked_again() {
         let sharing = asked();
         assert!(sharing.refused());
         assert!(sharing.use_mappings());

@@ -1,37 +1,32 @@
 //! Guest memory as the device reaches it: a table of regions, and the queue of accesses to them.
 //!
-//! A client announces its memory region by region. A region with a file descriptor is mapped and
-//! copied from directly ([`MappedFile`]); one without is reached only by asking the client, with
-//! DMA_READ and DMA_WRITE messages. The table says which of the two an address needs.
+//! A client announces its memory region by region. The bytes of a region with a file descriptor are
+//! copied from and to [that file](RegionFile); those of one without are reached only by asking the
+//! client, with DMA_READ and DMA_WRITE messages. The table says which of the two an address needs.
 
-mod budget;
-mod mapped;
-mod outcome;
-mod queue;
-mod sharing;
-mod sigbus;
-mod watched;
+mod state;
+mod written;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
-use budget::{Room, Share};
-pub(crate) use mapped::MappedFile;
-pub use outcome::{DmaDone, DmaError, Rejected};
-pub use queue::Segment;
-pub(crate) use queue::{DmaQueue, InFlight, Step};
-use sharing::Sharing;
-pub use watched::WatchedMemory;
-
-use crate::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};
+use super::completion::DmaError;
+use super::dirty_log::DirtyLog;
+use super::files::MemoryFiles;
+use super::region_file::{RegionFile, Shares};
+use super::sharing::Sharing;
+use crate::protocol::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};
+use crate::recording::{Recorder, ReplayedMemory};
+pub(crate) use state::MemoryState;
 
 /// How the bytes of a region are reached.
 #[derive(Debug)]
 enum Provider {
-    /// The client's file is mapped into this process.
-    Mapped(MappedFile, #[expect(dead_code, reason = "kept as long as the mapping")] Room),
+    /// This process, in the client's file.
+    File(RegionFile),
     /// Only the client can reach them.
     ByMessage,
 }
@@ -47,8 +42,8 @@ struct Region {
 /// Where a piece of guest memory is to be found.
 #[derive(Debug)]
 pub(crate) enum Place<'m> {
-    /// In a mapping, from an offset on.
-    Mapped(&'m MappedFile, usize),
+    /// In a file, from an offset of the region on.
+    File(&'m RegionFile, usize),
     /// At the client.
     ByMessage,
 }
@@ -101,22 +96,28 @@ impl MapError {
 #[derive(Debug, Default)]
 pub(crate) struct DmaSpace {
     regions: BTreeMap<u64, Region>,
-    share: Share,
+    shares: Shares,
+    files: MemoryFiles,
     sharing: Sharing,
+    log: RefCell<Option<DirtyLog>>,
+    pub recorder: Recorder,
+    /// In a replay: what the guest's memory was like.
+    pub replayed: Option<ReplayedMemory>,
 }
 
 impl DmaSpace {
-    /// Announces a region; with a file it is mapped, unless this guest has more than enough of that.
+    /// Announces a region, with a file if this process can reach its bytes by that. The flags say how.
     pub fn map(
         &mut self,
         address: u64,
         size: u64,
-        access: DmaMapFlags,
+        flags: DmaMapFlags,
         file: Option<(OwnedFd, u64)>,
     ) -> Result<(), MapError> {
         let Some(last) = size.checked_sub(1).and_then(|rest| address.checked_add(rest)) else {
             return Err(MapError::NotARange { address, size });
         };
+        let access = flags & (DmaMapFlags::READ | DmaMapFlags::WRITE);
         if access.is_empty() {
             return Err(MapError::NotARange { address, size });
         }
@@ -136,13 +137,14 @@ impl DmaSpace {
             self.sharing.ask();
         }
         let file = file.filter(|_| !self.sharing.is_private());
-        let room = file.as_ref().and_then(|_| self.share.room_for(size));
-        let provider = match file.zip(room) {
-            Some(((file, offset), room)) => {
-                Provider::Mapped(MappedFile::new(file.as_fd(), offset, size, access)?, room)
-            }
-            None => Provider::ByMessage,
+        let file = match file {
+            Some((file, offset)) => match self.files.keep(file, &self.shares.files)? {
+                Some(file) => RegionFile::open((file, offset), size, flags, &self.shares)?,
+                None => None,
+            },
+            None => None,
         };
+        let provider = file.map_or(Provider::ByMessage, Provider::File);
         self.regions.insert(address, Region { size, access, provider });
         Ok(())
     }
@@ -178,6 +180,13 @@ impl DmaSpace {
     pub fn disconnect(&mut self) {
         self.clear();
         self.sharing = Sharing::default();
+        self.stop_log();
+    }
+
+    /// The client answers DMA messages, also for memory with a file: it is asked until it is known
+    /// whether the guest's writes show in that.
+    pub fn ask_client(&self) {
+        self.sharing.ask();
     }
 
     /// Whether the guest's writes do not show in its memory's files.
@@ -192,7 +201,7 @@ impl DmaSpace {
         }
         let mut largest = None;
         for (address, region) in &mut self.regions {
-            if let Provider::Mapped(..) = region.provider {
+            if let Provider::File(_) = region.provider {
                 region.provider = Provider::ByMessage;
                 largest = largest.max(Some((region.size, *address)));
             }
@@ -203,8 +212,10 @@ impl DmaSpace {
     }
 
     /// Compares what the client has said of memory, or was just told, with what a mapping shows.
-    fn compare(&self, address: u64, said: &[u8]) {
-        if let Some((file, offset)) = self.readable_mapping(address) {
+    pub fn compare(&self, address: u64, said: &[u8]) {
+        if self.replayed.is_some() {
+            self.sharing.compare(said, said);
+        } else if let Some((file, offset)) = self.readable_file(address) {
             let mut shown = vec![0; said.len()];
             if file.read(offset, &mut shown).is_ok() {
                 self.sharing.compare(said, &shown);
@@ -213,27 +224,33 @@ impl DmaSpace {
     }
 
     /// The client refuses to be asked for an address. Returns whether a mapping is to do instead.
-    fn refused(&self, address: u64) -> bool {
-        self.readable_mapping(address).is_some() && self.sharing.refused()
+    pub fn refused(&self, address: u64) -> bool {
+        self.readable_file(address).is_some() && self.sharing.refused()
     }
 
-    /// The mapping of an address, if it can be read, and where in it that is.
-    fn readable_mapping(&self, address: u64) -> Option<(&MappedFile, usize)> {
+    /// Whether the client is asked for an address although its file is here, to learn whether the guest's
+    /// writes show there.
+    pub fn is_asked_first(&self, address: u64) -> bool {
+        self.readable_file(address).is_some()
+    }
+
+    /// The file of an address, if it can be read, and where in it that is.
+    fn readable_file(&self, address: u64) -> Option<(&RegionFile, usize)> {
         let (start, region) = self.regions.range(..=address).next_back()?;
-        let Provider::Mapped(file, _) = &region.provider else { return None };
+        let Provider::File(file) = &region.provider else { return None };
         let inside = address - start < region.size && region.access.contains(DmaMapFlags::READ);
         inside.then_some((file, usize::try_from(address - start).ok()?))
     }
 
-    /// Whether the region from that address on is mapped into this process.
-    pub fn is_mapped(&self, address: u64) -> bool {
+    /// Whether this process reaches the region from that address on without messages.
+    pub fn has_file(&self, address: u64) -> bool {
         let region = self.regions.get(&address);
-        region.is_some_and(|region| matches!(region.provider, Provider::Mapped(..)))
+        region.is_some_and(|region| matches!(region.provider, Provider::File(_)))
     }
 
-    /// Whether any region is mapped into this process.
-    pub fn any_mapped(&self) -> bool {
-        self.regions.values().any(|region| matches!(region.provider, Provider::Mapped(..)))
+    /// Whether it reaches any region so.
+    pub fn has_any_file(&self) -> bool {
+        self.regions.values().any(|region| matches!(region.provider, Provider::File(_)))
     }
 
     /// Where the bytes from `address` on are, and how many of `length` lie there in one piece.
@@ -243,6 +260,47 @@ impl DmaSpace {
         length: usize,
         access: DmaMapFlags,
     ) -> Result<(Place<'_>, usize), DmaError> {
+        let (region, offset) = self.region(address, access)?;
+        let length = usize::try_from(region.size - offset).unwrap_or(usize::MAX).min(length);
+        match &region.provider {
+            Provider::File(file) if self.sharing.use_mappings() => {
+                let offset =
+                    usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
+                Ok((Place::File(file, offset), length))
+            }
+            Provider::File(_) | Provider::ByMessage => Ok((Place::ByMessage, length)),
+        }
+    }
+
+    /// The file of an address, where in it that is, and how many of `length` bytes are there.
+    ///
+    /// It is used while nothing tells yet whether the guest's writes show in it: the client cannot
+    /// be asked without waiting.
+    pub(super) fn file(
+        &self,
+        address: u64,
+        length: usize,
+        access: DmaMapFlags,
+    ) -> Result<(&RegionFile, usize, usize), DmaError> {
+        let (region, offset) = self.region(address, access)?;
+        let Provider::File(file) = &region.provider else {
+            return Err(DmaError::NotShared { address });
+        };
+        let left = usize::try_from(region.size - offset).unwrap_or(usize::MAX);
+        let offset = usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
+        Ok((file, offset, length.min(left)))
+    }
+
+    /// Address and size of each region, and whether the device may write there.
+    pub fn ranges(&self) -> Vec<(u64, u64, bool)> {
+        let range = |(address, region): (&u64, &Region)| {
+            (*address, region.size, region.access.contains(DmaMapFlags::WRITE))
+        };
+        self.regions.iter().map(range).collect()
+    }
+
+    /// The region that holds an address, and the address's offset in it.
+    fn region(&self, address: u64, access: DmaMapFlags) -> Result<(&Region, u64), DmaError> {
         let (start, region) = self
             .regions
             .range(..=address)
@@ -252,16 +310,7 @@ impl DmaSpace {
         if !region.access.contains(access) {
             return Err(DmaError::NotPermitted { address });
         }
-        let offset = address - start;
-        let length = usize::try_from(region.size - offset).unwrap_or(usize::MAX).min(length);
-        match &region.provider {
-            Provider::Mapped(file, _) if self.sharing.use_mappings() => {
-                let offset =
-                    usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
-                Ok((Place::Mapped(file, offset), length))
-            }
-            Provider::Mapped(..) | Provider::ByMessage => Ok((Place::ByMessage, length)),
-        }
+        Ok((region, address - start))
     }
 }
 
@@ -276,103 +325,4 @@ pub(crate) fn log_not_shared(address: u64, size: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const BOTH: DmaMapFlags = DmaMapFlags::all();
-
-    #[test]
-    fn overlaps_are_refused_wherever_they_are() {
-        let mut space = DmaSpace::default();
-        space.map(0x2000, 0x2000, BOTH, None).unwrap();
-        for (address, size) in
-            [(0x2000, 0x2000), (0, u64::MAX), (0x1000, 0x1001), (0x3fff, 1), (0x2800, 0x100)]
-        {
-            let refused = space.map(address, size, BOTH, None);
-            assert!(refused.is_err(), "{address:#x} {size:#x}");
-        }
-        space.map(0x1000, 0x1000, BOTH, None).unwrap();
-        space.map(0x4000, 0x1000, BOTH, None).unwrap();
-        let error = space.map(0x2000, 0x2000, BOTH, None).unwrap_err();
-        assert_eq!(error.errno(), Errno::EXIST);
-    }
-
-    #[test]
-    fn impossible_ranges_are_refused_with_their_errno() {
-        let mut space = DmaSpace::default();
-        let mut errno = |address, size, access| {
-            space.map(address, size, access, None).map_err(|error| error.errno())
-        };
-        assert_eq!(errno(0, 0, BOTH), Err(Errno::INVAL));
-        assert_eq!(errno(u64::MAX, 2, BOTH), Err(Errno::INVAL));
-        assert_eq!(errno(0, 4096, DmaMapFlags::empty()), Err(Errno::INVAL));
-        assert_eq!(errno(0, MAX_DMA_REGION_SIZE + 1, BOTH), Err(Errno::NOSPC));
-        assert_eq!(errno(u64::MAX, 1, BOTH), Ok(()));
-        assert_eq!(errno(0, MAX_DMA_REGION_SIZE, BOTH), Ok(()));
-    }
-
-    #[test]
-    fn unmap_takes_whole_regions_only() {
-        let mut space = DmaSpace::default();
-        space.map(0x1000, 0x1000, BOTH, None).unwrap();
-        space.map(0x2000, 0x1000, BOTH, None).unwrap();
-        for (address, size) in [(0x1000, 0x800), (0x1800, 0x800), (0x1000, 0), (u64::MAX, 2)] {
-            assert!(!space.unmap(address, size), "{address:#x} {size:#x}");
-        }
-        assert!(!space.unmap(0x1800, 0x1000) && !space.unmap(0, 0x2800));
-        assert!(space.unmap(0x1000, 0x1000));
-        assert!(space.unmap(0x1000, 0x1000), "nothing is left there");
-        assert!(space.locate(0x2000, 1, BOTH).is_ok());
-        assert!(space.unmap(0, u64::MAX));
-        assert!(space.locate(0x2000, 1, BOTH).is_err());
-    }
-
-    #[test]
-    fn permissions_are_kept() {
-        let mut space = DmaSpace::default();
-        space.map(0, 4096, DmaMapFlags::READ, None).unwrap();
-        assert!(space.locate(0, 1, DmaMapFlags::READ).is_ok());
-        let refused = space.locate(0, 1, DmaMapFlags::WRITE).unwrap_err();
-        assert_eq!(refused, DmaError::NotPermitted { address: 0 });
-    }
-
-    proptest! {
-        /// Against a map from every page to its region, kept by hand.
-        #[test]
-        fn regions_behave_like_a_page_table(
-            operations in prop::collection::vec((any::<bool>(), 0_u64..32, 1_u64..8), 1..200),
-            probes in prop::collection::vec(0_u64..48, 20),
-        ) {
-            let mut space = DmaSpace::default();
-            let mut pages: BTreeMap<u64, u64> = BTreeMap::new();
-            for (map, first, count) in operations {
-                let range = first..first + count;
-                let (address, size) = (first << 12, count << 12);
-                if map {
-                    let free = range.clone().all(|page| !pages.contains_key(&page));
-                    prop_assert_eq!(space.map(address, size, BOTH, None).is_ok(), free);
-                    if free {
-                        pages.extend(range.map(|page| (page, first)));
-                    }
-                } else {
-                    let cut = |start: &u64| {
-                        let region = || pages.iter().filter(|(_, first)| *first == start);
-                        let inside = region().filter(|(page, _)| range.contains(page)).count();
-                        inside != 0 && inside != region().count()
-                    };
-                    let whole = !pages.values().any(cut);
-                    prop_assert_eq!(space.unmap(address, size), whole);
-                    if whole {
-                        pages.retain(|page, _| !range.contains(page));
-                    }
-                }
-            }
-            for page in probes {
-                let found = space.locate((page << 12) + 5, 1, BOTH).is_ok();
-                prop_assert_eq!(found, pages.contains_key(&page));
-            }
-        }
-    }
-}
+mod tests;

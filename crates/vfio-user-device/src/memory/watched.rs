@@ -7,37 +7,19 @@
 
 use std::ffi::c_void;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
+use rustix::io::Errno;
+use rustix::mm::{Advice, madvise};
+use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
 
-use super::mapped::{leave_out_of_core_dumps, page_size};
+use super::pages::{Pages, page_size};
 use super::sigbus;
+use super::watched_regions::{Region, lock};
 
-/// All memory of this kind in the process. The signal handler takes the lock, too: it runs in a
-/// thread that has just touched guest memory, which nobody does while he holds the lock.
-static REGIONS: Mutex<Vec<Region>> = Mutex::new(Vec::new());
-
-/// How often the signal handler tries to take the lock.
-const ATTEMPTS: usize = 1_000_000;
-
-/// A mapping.
-#[derive(Debug)]
-struct Region {
-    /// Which [`WatchedMemory`] it belongs to.
-    owner: usize,
-    /// Its first address, and the one behind it.
-    start: usize,
-    end: usize,
-    page_size: usize,
-    /// Its owner's.
-    truncated: Arc<AtomicBool>,
-}
-
-/// A guest's memory as rust-vmm has mapped it; no core dump has it. Whoever accesses it, also behind the kit's back,
-/// finds zeros where its file has been truncated, as long as this value lives.
+/// A guest's memory as rust-vmm has mapped it; no core dump has it. Accesses, also
+/// those of other crates, find zeros where its file has been truncated, as long as this value lives.
 #[derive(Debug)]
 pub struct WatchedMemory {
     memory: GuestMemoryMmap,
@@ -53,17 +35,13 @@ impl WatchedMemory {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let truncated = Arc::new(AtomicBool::new(false));
         let regions = memory.iter().filter_map(|region| {
-            let start = region.get_host_address(MemoryRegionAddress(0)).ok()? as usize;
-            let length = usize::try_from(region.len()).ok()?;
-            // SAFETY: rust-vmm has mapped all of it, and `memory` keeps it.
-            if let Err(errno) = unsafe { leave_out_of_core_dumps(start as *mut c_void, length) } {
+            if let Err(errno) = leave_out_of_core_dumps(region) {
                 log::warn!("guest memory may get into a core dump: madvise: {errno}");
             }
             let file = region.file_offset()?.file();
             let page_size = usize::try_from(page_size(file.as_fd()).ok()?).ok()?;
-            let end = start.checked_add(length)?;
-            let truncated = Arc::clone(&truncated);
-            Some(Region { owner: id, start, end, page_size, truncated })
+            let pages = Pages::of_region(region, page_size)?;
+            Some(Region { owner: id, pages, truncated: Arc::clone(&truncated) })
         });
         let regions: Vec<Region> = regions.collect();
         lock().extend(regions);
@@ -88,33 +66,10 @@ impl Drop for WatchedMemory {
     }
 }
 
-fn lock() -> MutexGuard<'static, Vec<Region>> {
-    REGIONS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// For the signal handler: puts zero pages over watched memory from this address to the end of its
-/// region. Returns whether it did.
-pub(super) fn cover(address: usize) -> bool {
-    // Only memory that is broken itself raises SIGBUS in a thread that has the lock already. That
-    // one shall end, and not wait for itself.
-    let Some(regions) = (0..ATTEMPTS).find_map(|_| {
-        let locked = REGIONS.try_lock().ok();
-        if locked.is_none() {
-            thread::yield_now();
-        }
-        locked
-    }) else {
-        return false;
-    };
-    let at_fault = |region: &&Region| (region.start..region.end).contains(&address);
-    let Some(region) = regions.iter().find(at_fault) else {
-        return false;
-    };
-    region.truncated.store(true, Ordering::Relaxed);
-    // SAFETY: the region is a shared mapping of a file, which is there as long as its owner has it
-    // in the table. rust-vmm makes no reference into such memory, only volatile accesses, since the
-    // guest changes it at any time anyway.
-    unsafe { sigbus::replace_pages(address as *mut c_void, region.end, region.page_size) }
+/// Guest memory is its guest's secret, and too much for a core dump.
+fn leave_out_of_core_dumps(region: &GuestRegionMmap) -> Result<(), Errno> {
+    // SAFETY: rust-vmm has mapped all of it; the advice changes nothing that is in the memory.
+    unsafe { madvise(region.as_ptr().cast::<c_void>(), region.size(), Advice::LinuxDontDump) }
 }
 
 #[cfg(test)]
@@ -163,7 +118,8 @@ mod tests {
         let behind = memory(&file);
         let _watched = WatchedMemory::new(behind.clone());
         file.set_len(0).unwrap();
-        let access = thread::spawn(move || behind.write_slice(&[7; 16], GuestAddress(0)).is_ok());
+        let access =
+            std::thread::spawn(move || behind.write_slice(&[7; 16], GuestAddress(0)).is_ok());
         assert!(access.join().unwrap());
     }
 
@@ -171,9 +127,9 @@ mod tests {
     fn watched_memory_is_left_out_of_core_dumps() {
         let memory = memory(&file());
         let start = memory.get_host_address(GuestAddress(0)).unwrap() as usize;
-        assert!(crate::dma::mapped::is_dumped(start), "until it is watched");
+        assert!(crate::memory::mapped::is_dumped(start), "until it is watched");
         let _watched = WatchedMemory::new(memory);
-        assert!(!crate::dma::mapped::is_dumped(start));
+        assert!(!crate::memory::mapped::is_dumped(start));
     }
 
     #[test]

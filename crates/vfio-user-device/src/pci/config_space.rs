@@ -3,9 +3,14 @@
 //! The space is an array of bytes with a second array that says which bits a driver may write, so
 //! that BAR sizing needs no code: the low bits of a BAR are simply not writable.
 
+mod state;
+
 use std::ops::Range;
 
-use crate::description::{Bar, BarKind, BarWindow, Description, Msix};
+use super::capabilities::{msi, msi_body, msix, msix_body};
+use crate::pci::config::{Bar, BarKind, BarWindow, DeviceConfig};
+
+pub(crate) use state::ConfigSpaceState;
 
 /// Size of configuration space in bytes.
 pub(crate) const SIZE: usize = 256;
@@ -57,35 +62,6 @@ mod bar {
     pub const PREFETCHABLE: u32 = 1 << 3;
 }
 
-/// The MSI capability with a 64-bit address and without masks for single vectors, section 6.8.1.
-mod msi {
-    pub const ID: u8 = 0x05;
-    /// Offset of message control from the capability's start.
-    pub const CONTROL: usize = 2;
-    pub const ENABLE: u16 = 1 << 0;
-    /// How many vectors there are, as a power of two.
-    pub const CAPABLE_SHIFT: u32 = 1;
-    /// How many of them the driver allows, as a power of two.
-    pub const ALLOWED: u16 = 7 << ALLOWED_SHIFT;
-    pub const ALLOWED_SHIFT: u32 = 4;
-    pub const ADDRESS_64: u16 = 1 << 7;
-    /// Offset of the message's address, whose low two bits are zero, and of its 16 bits of data.
-    pub const ADDRESS: usize = 4;
-    pub const ADDRESS_BITS: u64 = !3;
-    pub const DATA: usize = 12;
-    /// Bytes behind id and next pointer.
-    pub const BODY_SIZE: usize = 12;
-}
-
-/// The MSI-X capability, section 6.8.2.
-mod msix {
-    pub const ID: u8 = 0x11;
-    /// Offset of message control from the capability's start.
-    pub const CONTROL: usize = 2;
-    pub const FUNCTION_MASK: u16 = 1 << 14;
-    pub const ENABLE: u16 = 1 << 15;
-}
-
 /// Configuration space with the values that a driver has written to it.
 #[derive(Clone, Debug)]
 pub(crate) struct ConfigSpace {
@@ -116,8 +92,8 @@ pub(crate) struct WindowTarget {
 }
 
 impl ConfigSpace {
-    /// The space of a device at power-on. The description has been checked.
-    pub fn new(description: &Description) -> Self {
+    /// The space of a device at power-on. The config has been checked.
+    pub fn new(config: &DeviceConfig) -> Self {
         let mut space = ConfigSpace {
             bytes: [0; SIZE],
             writable: [0; SIZE],
@@ -126,7 +102,7 @@ impl ConfigSpace {
             msi: None,
             window: None,
         };
-        let identity = &description.identity;
+        let identity = &config.identity;
         space.set(VENDOR_ID, &identity.vendor.to_le_bytes());
         space.set(DEVICE_ID, &identity.device.to_le_bytes());
         space.set(REVISION, &[identity.revision]);
@@ -137,15 +113,15 @@ impl ConfigSpace {
         space.allow(COMMAND, &command::WRITABLE.to_le_bytes());
         space.allow(CACHE_LINE_SIZE, &[0xff]);
         space.allow(INTERRUPT_LINE, &[0xff]);
-        if description.interrupt_pin {
+        if config.interrupt_pin {
             space.set(INTERRUPT_PIN, &[1]);
         }
-        for (index, bar) in description.bars.iter().enumerate() {
+        for (index, bar) in config.bars.iter().enumerate() {
             if let Some(bar) = bar {
                 space.add_bar(BARS + 4 * index, bar);
             }
         }
-        space.add_capabilities(description);
+        space.add_capabilities(config);
         space.at_reset = space.bytes;
         space
     }
@@ -165,19 +141,19 @@ impl ConfigSpace {
         self.allow(register, address_bits.get(..length).unwrap_or_default());
     }
 
-    fn add_capabilities(&mut self, description: &Description) {
+    fn add_capabilities(&mut self, config: &DeviceConfig) {
         let mut link = CAPABILITIES_POINTER;
         let mut start = FIRST_CAPABILITY;
-        let msix = description.msix.map(|msix| (msix::ID, msix_body(&msix), None));
-        let msi = description.msi.map(|vectors| (msi::ID, msi_body(vectors), None));
-        let others = description
+        let msix = config.msix.map(|msix| (msix::ID, msix_body(&msix), None));
+        let msi = config.msi.map(|vectors| (msi::ID, msi_body(vectors), None));
+        let others = config
             .capabilities
             .iter()
             .map(|capability| (capability.id, capability.body.clone(), capability.window));
         for (id, body, window) in msix.into_iter().chain(msi).chain(others) {
             match id {
                 msix::ID => self.allow_msix(start),
-                msi::ID => self.allow_msi(start, description.msi.unwrap_or(1)),
+                msi::ID => self.allow_msi(start, config.msi.unwrap_or(1)),
                 _ => {}
             }
             if let Some(window) = window {
@@ -314,148 +290,5 @@ impl ConfigSpace {
     }
 }
 
-/// The MSI-X capability behind id and next pointer: message control, table, pending bits.
-fn msix_body(msix: &Msix) -> Vec<u8> {
-    let control = msix.vectors - 1;
-    // The low three bits of an offset, which are zero, hold the number of the BAR.
-    let place = |offset: u64| u32::try_from(offset | msix.bar as u64).unwrap_or(0).to_le_bytes();
-    [&control.to_le_bytes()[..], &place(msix.table), &place(msix.pba)].concat()
-}
-
-/// The MSI capability behind id and next pointer: message control, and zeros for the message.
-fn msi_body(vectors: u16) -> Vec<u8> {
-    let capable = u16::try_from(vectors.ilog2()).unwrap_or(0) << msi::CAPABLE_SHIFT;
-    let mut body = (msi::ADDRESS_64 | capable).to_le_bytes().to_vec();
-    body.resize(msi::BODY_SIZE, 0);
-    body
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::description::Identity;
-
-    fn description() -> Description {
-        Description::new(Identity::new(0x1234, 0xcafe).revision(0x10))
-            .bar(0, Bar::memory32(4096))
-            .bar(1, Bar::io(32))
-            .bar(2, Bar::memory64(1 << 33).prefetchable())
-            .bar(4, Bar::memory32(8192))
-            .interrupt_pin()
-            .msix(Msix { vectors: 2, bar: 4, table: 0, pba: 0x1000 })
-            .msi(4)
-            .capability(0x09, vec![7; 5])
-    }
-
-    fn read(space: &ConfigSpace, offset: usize, length: usize) -> u64 {
-        let mut bytes = [0; 8];
-        space.read(offset..offset + length, false, &mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    #[test]
-    fn header_of_a_plain_device() {
-        let plain = Description::new(Identity::new(0x1234, 0xcafe).revision(0x10))
-            .bar(0, Bar::memory32(4096));
-        let space = ConfigSpace::new(&plain);
-        assert_eq!(read(&space, VENDOR_ID, 4), 0xcafe_1234);
-        assert_eq!(read(&space, REVISION, 4), 0x00ff_0010);
-        assert_eq!(read(&space, STATUS, 2), 0, "no capabilities, fast timing");
-        assert_eq!(read(&space, 0x0e, 1), 0, "header type 0");
-        assert_eq!(read(&space, SUBSYSTEM_VENDOR_ID, 4), 0x1100_1af4);
-        assert_eq!(read(&space, CAPABILITIES_POINTER, 1), 0);
-        assert_eq!(read(&space, INTERRUPT_PIN, 1), 0);
-    }
-
-    #[test]
-    fn all_ones_in_a_bar_read_back_as_its_size() {
-        let mut space = ConfigSpace::new(&description());
-        let mut sized = |index: usize| {
-            space.write(BARS + 4 * index, &[0xff; 4]);
-            read(&space, BARS + 4 * index, 4)
-        };
-        let bars: [u64; 6] = std::array::from_fn(&mut sized);
-        assert_eq!(bars, [0xffff_f000, 0xffff_ffe1, 0x0000_000c, 0xffff_fffe, 0xffff_e000, 0]);
-    }
-
-    #[test]
-    fn capabilities_are_linked() {
-        let space = ConfigSpace::new(&description());
-        assert_eq!(read(&space, STATUS, 2), u64::from(status::CAPABILITIES));
-        assert_eq!(read(&space, CAPABILITIES_POINTER, 1), 0x40);
-        assert_eq!(read(&space, 0x40, 4), 0x0001_4c11, "MSI-X, next at 0x4c, two vectors");
-        assert_eq!(read(&space, 0x44, 8), 0x0000_1004_0000_0004);
-        assert_eq!(read(&space, 0x4c, 4), 0x0084_5c05, "MSI, next at 0x5c, 64-bit, four vectors");
-        assert_eq!(read(&space, 0x5c, 2), 0x0009, "vendor specific, the last");
-        assert_eq!(read(&space, 0x5e, 5), 0x07_0707_0707);
-    }
-
-    #[test]
-    fn a_device_with_msi_alone_has_it_first() {
-        let space = ConfigSpace::new(&Description::new(Identity::new(1, 2)).msi(1));
-        assert_eq!(read(&space, CAPABILITIES_POINTER, 1), 0x40);
-        assert_eq!(read(&space, 0x40, 4), 0x0080_0005);
-    }
-
-    #[test]
-    fn msix_control_has_two_writable_bits() {
-        let mut space = ConfigSpace::new(&description());
-        space.write(0x42, &[0xff, 0xff]);
-        assert_eq!(read(&space, 0x42, 2), 0xc001);
-        assert!(space.msix_enabled() && space.msix_function_masked());
-        // Some QEMU versions write the high byte alone.
-        space.write(0x43, &[0x80]);
-        assert!(space.msix_enabled() && !space.msix_function_masked());
-    }
-
-    #[test]
-    fn msi_has_the_writable_bits_of_its_message() {
-        let mut space = ConfigSpace::new(&description());
-        assert_eq!(space.msi_vectors_allowed(), None);
-        space.write(0x4c, &[0xff; 16]);
-        assert_eq!(read(&space, 0x4c, 8), 0xffff_fffc_00f5_5c05);
-        assert_eq!(read(&space, 0x54, 8), 0x0000_ffff_ffff_ffff);
-        assert_eq!(space.msi_vectors_allowed(), Some(4), "more than there are");
-        space.write(0x4e, &[0x11]);
-        assert_eq!(space.msi_vectors_allowed(), Some(2));
-        space.write(0x4e, &[0x10]);
-        assert_eq!(space.msi_vectors_allowed(), None);
-    }
-
-    #[test]
-    fn the_interrupt_pin_shows_in_the_status_register() {
-        let space = ConfigSpace::new(&description());
-        let mut status = [0; 2];
-        space.read(STATUS..STATUS + 2, true, &mut status);
-        assert_eq!(u16::from_le_bytes(status), status::INTERRUPT | status::CAPABILITIES);
-    }
-
-    #[test]
-    fn reset_undoes_what_a_driver_wrote() {
-        let mut space = ConfigSpace::new(&description());
-        space.write(0, &[0xff; SIZE]);
-        assert!(space.bus_master());
-        space.reset();
-        assert!(!space.bus_master());
-        assert_eq!(space.bytes, ConfigSpace::new(&description()).bytes);
-    }
-
-    proptest! {
-        #[test]
-        fn no_write_changes_what_is_read_only(
-            writes in prop::collection::vec((0_usize..300, prop::collection::vec(any::<u8>(), 0..300)), 0..50)
-        ) {
-            let fresh = ConfigSpace::new(&description());
-            let mut space = fresh.clone();
-            for (offset, data) in writes {
-                space.write(offset, &data);
-            }
-            for offset in 0..SIZE {
-                let fixed = !fresh.writable[offset];
-                prop_assert_eq!(space.bytes[offset] & fixed, fresh.bytes[offset] & fixed);
-            }
-        }
-    }
-}
+mod tests;

@@ -3,64 +3,74 @@
 //! This is what outlives a client. It knows nothing of sockets: a session, a test bench and a fuzz
 //! target drive it alike.
 
+mod kept;
+mod migration;
+mod mismatch;
+mod state;
+
 use std::fmt;
 use std::ops::Range;
 use std::time::Instant;
 
-use log::Level;
-
+use crate::access::{Access, Width};
 use crate::bus::Bus;
-use crate::description::{Bar, Description, DescriptionError};
-use crate::device::{Access, Device, Width};
-use crate::dma::DmaDone;
-use crate::panics;
+use crate::device::Device;
+use crate::memory::{DmaCompletion, Ended, Owner};
+use crate::migration::MigrationState;
 use crate::pci;
+use crate::pci::config::{Bar, ConfigError, DeviceConfig};
+use crate::pci::panics;
+use crate::protocol::wire::CONFIG_REGION;
 use crate::waker::Waker;
-use crate::wire::CONFIG_REGION;
-use crate::words::{Bytes, Misfit, RegisterName};
 
-/// How many accesses that fit no register are logged for one client where only information is asked
-/// for: a guest could fill a disk with them.
-const MISFIT_LINES: u32 = 10;
+use migration::Migration;
+pub(crate) use migration::MigrationError;
+pub(crate) use state::FunctionState;
 
 /// Why a device cannot be hosted.
 #[derive(thiserror::Error)]
-pub enum HostError {
-    /// Its description is impossible.
-    #[error("the device cannot exist")]
-    Description(#[from] DescriptionError),
+#[non_exhaustive]
+pub enum FunctionError {
+    /// Its configuration is impossible.
+    #[error("invalid device configuration")]
+    Config(#[from] ConfigError),
     /// Memory for its mappable BARs cannot be had.
     #[error("no memory for a mappable BAR")]
     Memory(#[from] std::io::Error),
 }
 
 /// In words, because a test's `unwrap` shows this.
-impl fmt::Debug for HostError {
+impl fmt::Debug for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HostError::Description(source) => write!(f, "{self}: {source}"),
-            HostError::Memory(source) => write!(f, "{self}: {source}"),
+            FunctionError::Config(source) => write!(f, "{self}: {source}"),
+            FunctionError::Memory(source) => write!(f, "{self}: {source}"),
         }
     }
 }
 
 /// A device, its configuration space, its interrupts and its guest's memory.
-pub(crate) struct Host {
-    device: Box<dyn Device>,
-    pub description: Description,
-    pub bus: Bus,
+pub(crate) struct PciFunction {
+    pub device: Box<dyn Device>,
+    pub config: DeviceConfig,
+    pub bus: Box<Bus>,
+    /// Takes the bus's place while tasks have that.
+    pub spare: Option<Box<Bus>>,
     on_panic: OnPanic,
-    /// What the device said when it panicked. It plays dead since.
+    /// Place and message of the device's panic, which has disabled it.
     panic: Option<String>,
     /// Accesses of the present client that fitted no register, as far as they were counted.
-    misfits: u32,
+    mismatches: u32,
+    migration: Migration,
+    /// The device's code was run since its state was kept.
+    touched: bool,
 }
 
 /// What becomes of a panic of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnPanic {
-    /// The device plays dead: its guest finds it gone, and goes on.
-    PlayDead,
+    /// The device is disabled: its registers read as all ones, and its guest goes on.
+    Disable,
     /// It goes on to the caller, which is a test.
     Propagate,
 }
@@ -74,18 +84,28 @@ enum Window {
     MsixPending,
 }
 
-impl fmt::Debug for Host {
+impl fmt::Debug for PciFunction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("description", &self.description).finish_non_exhaustive()
+        f.debug_struct("PciFunction").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl Host {
-    pub fn new(device: Box<dyn Device>, on_panic: OnPanic) -> Result<Self, HostError> {
-        let description = device.describe();
-        description.check()?;
-        let bus = Bus::new(&description)?;
-        Ok(Host { device, description, bus, on_panic, panic: None, misfits: 0 })
+impl PciFunction {
+    pub fn new(device: Box<dyn Device>, on_panic: OnPanic) -> Result<Self, FunctionError> {
+        let config = device.config();
+        config.validate()?;
+        let bus = Box::new(Bus::new(&config)?);
+        Ok(PciFunction {
+            device,
+            config,
+            bus,
+            spare: None,
+            on_panic,
+            panic: None,
+            mismatches: 0,
+            migration: Migration::default(),
+            touched: true,
+        })
     }
 
     /// What the device said when it panicked, if it has.
@@ -93,19 +113,27 @@ impl Host {
         self.panic.as_deref()
     }
 
-    /// Calls the device; `dead` is what comes of it when the device plays dead.
+    /// Calls the device; `dead` is the result when the device is disabled.
     fn call<R>(&mut self, dead: R, callback: impl FnOnce(&mut dyn Device, &mut Bus) -> R) -> R {
+        self.guarded(dead, |function| callback(&mut *function.device, &mut function.bus))
+    }
+
+    /// Runs code of the device; `dead` is the result when the device is disabled.
+    pub fn guarded<R>(&mut self, dead: R, code: impl FnOnce(&mut Self) -> R) -> R {
         if self.panic.is_some() {
             return dead;
         }
         if self.on_panic == OnPanic::Propagate {
-            return callback(&mut *self.device, &mut self.bus);
+            return code(self);
         }
-        panics::caught(|| callback(&mut *self.device, &mut self.bus)).unwrap_or_else(|panic| {
+        self.set_inside(true);
+        let result = panics::caught(|| code(&mut *self));
+        self.set_inside(false);
+        result.unwrap_or_else(|panic| {
             log::error!(
-                "the device panicked at {panic}. It plays dead from now on: reads give all ones, \
-                 writes are ignored. To go on, correct the device and start this program again, \
-                 then attach it anew (in QEMU: device_del, device_add)"
+                "the device panicked at {panic}. It is disabled: its reads return all ones, \
+                 its writes are ignored. Correct the device, start this program again, and attach \
+                 the device anew (in QEMU: device_del, device_add)"
             );
             self.panic = Some(panic);
             self.bus.fall_silent();
@@ -122,7 +150,7 @@ impl Host {
     }
 
     pub fn bar(&self, region: u32) -> Option<&Bar> {
-        self.description.bars.get(usize::try_from(region).ok()?)?.as_ref()
+        self.config.bars.get(usize::try_from(region).ok()?)?.as_ref()
     }
 
     /// Reads from a region. The range lies within it.
@@ -133,14 +161,16 @@ impl Host {
         }
         if region == CONFIG_REGION {
             if let Ok(start) = usize::try_from(offset) {
-                let range = start..start.saturating_add(data.len());
-                self.read_through_window(&range);
-                let pin = self.bus.interrupts.pin_asserted(&self.bus.config);
-                self.bus.config.read(range, pin, data);
+                self.read_through_window(&(start..start.saturating_add(data.len())));
+                // What it is without the device.
+                self.bus.config_read(start, data);
+                if !self.bus.stopped {
+                    self.call((), |device, bus| device.config_read(bus, start, data));
+                }
             }
             return;
         }
-        if self.panic.is_some() {
+        if self.panic.is_some() || self.bus.stopped {
             return data.fill(0xff);
         }
         let mut rest = data;
@@ -160,13 +190,16 @@ impl Host {
         }
         if region == CONFIG_REGION {
             if let Ok(start) = usize::try_from(offset) {
-                self.bus.config.write(start, data);
-                self.bus.interrupts.masks_changed(&self.bus.config);
+                if self.panic.is_some() || self.bus.stopped {
+                    self.bus.config_write(start, data);
+                } else {
+                    self.call((), |device, bus| device.config_write(bus, start, data));
+                }
                 self.write_through_window(&(start..start.saturating_add(data.len())));
             }
             return;
         }
-        if self.panic.is_some() {
+        if self.panic.is_some() || self.bus.stopped {
             return;
         }
         let mut rest = data;
@@ -211,17 +244,19 @@ impl Host {
     /// aligned access lies in one of them. `None` when nothing is left.
     fn next_access(&self, region: u32, position: u64, left: usize) -> Option<(Window, Access)> {
         let index = usize::try_from(region).ok()?;
-        let bar = self.description.bars.get(index)?.as_ref()?;
+        let bar = self.config.bars.get(index)?.as_ref()?;
         let fits = |width: &Width| {
-            *width <= bar.widest && width.bytes() <= left && position % width.bytes() as u64 == 0
+            *width <= bar.max_access_width
+                && width.bytes() <= left
+                && position % width.bytes() as u64 == 0
         };
         let width = Width::DESCENDING.into_iter().find(fits)?;
-        let msix = self.description.msix.as_ref().filter(|msix| msix.bar == index);
+        let msix = self.config.msix.as_ref().filter(|msix| msix.bar == index);
         let window = if msix.is_some_and(|msix| msix.table_range().contains(&position)) {
             Window::MsixTable
         } else if msix.is_some_and(|msix| msix.pba_range().contains(&position)) {
             Window::MsixPending
-        } else if bar.mappable.iter().any(|part| part.contains(&position)) {
+        } else if bar.mmap_areas.iter().any(|part| part.contains(&position)) {
             Window::Shared
         } else {
             Window::Device
@@ -231,7 +266,7 @@ impl Host {
 
     /// Offset of an access from the start of the MSI-X table, or of the pending bits.
     fn msix_offset(&self, window: Window, access: Access) -> usize {
-        let start = self.description.msix.as_ref().map_or(0, |msix| match window {
+        let start = self.config.msix.as_ref().map_or(0, |msix| match window {
             Window::MsixTable => msix.table,
             _ => msix.pba,
         });
@@ -241,7 +276,7 @@ impl Host {
     fn read_window(&mut self, window: Window, access: Access, data: &mut [u8]) {
         match window {
             Window::Device => {
-                self.log_misfit("read", access);
+                self.log_mismatch("read", access);
                 let value = self.call(u64::MAX, |device, bus| device.read(bus, access));
                 let value = value & access.width.mask();
                 log::debug!("{} read {} -> {value:#x}", self.name(access), access.width);
@@ -266,7 +301,7 @@ impl Host {
                 let mut bytes = [0; 8];
                 bytes.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
                 let value = u64::from_le_bytes(bytes);
-                self.log_misfit("write", access);
+                self.log_mismatch("write", access);
                 log::debug!("{} write {} <- {value:#x}", self.name(access), access.width);
                 self.call((), |device, bus| device.write(bus, access, value));
             }
@@ -285,70 +320,75 @@ impl Host {
         }
     }
 
-    /// Name of what an access is for, for people.
-    fn name(&self, access: Access) -> RegisterName<'_> {
-        let bar = self.description.bars.get(access.bar).and_then(Option::as_ref);
-        RegisterName { access, bar }
-    }
-
-    /// Tells a driver's author of an access that fits no register: what the device makes of it is
-    /// its own affair, and hardly what was meant.
-    fn log_misfit(&mut self, verb: &str, access: Access) {
-        let level = if self.misfits < MISFIT_LINES { Level::Info } else { Level::Debug };
-        if !log::log_enabled!(level) {
-            return;
-        }
-        let Some(bar) = self.description.bars.get(access.bar).and_then(Option::as_ref) else {
-            return;
-        };
-        let Some(misfit) = Misfit::find(bar, access) else {
-            return;
-        };
-        self.misfits = self.misfits.saturating_add(1);
-        let last =
-            if self.misfits == MISFIT_LINES { " (more of these with debug only)" } else { "" };
-        let Access { bar, offset, width } = access;
-        let width = Bytes(width.bytes() as u64);
-        log::log!(level, "BAR {bar}: {verb} of {width} at {offset:#x}: {misfit}{last}");
-    }
-
     /// Resets the device and all of PCI around it.
     pub fn reset(&mut self) {
+        self.end_migration();
+        self.reset_device();
+    }
+
+    fn reset_device(&mut self) {
         self.bus.reset();
         self.call((), |device, bus| device.reset(bus));
     }
 
-    /// Lets the timer that is due first fire, if it is due by now. Returns false if none is.
+    /// Lets the timer that is due first fire, or a task wake up, if one is due by now. Returns false if none is.
     pub fn fire_timer(&mut self, now: Instant) -> bool {
         let Some(id) = self.bus.timers.take_due(now) else {
-            return false;
+            let woken = self.bus.tasks.wake_sleeper(now);
+            if woken {
+                self.bus.recorder.timer(None);
+            }
+            return woken;
         };
-        self.call((), |device, bus| device.timer(bus, id));
+        self.bus.recorder.timer(Some(id));
+        self.call((), |device, bus| device.on_timer(bus, id));
         true
     }
 
     /// Tells the device that the waker it waits for was used, if it was.
     pub fn take_wake_up(&mut self) {
+        if self.bus.stopped {
+            return;
+        }
+        if let Some(tasks) = self.bus.tasks.session_waker() {
+            tasks.take();
+        }
         if self.bus.awaited.as_ref().is_some_and(Waker::take) {
             self.bus.awaited = None;
-            self.call((), |device, bus| device.woken(bus));
+            self.bus.recorder.wake();
+            self.call((), |device, bus| device.on_wake(bus));
         }
     }
 
-    /// Tells the device that an access to guest memory is done.
-    pub fn dma_done(&mut self, done: DmaDone) {
+    /// Tells the device, or its task, that an access to guest memory is done.
+    pub fn dma_done(&mut self, Ended { owner, result }: Ended) {
         self.bus.memory.drop_private_mappings();
-        self.call((), |device, bus| device.dma_done(bus, done));
+        match owner {
+            Owner::Task(reply) => reply.give(result),
+            Owner::Device(tag) => {
+                let done = DmaCompletion { tag, result };
+                self.call((), |device, bus| device.on_dma_complete(bus, done));
+            }
+        }
     }
 
     /// The client is gone: its memory, its descriptors and its PCI configuration go, accesses that
     /// waited for it fail. The device's own state is the device's to keep.
     pub fn disconnect(&mut self) {
-        self.misfits = 0;
+        if self.migration_state() == MigrationState::Error {
+            self.reset_device();
+        }
+        self.end_migration();
+        self.mismatches = 0;
         self.bus.disconnect();
         for done in self.bus.dma.disconnect() {
             self.dma_done(done);
         }
-        self.call((), |device, bus| device.disconnected(bus));
+        // They see that their accesses have failed, and end at their next wait.
+        if self.bus.tasks.is_ready() {
+            self.run_tasks();
+        }
+        self.bus.cancel_tasks();
+        self.call((), |device, bus| device.on_disconnect(bus));
     }
 }

@@ -4,8 +4,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
-use super::event::EventFd;
+use crate::eventfd::EventFd;
+use crate::state::{Descriptors, FdNumber, StateError};
 
 /// How long an asserted pin waits after an UNMASK message before it fires again.
 ///
@@ -30,9 +32,41 @@ enum MaskState {
     Settling { since: Instant, delay: Duration },
 }
 
+/// The pin as a value.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IntxState {
+    asserted: bool,
+    mask: SavedMask,
+    trigger: Option<FdNumber>,
+    unmask: Option<FdNumber>,
+}
+
+/// [`MaskState`], with the time that is left.
+#[derive(Debug, Serialize, Deserialize)]
+enum SavedMask {
+    Open,
+    Masked,
+    Settling { left: Duration },
+}
+
+impl IntxState {
+    /// The same for a process that takes the place of one that has crashed: the client may have unmasked
+    /// the pin by a signal which that one has taken and not acted on. A pin that is asserted fires once
+    /// too often then, and not once too few.
+    pub fn after_crash(self) -> Self {
+        match (&self.mask, self.unmask) {
+            (SavedMask::Masked, Some(_)) => {
+                IntxState { mask: SavedMask::Settling { left: SETTLE_TIME }, ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// The interrupt pin, level-triggered.
 #[derive(Debug, Default)]
-pub(super) struct Pin {
+pub(super) struct Intx {
     present: bool,
     /// The level that the device drives.
     asserted: bool,
@@ -42,10 +76,10 @@ pub(super) struct Pin {
     unmask: Option<EventFd>,
 }
 
-impl Pin {
+impl Intx {
     /// The pin of a device that has one, or not.
     pub fn new(present: bool) -> Self {
-        Pin { present, ..Pin::default() }
+        Intx { present, ..Intx::default() }
     }
 
     pub fn present(&self) -> bool {
@@ -64,14 +98,16 @@ impl Pin {
         }
     }
 
-    /// Interrupts the client if the level asks for it and no mask is in the way.
-    pub fn fire(&mut self) {
+    /// Interrupts the client if the level asks for it and no mask is in the way. Returns whether it did.
+    pub fn fire(&mut self) -> bool {
         if self.asserted && self.mask == MaskState::Open {
             if let Some(trigger) = &self.trigger {
                 self.mask = MaskState::Masked;
-                trigger.signal();
+                trigger.interrupt();
+                return true;
             }
         }
+        false
     }
 
     /// Assigns what is signalled, or takes it away. The next one starts without a mask.
@@ -85,7 +121,7 @@ impl Pin {
     }
 
     pub fn assign_unmask(&mut self, fd: Option<OwnedFd>) -> Result<(), Errno> {
-        self.unmask = fd.map(EventFd::new).transpose()?;
+        self.unmask = fd.map(EventFd::from_client).transpose()?;
         Ok(())
     }
 
@@ -120,7 +156,7 @@ impl Pin {
         }
     }
 
-    /// When [`Pin::settle`] has something to do.
+    /// When [`Intx::settle`] has something to do.
     pub fn settles_at(&self) -> Option<Instant> {
         match self.mask {
             MaskState::Settling { since, delay } => Some(since + delay),
@@ -136,6 +172,59 @@ impl Pin {
                 self.mask = MaskState::Open;
             }
         }
+    }
+
+    /// Saves it.
+    ///
+    /// # Errors
+    /// Descriptors have run out.
+    pub fn save(&self, fds: &mut Descriptors, now: Instant) -> Result<IntxState, StateError> {
+        let mask = match self.mask {
+            MaskState::Open => SavedMask::Open,
+            MaskState::Masked => SavedMask::Masked,
+            MaskState::Settling { since, delay } => SavedMask::Settling {
+                left: delay.saturating_sub(now.saturating_duration_since(since)),
+            },
+        };
+        Ok(IntxState {
+            asserted: self.asserted,
+            mask,
+            trigger: fds.share_some(self.trigger.as_ref().map(EventFd::descriptor))?,
+            unmask: fds.share_some(self.unmask.as_ref().map(EventFd::descriptor))?,
+        })
+    }
+
+    /// Takes over another one's state.
+    ///
+    /// # Errors
+    /// A descriptor that is no eventfd.
+    pub fn restore(
+        &mut self,
+        state: IntxState,
+        fds: &mut Descriptors,
+        now: Instant,
+    ) -> Result<(), StateError> {
+        self.asserted = state.asserted;
+        self.mask = match state.mask {
+            SavedMask::Open => MaskState::Open,
+            SavedMask::Masked => MaskState::Masked,
+            SavedMask::Settling { left } => {
+                MaskState::Settling { since: now, delay: left.min(SETTLE_TIME) }
+            }
+        };
+        self.trigger = EventFd::taken(state.trigger, fds)?;
+        self.unmask = EventFd::taken(state.unmask, fds)?;
+        Ok(())
+    }
+
+    /// Saves the level alone.
+    pub fn save_level(&self) -> IntxState {
+        IntxState { asserted: self.asserted, mask: SavedMask::Open, trigger: None, unmask: None }
+    }
+
+    /// Takes over another one's level. Mask and descriptors are this one's client's.
+    pub fn adopt(&mut self, state: &IntxState) {
+        self.asserted = state.asserted;
     }
 
     /// Takes the descriptors and the mask away. The level stays.

@@ -1,6 +1,9 @@
 //! The vectors of MSI or of MSI-X: interrupts with edges, each with an eventfd of its own.
 
-use super::event::EventFd;
+use serde::{Deserialize, Serialize};
+
+use crate::eventfd::EventFd;
+use crate::state::{Descriptors, FdNumber, StateError};
 
 /// One vector.
 #[derive(Debug, Default)]
@@ -12,10 +15,24 @@ struct Vector {
     pending: bool,
 }
 
+/// A vector that is not as it is at first.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VectorState {
+    number: usize,
+    eventfd: Option<FdNumber>,
+    masked: bool,
+    pending: bool,
+}
+
+fn no_vector(number: usize) -> StateError {
+    StateError::Content(format!("there is no vector {number}"))
+}
+
 /// All vectors of one kind. There may be 2,048: what an interrupt costs depends on none of the
 /// others, so that questions about all of them are answered by counts.
 #[derive(Debug, Default)]
-pub(super) struct Messages {
+pub(super) struct MsiVectors {
     vectors: Vec<Vector>,
     /// How many have an eventfd.
     assigned: usize,
@@ -23,10 +40,10 @@ pub(super) struct Messages {
     pending: usize,
 }
 
-impl Messages {
+impl MsiVectors {
     pub fn new(vectors: u16) -> Self {
         let vectors = (0..vectors).map(|_| Vector::default()).collect();
-        Messages { vectors, assigned: 0, pending: 0 }
+        MsiVectors { vectors, assigned: 0, pending: 0 }
     }
 
     pub fn count(&self) -> usize {
@@ -39,35 +56,39 @@ impl Messages {
     }
 
     /// Signals a vector, or keeps it pending behind a mask: the client's own, or one of PCI, for
-    /// which `held_back` is asked.
-    pub fn raise(&mut self, number: usize, held_back: impl Fn(usize) -> bool) {
-        let Some(vector) = self.vectors.get_mut(number) else { return };
+    /// which `held_back` is asked. Returns whether it was signalled.
+    pub fn signal_vector(&mut self, number: usize, held_back: impl Fn(usize) -> bool) -> bool {
+        let Some(vector) = self.vectors.get_mut(number) else { return false };
         if !vector.pending {
             vector.pending = true;
             self.pending += 1;
         }
-        self.fire_one(number, held_back);
+        self.fire_one(number, held_back)
     }
 
-    /// Signals what is pending and is not held back any more.
-    pub fn fire(&mut self, held_back: impl Fn(usize) -> bool) {
+    /// Signals what is pending and is not held back any more, and tells `fired` of each.
+    pub fn fire(&mut self, held_back: impl Fn(usize) -> bool, fired: impl Fn(usize)) {
         for number in 0..self.vectors.len() {
             if self.pending == 0 {
                 return;
             }
-            self.fire_one(number, &held_back);
+            if self.fire_one(number, &held_back) {
+                fired(number);
+            }
         }
     }
 
-    fn fire_one(&mut self, number: usize, held_back: impl Fn(usize) -> bool) {
-        let Some(vector) = self.vectors.get_mut(number) else { return };
+    fn fire_one(&mut self, number: usize, held_back: impl Fn(usize) -> bool) -> bool {
+        let Some(vector) = self.vectors.get_mut(number) else { return false };
         if vector.pending && !vector.masked && !held_back(number) {
             if let Some(eventfd) = &vector.eventfd {
                 vector.pending = false;
                 self.pending -= 1;
-                eventfd.signal();
+                eventfd.interrupt();
+                return true;
             }
         }
+        false
     }
 
     /// Forgets what is pending.
@@ -111,6 +132,68 @@ impl Messages {
         self.vectors.get(number)?.eventfd.as_ref()
     }
 
+    /// Saves those that are in use.
+    ///
+    /// # Errors
+    /// Descriptors have run out.
+    pub fn save(&self, fds: &mut Descriptors) -> Result<Vec<VectorState>, StateError> {
+        let in_use = |vector: &Vector| vector.eventfd.is_some() || vector.masked || vector.pending;
+        let vectors = self.vectors.iter().enumerate().filter(|(_, vector)| in_use(vector));
+        let saved = vectors.map(|(number, vector)| {
+            let eventfd = fds.share_some(vector.eventfd.as_ref().map(EventFd::descriptor))?;
+            let Vector { masked, pending, .. } = *vector;
+            Ok(VectorState { number, eventfd, masked, pending })
+        });
+        saved.collect()
+    }
+
+    /// Takes over those of another device.
+    ///
+    /// # Errors
+    /// There is no such vector, or a descriptor is no eventfd.
+    pub fn restore(
+        &mut self,
+        vectors: Vec<VectorState>,
+        fds: &mut Descriptors,
+    ) -> Result<(), StateError> {
+        self.disable();
+        for VectorState { number, eventfd, masked, pending } in vectors {
+            let eventfd = EventFd::taken(eventfd, fds)?;
+            let vector = self.vectors.get_mut(number).ok_or_else(|| no_vector(number))?;
+            *vector = Vector { eventfd, masked, pending };
+        }
+        self.assigned = self.vectors.iter().filter(|vector| vector.eventfd.is_some()).count();
+        self.pending = self.vectors.iter().filter(|vector| vector.pending).count();
+        Ok(())
+    }
+
+    /// Saves those that are pending, without what is the client's.
+    pub fn save_pending(&self) -> Vec<VectorState> {
+        let vectors = self.vectors.iter().enumerate().filter(|(_, vector)| vector.pending);
+        let saved = vectors.map(|(number, _)| VectorState {
+            number,
+            eventfd: None,
+            masked: false,
+            pending: true,
+        });
+        saved.collect()
+    }
+
+    /// Takes over what is pending of another device. Masks and eventfds are this one's client's.
+    ///
+    /// # Errors
+    /// There is no such vector.
+    pub fn adopt(&mut self, vectors: &[VectorState]) -> Result<(), StateError> {
+        self.clear();
+        for state in vectors.iter().filter(|state| state.pending) {
+            let vector = self.vectors.get_mut(state.number);
+            let vector = vector.ok_or_else(|| no_vector(state.number))?;
+            vector.pending = true;
+        }
+        self.pending = self.vectors.iter().filter(|vector| vector.pending).count();
+        Ok(())
+    }
+
     /// Takes all eventfds and masks away, and what is pending.
     pub fn disable(&mut self) {
         self.vectors.iter_mut().for_each(|vector| *vector = Vector::default());
@@ -122,23 +205,23 @@ impl Messages {
 mod tests {
     use std::cell::Cell;
 
-    use rustix::event::{EventfdFlags, eventfd};
-
     use super::*;
 
     const VECTORS: u16 = 2048;
 
     fn event() -> EventFd {
-        EventFd::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap()).unwrap()
+        EventFd::new().unwrap()
     }
 
     #[test]
     fn an_interrupt_looks_at_no_other_vector() {
-        let mut messages = Messages::new(VECTORS);
-        (0..usize::from(VECTORS)).for_each(|number| messages.raise(number, |_| true));
+        let mut messages = MsiVectors::new(VECTORS);
+        for number in 0..usize::from(VECTORS) {
+            messages.signal_vector(number, |_| true);
+        }
         messages.assign(7, Some(event()));
         let asked = Cell::new(0);
-        messages.raise(7, |_| {
+        messages.signal_vector(7, |_| {
             asked.set(asked.get() + 1);
             false
         });
@@ -148,16 +231,16 @@ mod tests {
 
     #[test]
     fn counts_follow_every_change() {
-        let mut messages = Messages::new(VECTORS);
-        messages.raise(1, |_| true);
-        messages.raise(1, |_| true);
-        messages.raise(9, |_| true);
-        messages.raise(9999, |_| true);
+        let mut messages = MsiVectors::new(VECTORS);
+        messages.signal_vector(1, |_| true);
+        messages.signal_vector(1, |_| true);
+        messages.signal_vector(9, |_| true);
+        messages.signal_vector(9999, |_| true);
         messages.assign(1, Some(event()));
         messages.assign(1, Some(event()));
         messages.assign(9999, Some(event()));
         assert_eq!((messages.assigned, messages.pending), (1, 2));
-        messages.fire(|_| false);
+        messages.fire(|_| false, |_| ());
         assert!(messages.any_assigned() && messages.eventfd(1).unwrap().take());
         assert_eq!((messages.assigned, messages.pending), (1, 1), "the other has no eventfd");
         messages.assign(1, None);
@@ -165,12 +248,12 @@ mod tests {
         messages.clear();
         assert_eq!((messages.assigned, messages.pending), (0, 0));
         messages.assign(3, Some(event()));
-        messages.raise(4, |_| false);
+        messages.signal_vector(4, |_| false);
         messages.disable();
         assert_eq!((messages.assigned, messages.pending), (0, 0));
-        messages.raise(4, |_| true);
+        messages.signal_vector(4, |_| true);
         messages.assign(4, Some(event()));
-        messages.fire(|_| false);
+        messages.fire(|_| false, |_| ());
         assert!(messages.eventfd(4).unwrap().take());
     }
 }

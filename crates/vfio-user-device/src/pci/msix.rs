@@ -5,7 +5,10 @@
 //! once a client has written them: their power-on value, masked, is one that such a client never
 //! changes here.
 
-use crate::description::MSIX_ENTRY_SIZE;
+use serde::{Deserialize, Serialize};
+
+use crate::pci::config::MSIX_ENTRY_SIZE;
+use crate::state::{Hex, StateError};
 
 /// Offset of the vector control field in an entry.
 const VECTOR_CONTROL: usize = 12;
@@ -16,6 +19,14 @@ const MASK_BIT: u8 = 1;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MsixTable {
     bytes: Vec<u8>,
+    masked: Vec<bool>,
+}
+
+/// The table as a value.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MsixTableState {
+    bytes: Hex,
     masked: Vec<bool>,
 }
 
@@ -52,6 +63,26 @@ impl MsixTable {
                 }
             }
         }
+    }
+
+    /// Saves it.
+    pub fn save(&self) -> MsixTableState {
+        MsixTableState { bytes: Hex(self.bytes.clone()), masked: self.masked.clone() }
+    }
+
+    /// Takes over another one's bytes.
+    ///
+    /// # Errors
+    /// It has another size.
+    pub fn restore(&mut self, state: &MsixTableState) -> Result<(), StateError> {
+        let same_size =
+            state.bytes.0.len() == self.bytes.len() && state.masked.len() == self.masked.len();
+        if !same_size {
+            return Err(StateError::Shape { what: "the MSI-X vectors" });
+        }
+        self.bytes.clone_from(&state.bytes.0);
+        self.masked.clone_from(&state.masked);
+        Ok(())
     }
 
     /// Whether a driver has masked this vector.

@@ -2,18 +2,8 @@
 
 use std::fmt;
 
-use crate::description::{Bar, Register};
-use crate::device::{Access, Width};
-
-/// A number of bytes: "1 byte", "4 bytes".
-pub(crate) struct Bytes(pub u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0 == 1 { "" } else { "s" };
-        write!(f, "{} byte{plural}", self.0)
-    }
-}
+use crate::access::{Access, Width};
+use crate::pci::config::{Bar, Register};
 
 /// What an access is for: "RANDOM", "RANDOM+2", or "BAR0+0x10" where no register has been named.
 pub(crate) struct RegisterName<'bar> {
@@ -34,7 +24,7 @@ impl fmt::Display for RegisterName<'_> {
 
 /// Why an access fits no register of a BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Misfit<'bar> {
+pub(crate) enum AccessMismatch<'bar> {
     /// Nothing has been named there.
     NoRegister,
     /// It begins behind the register's first byte.
@@ -45,7 +35,7 @@ pub(crate) enum Misfit<'bar> {
     Wider(&'bar Register),
 }
 
-impl<'bar> Misfit<'bar> {
+impl<'bar> AccessMismatch<'bar> {
     /// Finds it. A BAR without named registers fits everything. So does an area that has none of
     /// the widths of an access, and a register of 8 bytes fits its halves, which are all that a
     /// 32-bit driver knows.
@@ -54,31 +44,35 @@ impl<'bar> Misfit<'bar> {
             return None;
         }
         let Some(register) = register_at(bar, access.offset) else {
-            return Some(Misfit::NoRegister);
+            return Some(AccessMismatch::NoRegister);
         };
         let width = access.width.bytes() as u64;
         let inside = access.offset - register.offset;
         let parts = !matches!(register.size, 1 | 2 | 4 | 8)
             || (register.size == 8 && access.width == Width::Dword);
         if inside + width > register.size {
-            Some(if inside == 0 { Misfit::Wider(register) } else { Misfit::Inside(register) })
+            Some(if inside == 0 {
+                AccessMismatch::Wider(register)
+            } else {
+                AccessMismatch::Inside(register)
+            })
         } else if parts || width == register.size {
             None
         } else if inside == 0 {
-            Some(Misfit::Narrower(register))
+            Some(AccessMismatch::Narrower(register))
         } else {
-            Some(Misfit::Inside(register))
+            Some(AccessMismatch::Inside(register))
         }
     }
 }
 
-impl fmt::Display for Misfit<'_> {
+impl fmt::Display for AccessMismatch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Misfit::NoRegister => f.write_str("there is no register"),
-            Misfit::Inside(register) => write!(f, "inside {register}"),
-            Misfit::Narrower(register) => write!(f, "narrower than {register}"),
-            Misfit::Wider(register) => write!(f, "wider than {register}"),
+            AccessMismatch::NoRegister => f.write_str("there is no register"),
+            AccessMismatch::Inside(register) => write!(f, "inside {register}"),
+            AccessMismatch::Narrower(register) => write!(f, "narrower than {register}"),
+            AccessMismatch::Wider(register) => write!(f, "wider than {register}"),
         }
     }
 }
@@ -92,7 +86,7 @@ mod tests {
     use super::*;
 
     fn bar() -> Bar {
-        Bar::memory32(4096).widest(Width::Qword).registers(&[
+        Bar::memory32(4096).max_access_width(Width::Qword).registers(&[
             Register::new("ID", 0x0, 4),
             Register::new("SEED", 0x4, 4),
             Register::new("FLAG", 0x8, 1),
@@ -120,9 +114,17 @@ mod tests {
             (0x6e, Word),
         ];
         for (offset, width) in fitting {
-            assert_eq!(Misfit::find(&bar, access(offset, width)), None, "{offset:#x} {width}");
+            assert_eq!(
+                AccessMismatch::find(&bar, access(offset, width)),
+                None,
+                "{offset:#x} {width}"
+            );
         }
-        assert_eq!(Misfit::find(&Bar::memory32(16), access(4, Byte)), None, "no names, no rules");
+        assert_eq!(
+            AccessMismatch::find(&Bar::memory32(16), access(4, Byte)),
+            None,
+            "no names, no rules"
+        );
     }
 
     #[test]
@@ -140,8 +142,8 @@ mod tests {
         ];
         let bar = bar();
         for (offset, width, text) in told {
-            let misfit = Misfit::find(&bar, access(offset, width));
-            assert_eq!(misfit.map(|misfit| misfit.to_string()).as_deref(), Some(text));
+            let mismatch = AccessMismatch::find(&bar, access(offset, width));
+            assert_eq!(mismatch.map(|mismatch| mismatch.to_string()).as_deref(), Some(text));
         }
     }
 

@@ -7,7 +7,11 @@
 //! message, whose descriptors then come early, but only in a message's first call, so that two
 //! messages' descriptors never meet.
 
-use std::io::{IoSlice, IoSliceMut};
+mod kept;
+mod state;
+
+use std::fmt;
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -16,14 +20,15 @@ use std::time::{Duration, Instant};
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recv, recvmsg, sendmsg,
-};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::descriptors::with_remedy;
-use crate::wire::{HEADER_SIZE, Header, MAX_MESSAGE_FDS, MAX_MESSAGE_SIZE};
+use super::connection_error::{ConnectionError, MESSAGE_TIMEOUT};
+use super::message_fds::{MessageFds, receive_some};
+use super::wire::{Command, HEADER_SIZE, Header, MAX_MESSAGE_SIZE};
+use crate::keeper::Journal;
+
+pub(crate) use state::ConnectionState;
 
 /// Bytes asked for before a message's size is known: a REGION_READ, or a REGION_WRITE of up to 4
 /// bytes, header and all. Not more, because those are also the bytes of the shortest message that
@@ -36,85 +41,32 @@ const GROWTH: usize = 64 << 10;
 /// may be a thousand connections that have nothing to say.
 pub(super) const KEPT: usize = 512;
 
-/// How long a client may take to send the rest of a message. No later message can be read before.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Most pieces of 4 KiB that are thrown away at a connection's end: more than a socket holds.
 const DISCARDED_PIECES: usize = 128;
-
-/// Why a connection cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectionError {
-    /// The other side is gone between two messages.
-    #[error("closed by the client")]
-    Closed,
-    /// The other side is gone within a message.
-    #[error("closed by the client within a message")]
-    ClosedWithinMessage,
-    /// The client has begun a message and does not go on with it.
-    #[error(
-        "the client sent {received} of {expected} bytes of a message, and not the rest within {} s",
-        MESSAGE_TIMEOUT.as_secs()
-    )]
-    MessageTimeout { received: usize, expected: usize },
-    /// The size in a header cannot be true, so that nobody knows where the next message starts.
-    #[error(
-        "message {id} announces {size} bytes, {HEADER_SIZE} to {MAX_MESSAGE_SIZE} are possible"
-    )]
-    Size { id: u16, size: u32 },
-    /// The first message is something else than VERSION, or a VERSION that cannot be agreed on.
-    #[error("no agreement on a protocol version: {0}")]
-    Negotiation(String),
-    /// A socket that it should read from has been full for too long.
-    #[error("the client does not read its socket")]
-    NotReading,
-    /// The socket failed.
-    #[error("socket: {0}")]
-    Io(#[from] Errno),
-}
-
-/// File descriptors that came with a message. Dropping them closes them.
-#[derive(Debug, Default)]
-pub(crate) struct MessageFds {
-    pub fds: Vec<OwnedFd>,
-    /// More came than [`MAX_MESSAGE_FDS`]; the surplus is closed already.
-    pub too_many: bool,
-    /// Some are missing: this process could open no more descriptors.
-    pub missing: bool,
-}
-
-impl MessageFds {
-    fn push(&mut self, fd: OwnedFd) {
-        if self.fds.len() < MAX_MESSAGE_FDS {
-            self.fds.push(fd);
-        } else {
-            self.too_many = true;
-        }
-    }
-
-    /// Whether all have come that fit into a message.
-    ///
-    /// # Errors
-    /// `EMFILE`: this process could not open some of them.
-    pub fn check_complete(&self) -> Result<(), Errno> {
-        if !self.missing {
-            return Ok(());
-        }
-        log::warn!("descriptors of a client are lost: {}", with_remedy(&Errno::MFILE));
-        Err(Errno::MFILE)
-    }
-
-    /// Whether any came.
-    pub fn any(&self) -> bool {
-        self.too_many || !self.fds.is_empty()
-    }
-}
 
 /// One message, whole.
 pub(crate) struct Message<'c> {
     pub header: Header,
     pub payload: &'c [u8],
     pub fds: MessageFds,
+}
+
+/// In one line, for the log.
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = &self.header;
+        match Command::from_wire(header.command) {
+            Some(command) => write!(f, "{command:?}")?,
+            None => write!(f, "command {}", header.command)?,
+        }
+        let kind = match (header.is_command(), header.wants_reply()) {
+            (true, true) => "",
+            (true, false) => " (posted)",
+            (false, _) => " (reply)",
+        };
+        let (bytes, fds) = (self.payload.len(), self.fds.fds.len());
+        write!(f, "{kind} {}: {bytes} bytes, {fds} descriptors", header.id)
+    }
 }
 
 /// A stream socket that speaks in messages.
@@ -134,6 +86,8 @@ pub(crate) struct Connection {
     /// Bytes that the socket has given so far.
     received: u64,
     message_timeout: Duration,
+    /// Where messages and answers are kept for a process that takes this one's place after a crash.
+    journal: Option<Box<Journal>>,
     /// When the rest of the message that is arriving has to be here.
     rest_due: Option<Instant>,
 }
@@ -150,6 +104,7 @@ impl Connection {
             consumed: 0,
             received: 0,
             message_timeout: MESSAGE_TIMEOUT,
+            journal: None,
             rest_due: None,
         }
     }
@@ -162,7 +117,7 @@ impl Connection {
     ///
     /// With `RecvFlags::DONTWAIT`, returns `None` as soon as the socket has nothing more; what has
     /// arrived of a message is kept for the next call. Without it, waits for the first byte as long
-    /// as it takes.
+    /// as it takes; a signal ends the wait, with `None` as well.
     ///
     /// # Errors
     /// [`ConnectionError::MessageTimeout`] among others, in both cases.
@@ -211,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// Whether bytes lie here that came with the last message and that nobody has looked at, so
+    /// Whether bytes lie here that came with the last message and were not parsed yet, so
     /// that waiting for the socket to become readable would be wrong. A part of a message that
     /// [`Connection::receive`] has seen is no such thing: the rest of it has to come first.
     pub fn has_buffered_bytes(&self) -> bool {
@@ -246,13 +201,32 @@ impl Connection {
         payload: [&[u8]; 2],
         fd: Option<BorrowedFd<'_>>,
     ) -> Result<(), ConnectionError> {
+        self.send_parts([header.as_bytes(), payload[0], payload[1]], fd)
+    }
+
+    /// Sends messages, one after the other, as one piece.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_messages(&self, messages: &[u8]) -> Result<(), ConnectionError> {
+        self.send_parts([messages, &[], &[]], None)
+    }
+
+    /// Sends one message in three parts.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_parts(
+        &self,
+        parts: [&[u8]; 3],
+        fd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), ConnectionError> {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fds = fd.map(|fd| [fd]);
         if let Some(fds) = &fds {
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
-        let parts = [header.as_bytes(), payload[0], payload[1]];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let mut sent = 0;
         while sent < total {
@@ -337,17 +311,17 @@ impl Connection {
         if flags.contains(RecvFlags::DONTWAIT) {
             return Ok(false);
         }
-        self.wait(due)?;
-        Ok(true)
+        self.wait(due)
     }
 
-    /// Sleeps until the socket can be read, or the deadline is there.
-    pub fn wait(&self, deadline: Instant) -> Result<(), Errno> {
+    /// Sleeps until the socket can be read, or the deadline is there. Returns false after a signal.
+    pub fn wait(&self, deadline: Instant) -> Result<bool, ConnectionError> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
         match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno),
+            Ok(_) => Ok(true),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
         }
     }
 
@@ -361,7 +335,7 @@ impl Connection {
         };
         let flags = if self.head_filled == 0 { flags } else { RecvFlags::DONTWAIT };
         let buffer = &mut self.head[self.head_filled..end];
-        match receive_some(&self.socket, buffer, &mut self.fds, flags)? {
+        match receive(&mut self.journal, &self.socket, buffer, &mut self.fds, flags)? {
             Some(0) if self.head_filled == 0 => Err(ConnectionError::Closed),
             Some(0) => Err(ConnectionError::ClosedWithinMessage),
             Some(bytes) => {
@@ -377,7 +351,8 @@ impl Connection {
         let end = size.min(self.long_filled + GROWTH);
         self.long.resize(end, 0);
         let buffer = self.long.get_mut(self.long_filled..).unwrap_or_default();
-        match receive_some(&self.socket, buffer, &mut self.fds, RecvFlags::DONTWAIT)? {
+        let flags = RecvFlags::DONTWAIT;
+        match receive(&mut self.journal, &self.socket, buffer, &mut self.fds, flags)? {
             Some(0) => Err(ConnectionError::ClosedWithinMessage),
             Some(bytes) => {
                 self.long_filled += bytes;
@@ -389,37 +364,17 @@ impl Connection {
     }
 }
 
-/// One recvmsg(2): the number of bytes, 0 at the end of the stream, `None` if it would block.
-fn receive_some(
+/// One call of recvmsg(2), or what does the same by way of the journal.
+fn receive(
+    journal: &mut Option<Box<Journal>>,
     socket: &OwnedFd,
     buffer: &mut [u8],
     fds: &mut MessageFds,
     flags: RecvFlags,
-) -> Result<Option<usize>, ConnectionError> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_MESSAGE_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    loop {
-        let mut buffers = [IoSliceMut::new(buffer)];
-        match recvmsg(socket, &mut buffers, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
-            Ok(received) => {
-                for message in control.drain() {
-                    if let RecvAncillaryMessage::ScmRights(received) = message {
-                        received.for_each(|fd| fds.push(fd));
-                    }
-                }
-                if received.flags.contains(ReturnFlags::CTRUNC) {
-                    // There was room for more than this message may have, or else for more than
-                    // this process may open.
-                    fds.missing |= fds.fds.len() < MAX_MESSAGE_FDS;
-                    fds.too_many = true;
-                }
-                return Ok(Some(received.bytes));
-            }
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(Errno::CONNRESET) => return Ok(Some(0)),
-            Err(errno) => return Err(errno.into()),
-        }
+) -> Result<Option<usize>, Errno> {
+    match journal {
+        None => receive_some(socket, buffer, fds, flags),
+        Some(journal) => journal.receive(socket, buffer, fds, flags),
     }
 }
 

@@ -11,33 +11,34 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use super::connection::{Connection, ConnectionError};
-use super::error_header;
+use super::connection::Connection;
+use super::connection_error::ConnectionError;
+use super::header::error_header;
 
-/// How long a client may take to say what it is refused.
-pub(crate) const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// How long a client may take to send the message that is answered with the error.
+pub(crate) const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client that will be told an error, and whose connection is closed when this goes.
-pub(crate) struct Refusal {
+/// A client that gets an error. Its connection is closed when this is dropped.
+pub(crate) struct Rejection {
     connection: Connection,
     errno: Errno,
 }
 
-impl Refusal {
+impl Rejection {
     pub fn new(socket: Arc<OwnedFd>, errno: Errno) -> Self {
-        Refusal { connection: Connection::new(socket), errno }
+        Rejection { connection: Connection::new(socket), errno }
     }
 
     /// Answers the client's first message if it is here. Returns whether there is no more to do.
     pub fn advance(&mut self) -> bool {
-        // One that goes first is refused all the same.
+        // A client that disconnects first is rejected, too.
         self.answer().unwrap_or(true)
     }
 
     /// Answers the client's first message, however long it takes, but not longer than
-    /// [`REFUSAL_TIME`].
+    /// [`REJECTION_TIMEOUT`].
     pub fn finish(mut self) {
-        let deadline = Instant::now() + REFUSAL_TIME;
+        let deadline = Instant::now() + REJECTION_TIMEOUT;
         while !self.advance() {
             if Instant::now() >= deadline || self.connection.wait(deadline).is_err() {
                 return;
@@ -57,13 +58,13 @@ impl Refusal {
     }
 }
 
-impl Drop for Refusal {
+impl Drop for Rejection {
     fn drop(&mut self) {
         self.connection.discard_unread();
     }
 }
 
-impl AsFd for Refusal {
+impl AsFd for Rejection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.connection.as_fd()
     }

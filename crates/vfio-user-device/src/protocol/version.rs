@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_DATA_SIZE, MAX_DMA_REGIONS, MAX_MESSAGE_FDS};
+use super::limits::{MAX_DATA_SIZE, MAX_DMA_REGIONS, MAX_MESSAGE_FDS};
 
 /// Longest version data that is looked at, in bytes.
 const MAX_VERSION_DATA: usize = 16 << 10;
@@ -36,9 +36,9 @@ pub struct Capabilities {
     /// REGION_WRITE_MULTI is understood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_multiple: Option<bool>,
-    /// Parameters of migration. Read only to be checked: migration is not offered.
-    #[serde(skip_serializing)]
-    migration: Option<Migration>,
+    /// The sender can do its part of a migration, with these parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationParameters>,
 }
 
 /// The `twin_socket` object.
@@ -52,9 +52,24 @@ pub struct TwinSocket {
     pub fd_index: Option<u32>,
 }
 
-#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
-struct Migration {
-    pgsize: Option<u64>,
+/// The `migration` object.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MigrationParameters {
+    /// Bytes of a page in a bitmap of written pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pgsize: Option<u64>,
+    /// Most bytes of such a bitmap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bitmap_size: Option<u64>,
+}
+
+/// What a server offers, if its client has named it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// A twin socket; its descriptor comes with the reply.
+    pub twin_socket: bool,
+    /// Migration of the device.
+    pub migration: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -63,10 +78,11 @@ struct VersionData {
     capabilities: Capabilities,
 }
 
-/// What can be wrong with version data.
+/// Why version data is rejected.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VersionError {
-    /// Longer than anybody needs.
+    /// Longer than any client needs.
     #[error("version data of {0} bytes, {MAX_VERSION_DATA} at most")]
     TooLong(usize),
     /// The terminating NUL is missing.
@@ -74,15 +90,18 @@ pub enum VersionError {
     NoNul,
     /// Not the JSON that the specification describes. What the client wrote is not repeated: it
     /// may be long, and goes to logs.
-    #[error("version data is not as specified: {kind:?} error in line {line}, column {column}")]
+    #[error("version data is not as specified: {kind} error in line {line}, column {column}")]
     Json {
-        /// Whether it is no JSON, or has other types than specified.
-        kind: serde_json::error::Category,
+        /// "syntax" if it is not JSON, "type" if it has other types than specified.
+        kind: &'static str,
         /// Where.
         line: usize,
         /// Where in that line.
         column: usize,
     },
+    /// The reply cannot be written as JSON.
+    #[error("cannot write version data: {0}")]
+    NotWritten(String),
     /// A number outside of what makes sense.
     #[error("capability {name} is {value}")]
     OutOfRange {
@@ -108,7 +127,8 @@ pub fn parse_version_data(data: &[u8]) -> Result<Capabilities, VersionError> {
         return Err(VersionError::NoNul);
     };
     let capabilities = serde_json::from_slice::<VersionData>(json).map_err(|error| {
-        VersionError::Json { kind: error.classify(), line: error.line(), column: error.column() }
+        let kind = if error.is_data() { "type" } else { "syntax" };
+        VersionError::Json { kind, line: error.line(), column: error.column() }
     })?;
     let capabilities = capabilities.capabilities;
     let check = |name, value: Option<u64>, sane: fn(u64) -> bool| match value {
@@ -122,22 +142,27 @@ pub fn parse_version_data(data: &[u8]) -> Result<Capabilities, VersionError> {
     Ok(capabilities)
 }
 
-/// The server's answer to what a client proposed: the same keys, with the server's limits. The
-/// twin socket is offered when `twin` says so. With terminating NUL.
+/// The server's answer to what a client proposed: the same keys, with the server's limits. With
+/// terminating NUL.
 ///
 /// # Errors
-/// None that serialising five numbers could have; passed on all the same.
-pub fn version_data(proposed: &Capabilities, twin: bool) -> Result<Vec<u8>, serde_json::Error> {
+/// [`VersionError::NotWritten`], which a few numbers cannot cause.
+pub fn version_data(proposed: &Capabilities, offer: Offer) -> Result<Vec<u8>, VersionError> {
+    let migration = proposed.migration.as_ref().map(|proposed| MigrationParameters {
+        pgsize: proposed.pgsize.map(|_| PAGE_SIZE),
+        max_bitmap_size: proposed.max_bitmap_size.map(|bytes| bytes.min(MAX_DATA_SIZE as u64)),
+    });
     let capabilities = Capabilities {
         max_msg_fds: proposed.max_msg_fds.map(|_| MAX_MESSAGE_FDS as u64),
         max_data_xfer_size: proposed.max_data_xfer_size.map(|_| MAX_DATA_SIZE as u64),
         max_dma_maps: proposed.max_dma_maps.map(|_| MAX_DMA_REGIONS as u64),
         pgsizes: proposed.pgsizes.map(|_| PAGE_SIZE),
-        twin_socket: twin.then_some(TwinSocket { supported: true, fd_index: Some(0) }),
+        twin_socket: offer.twin_socket.then_some(TwinSocket { supported: true, fd_index: Some(0) }),
         write_multiple: proposed.write_multiple.filter(|offered| *offered),
-        migration: None,
+        migration: migration.filter(|_| offer.migration),
     };
-    let mut json = serde_json::to_vec(&VersionData { capabilities })?;
+    let json = serde_json::to_vec(&VersionData { capabilities });
+    let mut json = json.map_err(|error| VersionError::NotWritten(error.to_string()))?;
     json.push(0);
     Ok(json)
 }
@@ -155,21 +180,27 @@ mod tests {
         let proposed = parse_version_data(QEMU).unwrap();
         assert_eq!(proposed.max_msg_fds, Some(16));
         assert_eq!(proposed.write_multiple, Some(true));
-        let answer = version_data(&proposed, false).unwrap();
-        assert!(answer.len() <= QEMU.len());
+        let answer =
+            |migration| version_data(&proposed, Offer { migration, ..Offer::default() }).unwrap();
+        assert!(answer(true).len() <= QEMU.len());
         let mut understood = proposed.clone();
+        if let Some(migration) = &mut understood.migration {
+            migration.max_bitmap_size = Some(1 << 20);
+        }
+        assert_eq!(parse_version_data(&answer(true)).unwrap(), understood);
         understood.migration = None;
-        assert_eq!(parse_version_data(&answer).unwrap(), understood);
+        assert_eq!(parse_version_data(&answer(false)).unwrap(), understood);
     }
 
     #[test]
     fn no_data_proposes_nothing_and_gets_nothing() {
         let proposed = parse_version_data(b"").unwrap();
-        assert_eq!(version_data(&proposed, false).unwrap(), b"{\"capabilities\":{}}\0");
+        let offer = Offer { migration: true, ..Offer::default() };
+        assert_eq!(version_data(&proposed, offer).unwrap(), b"{\"capabilities\":{}}\0");
     }
 
     #[test]
-    fn wrong_version_data_is_refused() {
+    fn invalid_version_data_is_rejected() {
         let nested = ["{\"capabilities\":".repeat(2000), "\0".into()].concat();
         let huge = vec![b' '; MAX_VERSION_DATA + 1];
         let wrong: [&[u8]; 13] = [

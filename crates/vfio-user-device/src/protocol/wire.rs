@@ -5,148 +5,32 @@
 //! offset is counted by hand; constants shared with the kernel's VFIO come from `vfio-bindings`,
 //! and the tests below compare layouts with the kernel's own structures.
 
-mod version;
-
 use bitflags::bitflags;
 use vfio_bindings::bindings::vfio as uapi;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-pub use version::{Capabilities, TwinSocket, VersionError, parse_version_data, version_data};
+pub use super::feature_wire::{
+    DeviceFeature, DeviceFeatureFlags, DmaLoggingControl, DmaLoggingRange, DmaLoggingReport,
+    Feature, MigrationData, MigrationDeviceState, MigrationFlags,
+};
+pub use super::header::{Command, HEADER_SIZE, Header, HeaderFlags};
+pub use super::limits::{
+    MAX_DATA_SIZE, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS, MAX_MESSAGE_FDS, VERSION_MAJOR,
+    VERSION_MINOR,
+};
+pub use super::version::{
+    Capabilities, MigrationParameters, Offer, TwinSocket, VersionError, parse_version_data,
+    version_data,
+};
 
-/// Bytes of a message header.
-pub const HEADER_SIZE: usize = size_of::<Header>();
-/// Most bytes that one message may carry as data (`max_data_xfer_size`), the protocol's default.
-pub const MAX_DATA_SIZE: usize = 1 << 20;
 /// Size of the largest message that a server accepts: a REGION_WRITE of [`MAX_DATA_SIZE`] bytes.
 pub const MAX_MESSAGE_SIZE: usize = HEADER_SIZE + size_of::<RegionAccess>() + MAX_DATA_SIZE;
-/// Most file descriptors that are taken in one message (`max_msg_fds`). QEMU offers 16.
-pub const MAX_MESSAGE_FDS: usize = 16;
-/// Most DMA regions a client may have at once (`max_dma_maps`), the protocol's default.
-pub const MAX_DMA_REGIONS: usize = 65535;
-/// Size of the largest DMA region, 8 TiB, as in libvfio-user.
-pub const MAX_DMA_REGION_SIZE: u64 = 8 << 40;
-/// Protocol version: the major number has to be equal on both sides.
-pub const VERSION_MAJOR: u16 = 0;
-/// Protocol version: the highest minor number that is spoken.
-pub const VERSION_MINOR: u16 = 1;
-
 /// Number of regions of a PCI device: six BARs, ROM, configuration space, VGA.
 pub const REGION_COUNT: u32 = uapi::VFIO_PCI_NUM_REGIONS;
 /// Region index of the configuration space.
 pub const CONFIG_REGION: u32 = uapi::VFIO_PCI_CONFIG_REGION_INDEX;
 /// Number of interrupt indexes of a PCI device: INTx, MSI, MSI-X, ERR, REQ.
 pub const IRQ_INDEX_COUNT: u32 = uapi::VFIO_PCI_NUM_IRQS;
-
-/// First 16 bytes of every message.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Header {
-    /// Chosen by the sender of a command, repeated in the reply.
-    pub id: u16,
-    /// See [`Command`].
-    pub command: u16,
-    /// Bytes of the whole message, header included.
-    pub size: u32,
-    /// See [`HeaderFlags`].
-    pub flags: u32,
-    /// An errno, valid in a reply that has [`HeaderFlags::ERROR`].
-    pub error: u32,
-}
-
-bitflags! {
-    /// Flags of a message header; bits 0 to 3 are the message's type.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct HeaderFlags: u32 {
-        /// The message is a reply; without any type bit it is a command.
-        const REPLY = 1 << 0;
-        /// All bits of the type.
-        const TYPE_MASK = 0xf;
-        /// The sender wants no reply, not even an error.
-        const NO_REPLY = 1 << 4;
-        /// The reply reports a failure.
-        const ERROR = 1 << 5;
-    }
-}
-
-impl Header {
-    /// Flags with unknown bits kept.
-    pub fn flags(&self) -> HeaderFlags {
-        HeaderFlags::from_bits_retain(self.flags)
-    }
-
-    /// Whether the type bits say "command".
-    pub fn is_command(&self) -> bool {
-        !self.flags().intersects(HeaderFlags::TYPE_MASK)
-    }
-
-    /// Whether the type bits say "reply".
-    pub fn is_reply(&self) -> bool {
-        self.flags() & HeaderFlags::TYPE_MASK == HeaderFlags::REPLY
-    }
-
-    /// Whether the sender wants an answer.
-    pub fn wants_reply(&self) -> bool {
-        !self.flags().contains(HeaderFlags::NO_REPLY)
-    }
-}
-
-macro_rules! commands {
-    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// The protocol's commands.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u16)]
-        pub enum Command {
-            $($(#[$doc])* $name = $number,)*
-        }
-
-        impl Command {
-            /// The command with this number on the wire.
-            pub fn from_wire(number: u16) -> Option<Command> {
-                match number {
-                    $($number => Some(Command::$name),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-commands! {
-    /// Negotiates protocol version and capabilities; the first message of a client.
-    Version = 1,
-    /// Announces a region of guest memory, with a file descriptor if it can be mapped.
-    DmaMap = 2,
-    /// Takes a region of guest memory back.
-    DmaUnmap = 3,
-    /// Asks for the number of regions and interrupt indexes.
-    DeviceGetInfo = 4,
-    /// Asks for a region's size, flags and capabilities.
-    DeviceGetRegionInfo = 5,
-    /// Asks for ioeventfds of a region.
-    DeviceGetRegionIoFds = 6,
-    /// Asks for an interrupt index's number of vectors and flags.
-    DeviceGetIrqInfo = 7,
-    /// Sets eventfds, masks, unmasks or triggers interrupts.
-    DeviceSetIrqs = 8,
-    /// Reads from a region.
-    RegionRead = 9,
-    /// Writes to a region.
-    RegionWrite = 10,
-    /// Server to client: reads guest memory.
-    DmaRead = 11,
-    /// Server to client: writes guest memory.
-    DmaWrite = 12,
-    /// Resets the device.
-    DeviceReset = 13,
-    /// Several small region writes in one message.
-    RegionWriteMulti = 15,
-    /// Gets, sets or probes a device feature (migration, dirty page logging).
-    DeviceFeature = 16,
-    /// Reads migration data.
-    MigDataRead = 17,
-    /// Writes migration data.
-    MigDataWrite = 18,
-}
 
 /// Fixed part of VERSION's payload; NUL-terminated JSON may follow.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -425,61 +309,5 @@ pub struct DmaAccess {
     pub count: u64,
 }
 
-/// Head of DEVICE_FEATURE.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct DeviceFeature {
-    /// Most bytes of reply payload.
-    pub argsz: u32,
-    /// Feature number in the low half, GET, SET and PROBE bits above.
-    pub flags: u32,
-}
-
 #[cfg(test)]
-mod tests {
-    use std::mem::offset_of;
-
-    use super::*;
-
-    /// Structures that are the kernel's own have the kernel's layout.
-    #[test]
-    fn layouts_are_the_kernels() {
-        macro_rules! same_offsets {
-            ($ours:ty, $kernels:ty: $($field:ident)*) => {
-                $(assert_eq!(offset_of!($ours, $field), offset_of!($kernels, $field));)*
-            };
-        }
-        same_offsets!(DeviceInfo, uapi::vfio_device_info: argsz flags num_regions num_irqs);
-        same_offsets!(RegionInfo, uapi::vfio_region_info: argsz flags index cap_offset size offset);
-        same_offsets!(IrqInfo, uapi::vfio_irq_info: argsz flags index count);
-        same_offsets!(IrqSet, uapi::vfio_irq_set: argsz flags index start count);
-        same_offsets!(MmapArea, uapi::vfio_region_sparse_mmap_area: offset size);
-        assert_eq!(size_of::<RegionInfo>(), size_of::<uapi::vfio_region_info>());
-        assert_eq!(size_of::<IrqInfo>(), size_of::<uapi::vfio_irq_info>());
-        assert_eq!(u32::from(SparseMmapCapability::ID), uapi::VFIO_REGION_INFO_CAP_SPARSE_MMAP);
-    }
-
-    /// Sizes that only the vfio-user specification knows.
-    #[test]
-    fn sizes_are_the_specifications() {
-        assert_eq!(HEADER_SIZE, 16);
-        assert_eq!(size_of::<DmaMap>(), 32);
-        assert_eq!(size_of::<DmaUnmap>(), 24);
-        assert_eq!(size_of::<DeviceInfo>(), 16);
-        assert_eq!(size_of::<RegionAccess>(), 16);
-        assert_eq!(size_of::<RegionWriteEntry>(), 24);
-        assert_eq!(size_of::<DmaAccess>(), 16);
-        assert_eq!(size_of::<SparseMmapCapability>(), 16);
-    }
-
-    #[test]
-    fn numbers_become_commands_and_back() {
-        for number in 0..=u16::MAX {
-            if let Some(command) = Command::from_wire(number) {
-                assert_eq!(command as u16, number);
-            }
-        }
-        assert_eq!(Command::from_wire(13), Some(Command::DeviceReset));
-        assert_eq!(Command::from_wire(14), None);
-    }
-}
+mod tests;

@@ -4,28 +4,28 @@ use std::time::{Duration, Instant};
 
 /// Lets something happen so many times in each window of time.
 #[derive(Debug)]
-pub(super) struct Pace {
-    most: u32,
+pub(super) struct AcceptLimiter {
+    limit: u32,
     window: Duration,
     began: Instant,
     count: u32,
 }
 
-impl Pace {
-    pub fn new(most: u32, window: Duration) -> Self {
-        Pace { most, window, began: Instant::now(), count: 0 }
+impl AcceptLimiter {
+    pub fn new(limit: u32, window: Duration) -> Self {
+        AcceptLimiter { limit, window, began: Instant::now(), count: 0 }
     }
 
     /// Counts one more.
     ///
     /// # Errors
     /// It is one too many: when the next one is free.
-    pub fn step(&mut self, now: Instant) -> Result<(), Instant> {
+    pub fn try_accept(&mut self, now: Instant) -> Result<(), Instant> {
         if now.saturating_duration_since(self.began) >= self.window {
             self.began = now;
             self.count = 0;
         }
-        if self.count >= self.most {
+        if self.count >= self.limit {
             return Err(self.began + self.window);
         }
         self.count += 1;
@@ -39,12 +39,12 @@ mod tests {
 
     #[test]
     fn what_is_too_often_waits_for_the_next_window() {
-        let mut pace = Pace::new(2, Duration::from_secs(1));
-        let start = pace.began;
+        let mut limiter = AcceptLimiter::new(2, Duration::from_secs(1));
+        let start = limiter.began;
         let half = start + Duration::from_millis(500);
-        assert_eq!([pace.step(start), pace.step(half)], [Ok(()), Ok(())]);
-        let next = pace.step(half).unwrap_err();
+        assert_eq!([limiter.try_accept(start), limiter.try_accept(half)], [Ok(()), Ok(())]);
+        let next = limiter.try_accept(half).unwrap_err();
         assert_eq!(next, start + Duration::from_secs(1));
-        assert_eq!(pace.step(next), Ok(()));
+        assert_eq!(limiter.try_accept(next), Ok(()));
     }
 }

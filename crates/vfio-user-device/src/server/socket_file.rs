@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,8 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 use rustix::process::geteuid;
+
+use serde::{Deserialize, Serialize};
 
 use super::ServerError;
 
@@ -32,6 +36,23 @@ const BACKLOG: i32 = 16;
 /// A socket file, removed when it is dropped if it is still the same one.
 #[derive(Debug)]
 pub(super) struct SocketFile {
+    file: SocketPermissions,
+    /// Another process removes it.
+    left: Arc<AtomicBool>,
+}
+
+/// Reads and changes the permissions of a socket's file while the socket is served.
+#[derive(Clone, Debug)]
+pub struct SocketPermissions {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// A socket file as a value.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SocketFileState {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -57,11 +78,32 @@ impl SocketFile {
     }
 }
 
+impl SocketFile {
+    /// Which file it is, for another process that removes it in the end.
+    pub fn save(&self) -> SocketFileState {
+        let SocketPermissions { path, device, inode } = &self.file;
+        SocketFileState { path: path.clone(), device: *device, inode: *inode }
+    }
+
+    /// Removes the file of another process in the end, unless it is left to that.
+    pub fn restore(state: SocketFileState, left: Arc<AtomicBool>) -> Self {
+        let SocketFileState { path, device, inode } = state;
+        SocketFile { file: SocketPermissions { path, device, inode }, left }
+    }
+
+    /// The file stays.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.path.symlink_metadata().is_ok_and(|status| self.is(&status)) {
-            if let Err(error) = std::fs::remove_file(&self.path) {
-                log::warn!("cannot remove {}: {error}", self.path.display());
+        let file = &self.file;
+        let left = self.left.load(Ordering::Acquire);
+        if !left && file.path.symlink_metadata().is_ok_and(|status| file.is(&status)) {
+            if let Err(error) = std::fs::remove_file(&file.path) {
+                log::warn!("cannot remove {}: {error}", file.path.display());
             }
         }
     }
@@ -79,7 +121,8 @@ fn listen_at(
     // At once: until then the socket looks stale.
     listen(&socket, BACKLOG)?;
     let file = SocketFile::of(path)?;
-    file.add_permissions(mode)?;
+    // Those that the umask has taken from it.
+    file.permissions().set(mode)?;
     Ok((socket.into(), file))
 }
 
@@ -90,17 +133,38 @@ impl SocketFile {
         if !status.file_type().is_socket() || status.uid() != geteuid().as_raw() {
             return Err(replaced());
         }
-        Ok(SocketFile { path: path.into(), device: status.dev(), inode: status.ino() })
+        let (path, device, inode) = (path.into(), status.dev(), status.ino());
+        let file = SocketPermissions { path, device, inode };
+        Ok(SocketFile { file, left: Arc::default() })
     }
 
+    /// What changes its permissions.
+    pub fn permissions(&self) -> &SocketPermissions {
+        &self.file
+    }
+}
+
+impl SocketPermissions {
     fn is(&self, status: &Metadata) -> bool {
         (status.dev(), status.ino()) == (self.device, self.inode)
     }
 
-    /// Gives the file the permissions that the umask has taken from it. In a folder of another user
-    /// its name can stand for another file by now, whose permissions stay.
-    fn add_permissions(&self, mode: u32) -> io::Result<()> {
-        if self.path.symlink_metadata()?.permissions().mode() & 0o777 == mode & 0o777 {
+    /// The permissions that the file has.
+    ///
+    /// # Errors
+    /// The file is no longer there, or another one has its name.
+    pub fn get(&self) -> io::Result<u32> {
+        let status = self.path.symlink_metadata()?;
+        if self.is(&status) { Ok(status.permissions().mode() & 0o777) } else { Err(replaced()) }
+    }
+
+    /// Gives the file these permissions. In a folder of another user its name can stand for another
+    /// file by now, whose permissions stay.
+    ///
+    /// # Errors
+    /// The file is no longer there, or another one has its name.
+    pub fn set(&self, mode: u32) -> io::Result<()> {
+        if self.get()? == mode & 0o777 {
             return Ok(());
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -191,7 +255,7 @@ impl Lock {
 
     /// Takes the lock, unless another process has it.
     fn attempt(path: &Path) -> Result<Option<Self>, LockError> {
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = open(path, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
         let file = File::from(file.map_err(io::Error::from)?);
         let status = file.metadata()?;

@@ -1,18 +1,19 @@
 //! Socket files, and descriptors that are passed.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::thread;
 
 use super::*;
-use crate::{Access, Bus, Description, Identity};
+use crate::{Access, Bus, Device, DeviceConfig, Identity};
 
 struct Nothing;
 
 impl Device for Nothing {
-    fn describe(&self) -> Description {
-        Description::new(Identity::new(1, 2))
+    fn config(&self) -> DeviceConfig {
+        DeviceConfig::new(Identity::new(1, 2))
     }
 
     fn read(&mut self, _bus: &mut Bus, _access: Access) -> u64 {

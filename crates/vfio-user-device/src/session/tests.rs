@@ -4,18 +4,19 @@ use std::os::fd::OwnedFd;
 use std::thread;
 
 use rustix::io::write;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
-use crate::host::OnPanic;
-use crate::wire::DmaMapFlags;
-use crate::{Access, Bus, Description, Device, Identity, Waker};
+use crate::pci::function::OnPanic;
+use crate::protocol::wire::{DmaMapFlags, HEADER_SIZE, Version};
+use crate::{Access, Bus, Device, DeviceConfig, Identity, Waker};
 
 struct Nothing;
 
 impl Device for Nothing {
-    fn describe(&self) -> Description {
-        Description::new(Identity::new(1, 2))
+    fn config(&self) -> DeviceConfig {
+        DeviceConfig::new(Identity::new(1, 2))
     }
 
     fn read(&mut self, _bus: &mut Bus, _access: Access) -> u64 {
@@ -28,8 +29,8 @@ impl Device for Nothing {
 fn with_session(work: impl FnOnce(&mut Session<'_>, OwnedFd)) {
     let (ours, client) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    let mut host = Host::new(Box::new(Nothing), OnPanic::Propagate).unwrap();
-    work(&mut Session::new(Arc::new(ours), &mut host, Duration::ZERO), client);
+    let mut function = PciFunction::new(Box::new(Nothing), OnPanic::Propagate).unwrap();
+    work(&mut Session::new(Arc::new(ours), &mut function, Duration::ZERO), client);
 }
 
 /// Processor time of this thread, which does not grow while others have the processor.
@@ -42,7 +43,7 @@ fn a_waker_that_was_used_does_not_keep_the_negotiation_busy() {
     with_session(|session, client| {
         let waker = Waker::new().unwrap();
         waker.wake();
-        session.commands.host.bus.wait_for(&waker);
+        session.commands.function.bus.wait_for(&waker);
         let before = used();
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -57,7 +58,7 @@ fn a_waker_that_was_used_does_not_keep_the_negotiation_busy() {
         });
         let used = used() - before;
         assert!(used < Duration::from_millis(30), "{used:?} of half a second");
-        assert!(session.commands.host.bus.awaited.is_some(), "the wake-up is not lost");
+        assert!(session.commands.function.bus.awaited.is_some(), "the wake-up is not lost");
     });
 }
 
@@ -89,13 +90,13 @@ fn a_long_copy_leaves_the_client_its_turn() {
     with_session(|session, _client| {
         let file = tempfile::tempfile().unwrap();
         file.set_len(LENGTH as u64).unwrap();
-        let bus = &mut session.commands.host.bus;
+        let bus = &mut session.commands.function.bus;
         let access = DmaMapFlags::READ | DmaMapFlags::WRITE;
         bus.memory.map(0, LENGTH as u64, access, Some((file.into(), 0))).unwrap();
         bus.config.write(0x04, &[6, 0]);
         bus.dma_read(0, LENGTH, 1).unwrap();
         let mut turns = 0;
-        while session.commands.host.bus.dma.is_ready() {
+        while session.commands.function.bus.dma.is_ready() {
             session.advance_dma().unwrap();
             turns += 1;
         }

@@ -11,8 +11,10 @@
 
 use std::time::Duration;
 
-use vfio_user_kit::{
-    Access, Bar, Bus, Description, Device, DmaDone, DmaError, Identity, Msix, Width,
+use vfio_user_device::serde::{Deserialize, Serialize};
+use vfio_user_device::{
+    Access, Bar, Bus, Device, DeviceConfig, DeviceState, DmaCompletion, DmaError, Identity, Msix,
+    StateError, Width,
 };
 
 /// Reads back what was written.
@@ -74,7 +76,8 @@ pub const MSI_VECTORS: u16 = 32;
 pub const TIMER_VECTOR: u16 = VECTORS - 1;
 
 /// The device.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(crate = "vfio_user_device::serde", deny_unknown_fields)]
 pub struct Everything {
     scratch: u32,
     address: u64,
@@ -88,6 +91,8 @@ pub struct Everything {
     fired: u32,
     fired_order: u32,
     may_panic: bool,
+    /// The access that was started last, if it has not ended.
+    running: u32,
 }
 
 impl Everything {
@@ -104,25 +109,27 @@ impl Everything {
             WRITE => bus.dma_write(self.address, vec![self.fill; length], WRITE.into()),
             _ => return,
         };
+        self.running = command;
         if queued.is_err() {
             self.status = NOT_QUEUED;
+            self.running = 0;
         }
     }
 }
 
 impl Device for Everything {
-    fn describe(&self) -> Description {
-        Description::new(Identity::new(0x1234, 0x7e57).revision(3))
-            .bar(0, Bar::memory32(4096).widest(Width::Qword))
+    fn config(&self) -> DeviceConfig {
+        DeviceConfig::new(Identity::new(0x1234, 0x7e57).revision(3))
+            .bar(0, Bar::memory32(4096).max_access_width(Width::Qword))
             .bar(1, Bar::memory32(4096))
             .bar(
                 2,
                 Bar::memory64(0x4000)
                     .prefetchable()
-                    .mappable(0x1000..0x2000)
-                    .mappable(0x3000..0x4000),
+                    .mmap_area(0x1000..0x2000)
+                    .mmap_area(0x3000..0x4000),
             )
-            .bar(4, Bar::memory32(0x2000).mappable(0..0x2000))
+            .bar(4, Bar::memory32(0x2000).mmap_area(0..0x2000))
             .bar(5, Bar::io(32))
             .interrupt_pin()
             .msix(Msix { vectors: VECTORS, bar: 1, table: 0, pba: 0x800 })
@@ -162,9 +169,9 @@ impl Device for Everything {
             DOORBELL => self.doorbell(bus, low),
             PIN => {
                 self.pin = low & 1 != 0;
-                bus.set_interrupt_pin(self.pin);
+                bus.set_intx(self.pin);
             }
-            RAISE => bus.raise(value as u16),
+            RAISE => bus.signal_vector(value as u16),
             TIMER => bus.set_timer(low >> 16, Duration::from_millis(value & 0xffff)),
             PANIC if self.may_panic => panic!("the test wants it so"),
             _ => {}
@@ -176,14 +183,15 @@ impl Device for Everything {
         *self = Everything { resets, may_panic, ..Everything::default() };
     }
 
-    fn timer(&mut self, bus: &mut Bus, id: u32) {
+    fn on_timer(&mut self, bus: &mut Bus, id: u32) {
         self.fired += 1;
         self.fired_order = self.fired_order << 4 | id & 0xf;
-        bus.raise(TIMER_VECTOR);
+        bus.signal_vector(TIMER_VECTOR);
     }
 
-    fn dma_done(&mut self, _bus: &mut Bus, done: DmaDone) {
+    fn on_dma_complete(&mut self, _bus: &mut Bus, done: DmaCompletion) {
         self.done += 1;
+        self.running = 0;
         self.status = match done.result {
             Ok(bytes) => {
                 if done.tag == u64::from(READ) {
@@ -195,9 +203,18 @@ impl Device for Everything {
             Err(DmaError::NotMapped { .. }) => NOT_MAPPED,
             Err(DmaError::NotPermitted { .. }) => NOT_PERMITTED,
             Err(DmaError::Truncated { .. }) => TRUNCATED,
-            Err(DmaError::Refused { errno, .. }) => errno.raw_os_error().unsigned_abs(),
+            Err(DmaError::Refused { errno, .. }) => errno.unsigned_abs(),
             Err(DmaError::Disconnected) => DISCONNECTED,
             Err(_) => NOT_QUEUED,
         };
+    }
+    fn save(&self) -> Result<DeviceState, StateError> {
+        DeviceState::of(self)
+    }
+
+    fn restore(&mut self, bus: &mut Bus, state: &DeviceState) -> Result<(), StateError> {
+        *self = state.get()?;
+        self.doorbell(bus, self.running);
+        Ok(())
     }
 }

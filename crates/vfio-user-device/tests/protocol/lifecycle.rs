@@ -4,22 +4,22 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
-use vfio_user_kit::{Options, Server};
+use vfio_user_device::server::{Options, Server};
 
 use crate::common::*;
 use crate::device::*;
-use crate::served::{Served, ring};
+use crate::served::{RunningServer, ring};
 
 #[test]
 fn the_device_keeps_its_state_from_client_to_client() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     server.client().write_u32(0, SCRATCH, 0xfeed);
     assert_eq!(server.client().read_u32(0, SCRATCH), 0xfeed);
 }
 
 #[test]
 fn pci_configuration_of_one_client_is_not_seen_by_the_next() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     let fresh = (client.read(CONFIG, 0, 256), client.read(1, 0, 0x280));
     // Command, BAR 0, MSI-X enable, MSI enable, and an entry of the MSI-X table.
@@ -40,7 +40,7 @@ fn pci_configuration_of_one_client_is_not_seen_by_the_next() {
 
 #[test]
 fn a_reset_reaches_the_device_and_configuration_space() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.bus_master();
     client.write_u32(0, SCRATCH, 1);
     assert!(client.request(DEVICE_RESET, &[]).ok().is_empty());
@@ -50,7 +50,7 @@ fn a_reset_reaches_the_device_and_configuration_space() {
 
 #[test]
 fn a_device_that_panics_plays_dead_and_keeps_its_client() {
-    let server = Served::new(Everything::that_may_panic());
+    let server = RunningServer::new(Everything::that_may_panic());
     let mut client = server.bus_master();
     let trigger = event();
     let set = set_irqs(DATA_EVENTFD | TRIGGER, INTX, 0, 1, &[]);
@@ -76,8 +76,8 @@ fn a_device_that_panics_plays_dead_and_keeps_its_client() {
 }
 
 #[test]
-fn the_next_client_of_a_device_that_panicked_is_refused() {
-    let server = Served::new(Everything::that_may_panic());
+fn the_next_client_of_a_device_that_panicked_is_rejected() {
+    let server = RunningServer::new(Everything::that_may_panic());
     let mut client = server.client();
     client.write_u32(0, PANIC, 1);
     drop(client);
@@ -90,7 +90,7 @@ fn the_next_client_of_a_device_that_panicked_is_refused() {
 #[test]
 fn the_next_client_of_a_device_that_panicked_gets_a_new_one_if_it_can_be_made() {
     let made = AtomicU32::new(0);
-    let server = Served::of(|path| {
+    let server = RunningServer::of(|path| {
         let device = Everything::that_may_panic();
         let server = Server::bind(path, device, Options::default()).unwrap();
         server.with_factory(move || match made.fetch_add(1, Ordering::Relaxed) {

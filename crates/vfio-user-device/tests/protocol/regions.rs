@@ -5,14 +5,14 @@ use std::os::fd::AsFd;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::common::*;
-use crate::served::Served;
+use crate::served::RunningServer;
 
 const MMAP: u32 = 4;
 const CAPS: u32 = 8;
 
 #[test]
 fn argsz_without_room_for_capabilities_gets_32_bytes_and_the_size_needed() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let reply = server.client().request(GET_REGION_INFO, &region_info(32, 2));
     assert!(reply.fds.is_empty());
     let info = reply.ok();
@@ -24,14 +24,14 @@ fn argsz_without_room_for_capabilities_gets_32_bytes_and_the_size_needed() {
 
 #[test]
 fn argsz_one_short_of_the_capabilities_gets_none() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let info = server.client().request(GET_REGION_INFO, &region_info(79, 2)).ok();
     assert_eq!((info.len(), u32_at(&info, 0)), (32, 80));
 }
 
 #[test]
 fn argsz_with_room_gets_both_areas_and_a_descriptor() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let reply = server.client().request(GET_REGION_INFO, &region_info(80, 2));
     assert_eq!(reply.fds.len(), 1);
     let info = reply.ok();
@@ -56,7 +56,7 @@ fn argsz_with_room_gets_both_areas_and_a_descriptor() {
 
 #[test]
 fn a_wholly_mappable_region_needs_no_capability() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let reply = server.client().request(GET_REGION_INFO, &region_info(32, 4));
     assert_eq!(reply.fds.len(), 1);
     let info = reply.ok();
@@ -66,14 +66,14 @@ fn a_wholly_mappable_region_needs_no_capability() {
 
 #[test]
 fn the_upper_half_of_a_64_bit_bar_is_no_region() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let info = server.client().request(GET_REGION_INFO, &region_info(32, 3)).ok();
     assert_eq!((u32_at(&info, 4), u64_at(&info, 16)), (0, 0));
 }
 
 #[test]
 fn messages_and_the_mapping_see_the_same_bytes() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     let fd = client.request(GET_REGION_INFO, &region_info(32, 4)).fds.remove(0);
     let length = 0x2000;
@@ -82,7 +82,7 @@ fn messages_and_the_mapping_see_the_same_bytes() {
     let mapped = unsafe { mmap(std::ptr::null_mut(), length, protection, flags, fd.as_fd(), 0) };
     let mapped = mapped.unwrap().cast::<u8>();
     client.write(4, 0x1ffc, &[1, 2, 3, 4]);
-    // SAFETY: within the mapping; the server has answered, so nobody else writes.
+    // SAFETY: within the mapping; the server has answered, so the server does not write.
     let seen = unsafe { mapped.add(0x1ffd).read_volatile() };
     assert_eq!(seen, 2);
     // SAFETY: as above.
@@ -94,7 +94,7 @@ fn messages_and_the_mapping_see_the_same_bytes() {
 
 #[test]
 fn an_access_across_mappable_and_trapped_parts_is_taken_apart() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     client.write(2, 0x0ffe, &[1, 2, 3, 4]);
     assert_eq!(client.read(2, 0x0ffe, 4), [0, 0, 3, 4]);
@@ -102,7 +102,7 @@ fn an_access_across_mappable_and_trapped_parts_is_taken_apart() {
 
 #[test]
 fn a_client_cannot_resize_the_mappable_file() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let fd = server.client().request(GET_REGION_INFO, &region_info(32, 4)).fds.remove(0);
     assert!(rustix::fs::ftruncate(&fd, 0).is_err());
     assert!(rustix::fs::ftruncate(&fd, 1 << 20).is_err());
@@ -110,7 +110,7 @@ fn a_client_cannot_resize_the_mappable_file() {
 
 #[test]
 fn write_multi_writes_in_order_and_returns_the_count() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     let entry = |offset: u64, count: u32, data: u64| {
         Bytes::new().u64(offset).u32(0).u32(count).u64(data.to_le()).0
@@ -129,7 +129,7 @@ fn write_multi_writes_in_order_and_returns_the_count() {
 
 #[test]
 fn write_multi_with_one_bad_entry_writes_nothing() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     let good = Bytes::new().u64(0).u32(0).u32(4).u64(5).0;
     let bad = Bytes::new().u64(4093).u32(0).u32(4).u64(5).0;
@@ -140,7 +140,7 @@ fn write_multi_with_one_bad_entry_writes_nothing() {
 
 #[test]
 fn the_timer_fires_while_the_client_is_silent() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     client.write_u32(0, crate::device::TIMER, 1);
     wait_until("the timer has fired", || client.read_u32(0, crate::device::FIRED) == 1);
@@ -148,7 +148,7 @@ fn the_timer_fires_while_the_client_is_silent() {
 
 #[test]
 fn each_timer_has_a_deadline_of_its_own() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     for (id, milliseconds) in [(1, 20_000), (2, 40), (3, 20), (4, 20_000)] {
         client.write_u32(0, crate::device::TIMER, id << 16 | milliseconds);
@@ -164,7 +164,7 @@ fn each_timer_has_a_deadline_of_its_own() {
 
 #[test]
 fn the_timer_fires_although_half_a_message_is_here() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let mut client = server.client();
     let event = event();
     let vector = set_irqs(TRIGGER | DATA_EVENTFD, MSIX, crate::device::TIMER_VECTOR.into(), 1, &[]);

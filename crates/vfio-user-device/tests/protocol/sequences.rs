@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::common::*;
-use crate::served::Served;
+use crate::served::RunningServer;
 
 /// Sequences that are tried. Each is a connection of its own.
 const SEQUENCES: u32 = 10_000;
@@ -80,8 +80,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Sends the sequence, and then a question. Either the answer comes, after nothing but whole
-/// messages, or the connection ends. A test that hangs fails by its client's patience.
-fn play(server: &Served, steps: &[Step], cut: Option<usize>) -> Result<(), TestCaseError> {
+/// messages, or the connection ends. A test that hangs fails by its client's timeout.
+fn play(server: &RunningServer, steps: &[Step], cut: Option<usize>) -> Result<(), TestCaseError> {
     let kinds = [memory(0x2000), event(), dev_null()];
     let mut client = server.client();
     let truthful = steps.iter().all(|step| step.lie == 0) && cut.is_none();
@@ -97,13 +97,13 @@ fn play(server: &Served, steps: &[Step], cut: Option<usize>) -> Result<(), TestC
     }
     if let Some(cut) = cut {
         let _ = client.try_send_raw(&header(0, GET_INFO, 32, 0)[..cut], &[]);
-        rustix::net::shutdown(&client.socket, rustix::net::Shutdown::Write).unwrap();
+        rustix::net::shutdown(client.socket(), rustix::net::Shutdown::Write).unwrap();
         while client.next().is_some() {}
         return Ok(());
     }
     let question = client.try_send_raw(&message(0xffff, GET_INFO, &info(16)), &[]);
     if !truthful {
-        rustix::net::shutdown(&client.socket, rustix::net::Shutdown::Write).unwrap();
+        rustix::net::shutdown(client.socket(), rustix::net::Shutdown::Write).unwrap();
         while client.next().is_some() {}
         return Ok(());
     }
@@ -121,7 +121,7 @@ fn play(server: &Served, steps: &[Step], cut: Option<usize>) -> Result<(), TestC
 
 #[test]
 fn every_sequence_ends_in_sync_or_with_the_connection() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let config = Config { cases: SEQUENCES, failure_persistence: None, ..Config::default() };
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(config, random);

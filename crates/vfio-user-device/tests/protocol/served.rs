@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
-use vfio_user_kit::{Device, Options, Server};
+use vfio_user_device::Device;
+use vfio_user_device::server::{Options, Server};
 
 use crate::common::{CONFIG, Client};
 use crate::device::{ADDRESS, DOORBELL, Everything, FILL, LENGTH};
 
 /// A device that is being served, until the value goes.
-pub struct Served {
+pub struct RunningServer {
     folder: TempDir,
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Served {
+impl RunningServer {
     pub fn new(device: impl Device + 'static) -> Self {
-        Served::of(|path| Server::bind(path, device, Options::default()).unwrap())
+        RunningServer::of(|path| Server::bind(path, device, Options::default()).unwrap())
     }
 
     /// A server that is made to listen at a path.
@@ -29,11 +30,11 @@ impl Served {
         let server = server(&folder.path().join("s"));
         let (stop, stopped) = UnixStream::pair().unwrap();
         let thread = std::thread::spawn(move || server.run(stopped.as_fd()).unwrap());
-        Served { folder, stop: Some(stop), thread: Some(thread) }
+        RunningServer { folder, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn everything() -> Self {
-        Served::new(Everything::default())
+        RunningServer::new(Everything::default())
     }
 
     pub fn path(&self) -> PathBuf {
@@ -53,7 +54,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         drop(self.stop.take());
         let ended = self.thread.take().map(JoinHandle::join);

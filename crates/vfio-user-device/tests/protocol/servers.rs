@@ -11,25 +11,25 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
-use vfio_user_kit::{
-    Access, Bar, Bus, Description, Device, Gate, Identity, Key, Options, Refused, Server, Servers,
-    Watch,
+use vfio_user_device::server::{
+    AdmissionError, AdmissionPolicy, Options, Server, ServerKey, ServerSet, ServerState,
 };
+use vfio_user_device::{Access, Bar, Bus, Device, DeviceConfig, Identity};
 
 use crate::common::*;
 use crate::device::{Everything, SCRATCH};
 
-/// Servers that run, until the value goes.
+/// ServerSet that run, until the value goes.
 struct Running {
     folder: TempDir,
-    servers: Servers,
+    servers: ServerSet,
     stop: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
     fn new() -> Self {
-        let servers = Servers::new().unwrap();
+        let servers = ServerSet::new().unwrap();
         let (stop, stopped) = UnixStream::pair().unwrap();
         let run = servers.clone();
         let thread = thread::spawn(move || run.run(stopped.as_fd()).unwrap());
@@ -45,7 +45,7 @@ impl Running {
         Server::bind(&self.path(name), device, Options::default()).unwrap()
     }
 
-    fn add(&self, name: &str, device: impl Device + 'static) -> Key {
+    fn add(&self, name: &str, device: impl Device + 'static) -> ServerKey {
         self.servers.add(self.server(name, device)).unwrap()
     }
 
@@ -70,7 +70,7 @@ impl Drop for Running {
 }
 
 /// What VERSION is answered with.
-fn refusal(client: &mut Client) -> Errno {
+fn rejection(client: &mut Client) -> Errno {
     client.request(VERSION, &version(0, 1, QEMU_PROPOSAL)).errno()
 }
 
@@ -92,8 +92,8 @@ impl Hold {
 }
 
 impl Device for Stuck {
-    fn describe(&self) -> Description {
-        Description::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096))
+    fn config(&self) -> DeviceConfig {
+        DeviceConfig::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096))
     }
 
     fn read(&mut self, _bus: &mut Bus, _access: Access) -> u64 {
@@ -109,7 +109,7 @@ impl Device for Stuck {
 
 impl Running {
     /// Adds a server whose session hangs, and whose client has gone.
-    fn add_stuck(&self, name: &str, hold: &Arc<Hold>) -> Key {
+    fn add_stuck(&self, name: &str, hold: &Arc<Hold>) -> ServerKey {
         hold.held.store(false, Ordering::SeqCst);
         let key = self.add(name, Stuck(Arc::clone(hold)));
         let mut client = self.client(name);
@@ -202,8 +202,8 @@ fn devices_that_hang_do_not_keep_another_servers_client_waiting() {
         })
         .collect();
     servers.client("other").assert_in_sync();
-    // Each has a second for its predecessor to end. If somebody else waited through that, the
-    // first would be refused by now.
+    // Each has a second for its predecessor to end. If another client waited through that, the
+    // first would be rejected by now.
     assert!(waiting.iter().all(Client::is_quiet));
     for client in &mut waiting {
         assert_eq!(client.receive().errno(), Errno::BUSY);
@@ -221,7 +221,7 @@ fn a_client_that_waits_for_its_predecessor_is_served_by_the_device() {
     let mut waiting = Client::connect(&servers.path("s"));
     waiting.send(VERSION, &version(0, 1, QEMU_PROPOSAL), &[]);
     let mut surplus = Client::connect(&servers.path("s"));
-    assert_eq!(refusal(&mut surplus), Errno::BUSY, "one waits at a time");
+    assert_eq!(rejection(&mut surplus), Errno::BUSY, "one waits at a time");
     hold.let_go();
     waiting.receive().ok();
     waiting.assert_in_sync();
@@ -231,7 +231,7 @@ fn a_client_that_waits_for_its_predecessor_is_served_by_the_device() {
 fn connections_without_end_are_accepted_at_a_pace_and_delay_nobody_else() {
     let servers = Running::new();
     let flooded = servers.server("flooded", Everything::default());
-    let watch = flooded.watch();
+    let watch = flooded.state();
     servers.servers.add(flooded).unwrap();
     servers.add("other", Everything::default());
     let flooding = AtomicBool::new(true);
@@ -243,7 +243,7 @@ fn connections_without_end_are_accepted_at_a_pace_and_delay_nobody_else() {
                 }
             });
         }
-        let came = |watch: &Watch| watch.status().admitted + watch.status().refused;
+        let came = |watch: &ServerState| watch.stats().admitted + watch.stats().rejected;
         wait_until("clients come", || came(&watch) > 0);
         let (start, before) = (Instant::now(), came(&watch));
         for _ in 0..100 {
@@ -258,7 +258,7 @@ fn connections_without_end_are_accepted_at_a_pace_and_delay_nobody_else() {
     servers.client("flooded").assert_in_sync();
 }
 
-/// A gate that counts, and is closed at times.
+/// A policy that counts, and rejects clients at times.
 #[derive(Default)]
 struct Counting {
     closed: AtomicBool,
@@ -266,16 +266,16 @@ struct Counting {
     left: AtomicU32,
 }
 
-impl Gate for Counting {
-    fn admit(&self) -> Result<(), Refused> {
+impl AdmissionPolicy for Counting {
+    fn admit(&self) -> Result<(), AdmissionError> {
         if self.closed.load(Ordering::SeqCst) {
-            return Err(Refused::new("closed"));
+            return Err(AdmissionError::new("closed"));
         }
         self.admitted.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
-    fn left(&self) {
+    fn release(&self) {
         self.left.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -287,56 +287,56 @@ impl Counting {
 }
 
 #[test]
-fn a_client_that_the_gate_refuses_is_told_so_and_the_next_is_asked_for_again() {
+fn a_client_that_the_policy_rejects_gets_eusers_and_the_next_is_admitted() {
     let servers = Running::new();
-    let gate = Arc::new(Counting::default());
-    let guarded = Arc::clone(&gate) as Arc<dyn Gate>;
-    let server = servers.server("s", Everything::default()).with_gate(guarded);
-    let watch = server.watch();
+    let policy = Arc::new(Counting::default());
+    let guarded = Arc::clone(&policy) as Arc<dyn AdmissionPolicy>;
+    let server = servers.server("s", Everything::default()).with_admission_policy(guarded);
+    let watch = server.state();
     let key = servers.servers.add(server).unwrap();
 
-    gate.closed.store(true, Ordering::SeqCst);
+    policy.closed.store(true, Ordering::SeqCst);
     for count in 1..=3 {
-        let mut refused = Client::connect(&servers.path("s"));
-        assert_eq!(refusal(&mut refused), Errno::USERS);
-        refused.assert_closed();
-        assert_eq!((watch.status().refused, watch.status().client), (count, None));
+        let mut rejected = Client::connect(&servers.path("s"));
+        assert_eq!(rejection(&mut rejected), Errno::USERS);
+        rejected.assert_closed();
+        assert_eq!((watch.stats().rejected, watch.stats().client), (count, None));
     }
-    assert_eq!(gate.counts(), (0, 0));
+    assert_eq!(policy.counts(), (0, 0));
 
-    gate.closed.store(false, Ordering::SeqCst);
+    policy.closed.store(false, Ordering::SeqCst);
     let client = servers.client("s");
-    assert_eq!(gate.counts(), (1, 0));
+    assert_eq!(policy.counts(), (1, 0));
     drop(client);
-    wait_until("the gate hears that it has gone", || gate.counts() == (1, 1));
+    wait_until("the policy hears that it has gone", || policy.counts() == (1, 1));
 
     let _client = servers.client("s");
     servers.servers.remove(&[key]);
-    assert_eq!(gate.counts(), (2, 2), "it hears before the removal is over");
+    assert_eq!(policy.counts(), (2, 2), "it hears before the removal is over");
 }
 
 #[test]
 fn a_watch_tells_who_is_connected_and_how_many_came() {
     let servers = Running::new();
     let server = servers.server("s", Everything::default());
-    let watch = server.watch();
+    let watch = server.state();
     servers.servers.add(server).unwrap();
-    let seen = |watch: &Watch| (watch.status().admitted, watch.status().refused);
-    assert_eq!((watch.status().client, seen(&watch)), (None, (0, 0)));
+    let seen = |watch: &ServerState| (watch.stats().admitted, watch.stats().rejected);
+    assert_eq!((watch.stats().client, seen(&watch)), (None, (0, 0)));
     let client = servers.client("s");
-    let connected = watch.status().client.unwrap();
+    let connected = watch.stats().client.unwrap();
     assert_eq!(connected.process, i32::try_from(std::process::id()).ok());
-    assert!(connected.since.elapsed().unwrap() < PATIENCE);
-    assert_eq!(refusal(&mut Client::connect(&servers.path("s"))), Errno::BUSY);
+    assert!(connected.since.elapsed().unwrap() < RECEIVE_TIMEOUT);
+    assert_eq!(rejection(&mut Client::connect(&servers.path("s"))), Errno::BUSY);
     assert_eq!(seen(&watch), (1, 1));
     drop(client);
-    wait_until("the client has gone", || watch.status().client.is_none());
+    wait_until("the client has gone", || watch.stats().client.is_none());
     assert_eq!(seen(&watch), (1, 1));
 }
 
 #[test]
 fn a_socket_of_a_removed_server_that_is_open_elsewhere_costs_no_processor_time() {
-    let servers = Servers::new().unwrap();
+    let servers = ServerSet::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("passed");
     let socket = UnixListener::bind(&path).unwrap();

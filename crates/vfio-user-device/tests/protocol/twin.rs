@@ -4,13 +4,13 @@ use rustix::io::Errno;
 
 use crate::common::*;
 use crate::device::*;
-use crate::served::{Served, enable_bus_master, ring};
+use crate::served::{RunningServer, enable_bus_master, ring};
 
 const PROPOSAL: &[u8] = b"{\"capabilities\":{\"twin_socket\":{\"supported\":true}}}\0";
 
 /// A client, its twin socket, and a page of memory by message.
-fn twins() -> (Served, Client, Client) {
-    let server = Served::everything();
+fn twins() -> (RunningServer, Client, Client) {
+    let server = RunningServer::everything();
     let (mut main, mut reply) = Client::negotiated_with(&server.path(), PROPOSAL);
     let twin = Client::new(reply.fds.remove(0));
     enable_bus_master(&mut main);
@@ -25,7 +25,7 @@ fn reply_to(request: &Reply, data: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_client_that_offers_it_gets_one_descriptor_and_its_index() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let (_client, reply) = Client::negotiated_with(&server.path(), PROPOSAL);
     assert_eq!(reply.fds.len(), 1);
     let json = String::from_utf8(reply.payload[4..].to_vec()).unwrap();
@@ -34,7 +34,7 @@ fn a_client_that_offers_it_gets_one_descriptor_and_its_index() {
 
 #[test]
 fn a_client_that_does_not_offer_it_gets_none() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     for proposal in [QEMU_PROPOSAL, b"{\"capabilities\":{\"twin_socket\":{\"supported\":false}}}\0"]
     {
         let (_client, reply) = Client::negotiated_with(&server.path(), proposal);
@@ -45,7 +45,7 @@ fn a_client_that_does_not_offer_it_gets_none() {
 
 #[test]
 fn a_client_that_takes_no_descriptors_gets_none() {
-    let server = Served::everything();
+    let server = RunningServer::everything();
     let proposal = b"{\"capabilities\":{\"max_msg_fds\":0,\"twin_socket\":{\"supported\":true}}}\0";
     let (_main, reply) = Client::negotiated_with(&server.path(), proposal);
     assert!(reply.fds.is_empty());
@@ -82,7 +82,7 @@ fn a_reply_on_the_main_socket_is_not_the_one_that_was_asked_for() {
 }
 
 #[test]
-fn commands_on_the_twin_socket_are_refused() {
+fn commands_on_the_twin_socket_are_rejected() {
     let (_server, mut main, mut twin) = twins();
     ring(&mut main, READ, 0x10, 4, 0);
     let request = twin.receive();
@@ -108,7 +108,7 @@ fn a_closed_twin_socket_ends_the_connection_when_it_is_needed() {
 fn a_client_that_goes_but_keeps_a_full_twin_socket_does_not_block_the_next() {
     let (server, mut main, _twin) = twins();
     main.map(1 << 20, 4 << 20, None);
-    // More than a socket's buffer holds, and nobody reads it.
+    // More than a socket's buffer holds, and the client does not read it.
     ring(&mut main, WRITE, 1 << 20, 1 << 20, 7);
     drop(main);
     wait_until("the next client is served", || {

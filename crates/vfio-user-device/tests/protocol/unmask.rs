@@ -4,10 +4,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity};
+use vfio_user_device::{Access, Bar, Bus, Device, DeviceConfig, Identity};
 
 use crate::common::*;
-use crate::served::Served;
+use crate::served::RunningServer;
 
 /// Level of the interrupt pin.
 const PIN: u64 = 0x0;
@@ -21,8 +21,8 @@ struct Slow {
 }
 
 impl Device for Slow {
-    fn describe(&self) -> Description {
-        Description::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096)).interrupt_pin()
+    fn config(&self) -> DeviceConfig {
+        DeviceConfig::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096)).interrupt_pin()
     }
 
     fn read(&mut self, _bus: &mut Bus, _access: Access) -> u64 {
@@ -31,7 +31,7 @@ impl Device for Slow {
 
     fn write(&mut self, bus: &mut Bus, access: Access, value: u64) {
         match access.offset {
-            PIN => bus.set_interrupt_pin(value != 0),
+            PIN => bus.set_intx(value != 0),
             HOLD => {
                 self.entered.send(()).unwrap();
                 self.go_on.recv().unwrap();
@@ -48,12 +48,12 @@ struct Interrupted {
     unmask: OwnedFd,
     entered: Receiver<()>,
     go_on: Sender<()>,
-    _server: Served,
+    _server: RunningServer,
 }
 
 fn interrupted() -> Interrupted {
     let ((entered, is_held), (go_on, released)) = (channel(), channel());
-    let server = Served::new(Slow { entered, go_on: released });
+    let server = RunningServer::new(Slow { entered, go_on: released });
     let mut client = server.client();
     let (trigger, unmask) = (event(), event());
     for (action, event) in [(TRIGGER, &trigger), (UNMASK, &unmask)] {
@@ -74,7 +74,7 @@ fn unmask_message() -> Vec<u8> {
 }
 
 #[test]
-fn an_unmask_message_fires_the_pin_again_while_it_is_asserted() {
+fn an_unmask_message_fires_intx_again_while_it_is_asserted() {
     let Interrupted { client, trigger, .. } = &mut interrupted();
     client.request(SET_IRQS, &unmask_message()).ok();
     wait_readable(&*trigger, "the interrupt");
@@ -86,7 +86,7 @@ fn an_unmask_message_fires_the_pin_again_while_it_is_asserted() {
 }
 
 #[test]
-fn an_unmask_eventfd_fires_the_pin_again_without_a_message() {
+fn an_unmask_eventfd_fires_intx_again_without_a_message() {
     let Interrupted { trigger, unmask, .. } = &interrupted();
     signal(unmask);
     wait_readable(trigger, "the interrupt");

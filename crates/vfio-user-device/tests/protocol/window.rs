@@ -1,9 +1,9 @@
 //! The window to the BARs in configuration space.
 
-use vfio_user_kit::{Access, Bar, BarWindow, Bus, Description, Device, Identity};
+use vfio_user_device::{Access, Bar, BarWindow, Bus, Device, DeviceConfig, Identity};
 
 use crate::common::*;
-use crate::served::Served;
+use crate::served::RunningServer;
 
 /// Counts how often its only register was written and read.
 #[derive(Default)]
@@ -18,9 +18,9 @@ const LENGTH: u64 = 0x48;
 const DATA: u64 = 0x4c;
 
 impl Device for Counting {
-    fn describe(&self) -> Description {
+    fn config(&self) -> DeviceConfig {
         let window = BarWindow { bar: 2, offset: 4, length: 8, data: 12 };
-        Description::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096)).window_capability(
+        DeviceConfig::new(Identity::new(1, 2)).bar(0, Bar::memory32(4096)).window_capability(
             9,
             vec![0; 14],
             window,
@@ -44,7 +44,7 @@ impl Device for Counting {
 
 #[test]
 fn no_bytes_within_the_window_are_no_access() {
-    let server = Served::new(Counting::default());
+    let server = RunningServer::new(Counting::default());
     let mut client = server.client();
     client.write_u32(CONFIG, BAR_OFFSET, 0);
     client.write_u32(CONFIG, LENGTH, 4);

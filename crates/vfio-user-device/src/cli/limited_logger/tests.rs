@@ -71,17 +71,17 @@ fn one_that_says_much_leaves_room_for_others() {
     let kept = Kept::default();
     let logger = LimitedLogger::new(kept.clone());
     for number in 0..1000 {
-        log(&logger, Level::Info, &format!("a: refused client {number}"));
+        log(&logger, Level::Info, &format!("a: rejected client {number}"));
     }
-    log(&logger, Level::Warn, "b: refused client 1");
+    log(&logger, Level::Warn, "b: rejected client 1");
     let lines = kept.0.lock().unwrap().clone();
     assert_eq!(lines.len(), BURST as usize + 1);
-    assert_eq!(lines[BURST as usize - 2], "a: refused client 8");
+    assert_eq!(lines[BURST as usize - 2], "a: rejected client 8");
     assert_eq!(
         lines[BURST as usize - 1],
-        "a: refused client 9 (more lines like this are left out)"
+        "a: rejected client 9 (more lines like this are left out)"
     );
-    assert_eq!(lines[BURST as usize], "b: refused client 1");
+    assert_eq!(lines[BURST as usize], "b: rejected client 1");
 }
 
 #[test]

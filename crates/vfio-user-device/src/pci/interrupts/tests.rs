@@ -3,7 +3,7 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::*;
-use crate::description::{Bar, Description, Identity, Msix};
+use crate::pci::config::{Bar, DeviceConfig, Identity, Msix};
 
 const MSIX_CONTROL: usize = 0x42;
 /// Message control of MSI, whose capability comes after the 12 bytes of MSI-X.
@@ -15,19 +15,19 @@ const MSI_ALLOW_8: u8 = 3 << 4;
 const COMMAND: usize = 0x04;
 
 fn parts() -> (Interrupts, ConfigSpace) {
-    let description = Description::new(Identity::new(1, 2))
+    let config = DeviceConfig::new(Identity::new(1, 2))
         .bar(0, Bar::memory32(4096))
         .interrupt_pin()
         .msix(Msix { vectors: 70, bar: 0, table: 0, pba: 0x800 })
         .msi(8);
-    (Interrupts::new(&description), ConfigSpace::new(&description))
+    (Interrupts::new(&config), ConfigSpace::new(&config))
 }
 
 /// An eventfd and a copy of it for the server.
 fn event() -> (EventFd, Option<OwnedFd>) {
     let fd = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
     let copy = fd.try_clone().unwrap();
-    (EventFd::new(fd).unwrap(), Some(copy))
+    (EventFd::from_client(fd).unwrap(), Some(copy))
 }
 
 /// The client's mask of vector 1.
@@ -51,7 +51,7 @@ fn fired() -> (Interrupts, ConfigSpace, EventFd, EventFd) {
     let ((event, fd), (unmask, unmask_fd)) = (event(), event());
     interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
     interrupts.assign_unmask(unmask_fd).unwrap();
-    interrupts.set_pin(true, &config);
+    interrupts.set_intx(true, &config);
     assert!(event.take());
     (interrupts, config, event, unmask)
 }
@@ -60,16 +60,16 @@ fn fired() -> (Interrupts, ConfigSpace, EventFd, EventFd) {
 fn an_asserted_pin_fires_once_until_it_is_unmasked() {
     let (mut interrupts, config, event, _) = fired();
     let now = Instant::now();
-    interrupts.set_pin(true, &config);
+    interrupts.set_intx(true, &config);
     assert!(!event.take(), "masked itself");
     interrupts.unmask(IrqIndex::Intx, 0, now);
     interrupts.settle(now + Duration::from_secs(1), true, &config);
     assert!(event.take(), "still asserted");
-    interrupts.set_pin(false, &config);
+    interrupts.set_intx(false, &config);
     interrupts.unmask(IrqIndex::Intx, 0, now);
     interrupts.masks_changed(&config);
     assert!(!event.take() && interrupts.settles_at().is_none());
-    interrupts.set_pin(true, &config);
+    interrupts.set_intx(true, &config);
     assert!(event.take(), "a new interrupt waits for nothing");
 }
 
@@ -80,7 +80,7 @@ fn an_unmask_message_leaves_the_driver_time_to_acknowledge() {
     interrupts.unmask(IrqIndex::Intx, 0, now);
     interrupts.masks_changed(&config);
     interrupts.settle(now, true, &config);
-    interrupts.set_pin(true, &config);
+    interrupts.set_intx(true, &config);
     assert!(!event.take(), "the acknowledgement may be on its way");
     let due = interrupts.settles_at().unwrap();
     assert!(due > now);
@@ -88,7 +88,7 @@ fn an_unmask_message_leaves_the_driver_time_to_acknowledge() {
     assert_eq!(interrupts.settles_at(), Some(due), "a client cannot put it off");
     interrupts.settle(due, false, &config);
     assert!(!event.take(), "it may be among the messages that wait");
-    interrupts.set_pin(false, &config);
+    interrupts.set_intx(false, &config);
     interrupts.settle(due, true, &config);
     assert!(!event.take(), "acknowledged");
     assert_eq!(interrupts.settles_at(), None);
@@ -127,7 +127,7 @@ fn a_pin_unmasked_by_eventfd_waits_for_the_messages_before_it_alone() {
     let now = Instant::now();
     interrupts.take_unmask(now);
     assert_eq!(interrupts.settles_at(), None, "there was no signal");
-    unmask.signal();
+    unmask.signal().unwrap();
     interrupts.take_unmask(now);
     interrupts.settle(now, false, &config);
     assert!(!event.take());
@@ -136,12 +136,12 @@ fn a_pin_unmasked_by_eventfd_waits_for_the_messages_before_it_alone() {
 }
 
 #[test]
-fn the_command_registers_interrupt_disable_holds_the_pin_back() {
+fn the_command_registers_interrupt_disable_holds_intx_back() {
     let (mut interrupts, mut config) = parts();
     let (event, fd) = event();
     interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
     config.write(COMMAND, &[0, 4]);
-    interrupts.set_pin(true, &config);
+    interrupts.set_intx(true, &config);
     assert!(!event.take());
     config.write(COMMAND, &[0, 0]);
     interrupts.masks_changed(&config);
@@ -152,7 +152,7 @@ fn the_command_registers_interrupt_disable_holds_the_pin_back() {
 fn a_pin_asserted_before_its_eventfd_fires_when_it_comes() {
     let (mut interrupts, config) = parts();
     let (event, fd) = event();
-    interrupts.set_pin(true, &config);
+    interrupts.set_intx(true, &config);
     interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
     assert!(event.take());
 }
@@ -163,7 +163,7 @@ fn function_mask_keeps_vectors_pending() {
     let (event, fd) = event();
     interrupts.assign(IrqIndex::Msix, 67, [fd].into_iter(), &config).unwrap();
     config.write(MSIX_CONTROL, &[0, 0xc0]);
-    interrupts.raise(67, &config);
+    interrupts.signal_vector(67, &config);
     assert!(!event.take());
     assert!(pending(&interrupts, 67) && !pending(&interrupts, 66));
     config.write(MSIX_CONTROL, &[0, 0x80]);
@@ -184,7 +184,7 @@ fn each_mask_of_a_vector_keeps_it_pending() {
         config.write(MSIX_CONTROL, &[0, 0x80]);
         interrupts.assign(IrqIndex::Msix, 1, [fd].into_iter(), &config).unwrap();
         set(&mut interrupts, true);
-        interrupts.raise(1, &config);
+        interrupts.signal_vector(1, &config);
         assert!(!event.take() && pending(&interrupts, 1));
         set(&mut interrupts, false);
         interrupts.masks_changed(&config);
@@ -195,12 +195,12 @@ fn each_mask_of_a_vector_keeps_it_pending() {
 #[test]
 fn vectors_of_a_disabled_msix_are_dropped() {
     let (mut interrupts, mut config) = parts();
-    interrupts.raise(0, &config);
+    interrupts.signal_vector(0, &config);
     config.write(MSIX_CONTROL, &[0, 0x80]);
     assert!(!pending(&interrupts, 0));
-    interrupts.raise(0, &config);
+    interrupts.signal_vector(0, &config);
     assert!(pending(&interrupts, 0), "enabled, but without an eventfd yet");
-    interrupts.raise(999, &config);
+    interrupts.signal_vector(999, &config);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_full_blocking_eventfd_does_not_stop_the_server() {
     let fd = eventfd(0, EventfdFlags::empty()).unwrap();
     rustix::io::write(&fd, &(u64::MAX - 1).to_ne_bytes()).unwrap();
     interrupts.assign(IrqIndex::Msix, 0, [Some(fd)].into_iter(), &config).unwrap();
-    interrupts.raise(0, &config);
+    interrupts.signal_vector(0, &config);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn only_eventfds_are_taken() {
 fn a_new_client_starts_without_eventfds_and_masks() {
     let (mut interrupts, config) = parts();
     interrupts.mask(IrqIndex::Intx, 0);
-    interrupts.set_pin(true, &config);
+    interrupts.set_intx(true, &config);
     interrupts.disconnect();
     let (event, fd) = event();
     interrupts.assign(IrqIndex::Intx, 0, [fd].into_iter(), &config).unwrap();
@@ -246,12 +246,12 @@ fn an_msi_vector_signals_its_eventfd_alone() {
     let ((first, first_fd), (other, other_fd)) = (event(), event());
     config.write(MSI_CONTROL, &[MSI_ENABLE | MSI_ALLOW_8]);
     interrupts.assign(IrqIndex::Msi, 6, [first_fd, other_fd].into_iter(), &config).unwrap();
-    interrupts.raise(6, &config);
+    interrupts.signal_vector(6, &config);
     assert!(first.take() && !other.take());
-    interrupts.raise(8, &config);
+    interrupts.signal_vector(8, &config);
     assert!(!first.take() && !other.take(), "there is no such vector");
-    interrupts.set_pin(true, &config);
-    assert!(!interrupts.pin_asserted(&config), "a driver that uses MSI has no pin");
+    interrupts.set_intx(true, &config);
+    assert!(!interrupts.intx_asserted(&config), "a driver that uses MSI has no pin");
 }
 
 #[test]
@@ -260,9 +260,9 @@ fn a_driver_that_allows_fewer_msi_vectors_gets_the_low_bits_of_their_numbers() {
     config.write(MSI_CONTROL, &[MSI_ENABLE | MSI_ALLOW_4]);
     let (event, fd) = event();
     interrupts.assign(IrqIndex::Msi, 2, [fd].into_iter(), &config).unwrap();
-    interrupts.raise(6, &config);
+    interrupts.signal_vector(6, &config);
     assert!(event.take());
-    interrupts.raise(5, &config);
+    interrupts.signal_vector(5, &config);
     assert!(!event.take());
 }
 
@@ -270,25 +270,25 @@ fn a_driver_that_allows_fewer_msi_vectors_gets_the_low_bits_of_their_numbers() {
 fn msi_enabled_by_eventfds_alone_has_all_of_its_vectors() {
     let (mut interrupts, config) = parts();
     let (event, fd) = event();
-    assert!(!interrupts.messages_enabled(&config));
+    assert!(!interrupts.msi_enabled(&config));
     interrupts.assign(IrqIndex::Msi, 7, [fd].into_iter(), &config).unwrap();
-    assert!(interrupts.messages_enabled(&config) && !interrupts.msix_enabled(&config));
-    interrupts.raise(7, &config);
+    assert!(interrupts.msi_enabled(&config) && !interrupts.msix_enabled(&config));
+    interrupts.signal_vector(7, &config);
     assert!(event.take());
     interrupts.disable(IrqIndex::Msi);
-    assert!(!interrupts.messages_enabled(&config));
+    assert!(!interrupts.msi_enabled(&config));
 }
 
 #[test]
 fn an_msi_vector_raised_before_its_eventfd_or_behind_a_mask_fires_later() {
     let (mut interrupts, mut config) = parts();
     config.write(MSI_CONTROL, &[MSI_ENABLE | MSI_ALLOW_8]);
-    interrupts.raise(1, &config);
+    interrupts.signal_vector(1, &config);
     let (event, fd) = event();
     interrupts.assign(IrqIndex::Msi, 1, [fd].into_iter(), &config).unwrap();
     assert!(event.take());
     interrupts.mask(IrqIndex::Msi, 1);
-    interrupts.raise(1, &config);
+    interrupts.signal_vector(1, &config);
     assert!(!event.take());
     interrupts.unmask(IrqIndex::Msi, 1, Instant::now());
     interrupts.masks_changed(&config);
@@ -299,13 +299,13 @@ fn an_msi_vector_raised_before_its_eventfd_or_behind_a_mask_fires_later() {
 fn msi_ends_with_a_reset_and_with_its_client() {
     let (mut interrupts, mut config) = parts();
     config.write(MSI_CONTROL, &[MSI_ENABLE]);
-    interrupts.raise(0, &config);
+    interrupts.signal_vector(0, &config);
     config.reset();
     interrupts.reset();
-    assert!(!interrupts.messages_enabled(&config));
+    assert!(!interrupts.msi_enabled(&config));
     let (event, fd) = event();
     interrupts.assign(IrqIndex::Msi, 0, [fd].into_iter(), &config).unwrap();
     assert!(!event.take(), "what was pending has gone with the reset");
     interrupts.disconnect();
-    assert!(!interrupts.messages_enabled(&config));
+    assert!(!interrupts.msi_enabled(&config));
 }

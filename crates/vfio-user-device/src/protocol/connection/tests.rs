@@ -3,6 +3,7 @@
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::*;
+use crate::protocol::wire::MAX_MESSAGE_FDS;
 
 fn pair() -> (Connection, OwnedFd) {
     let (ours, theirs) =
@@ -37,7 +38,7 @@ fn a_part_of_a_message_is_waited_for_at_the_socket() {
     let (first, second) = (message(1, b""), message(2, b""));
     send(&client, &[&first, &second[..5]].concat(), &[]);
     assert_eq!(next(&mut connection).0, 1);
-    assert!(connection.has_buffered_bytes(), "five bytes nobody has looked at");
+    assert!(connection.has_buffered_bytes(), "five bytes of the next message");
     assert!(connection.receive(RecvFlags::DONTWAIT).unwrap().is_none());
     assert!(!connection.has_buffered_bytes());
     send(&client, &second[5..], &[]);

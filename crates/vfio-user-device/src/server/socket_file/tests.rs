@@ -86,11 +86,11 @@ fn a_link_in_the_place_of_the_new_socket_is_not_followed() {
     let away = folder.path().join("away");
     std::fs::rename(&path, &away).unwrap();
     symlink(&secret, &path).unwrap();
-    bound.add_permissions(0o666).unwrap_err();
+    bound.permissions().set(0o666).unwrap_err();
     SocketFile::of(&path).unwrap_err();
     assert_eq!(mode_of(&secret), 0o600);
     std::fs::rename(&away, &path).unwrap();
-    bound.add_permissions(0o666).unwrap();
+    bound.permissions().set(0o666).unwrap();
     assert_eq!(mode_of(&path), 0o666);
 }
 

@@ -1,10 +1,10 @@
 //! Devices that can be, and what is said of those that cannot.
 
 use super::*;
-use crate::description::Identity;
+use crate::pci::config::{BarWindow, Identity};
 
-fn device() -> Description {
-    Description::new(Identity::new(0x1234, 0xcafe))
+fn device() -> DeviceConfig {
+    DeviceConfig::new(Identity::new(0x1234, 0xcafe))
 }
 
 const WINDOW: BarWindow = BarWindow { bar: 4, offset: 8, length: 12, data: 16 };
@@ -15,12 +15,12 @@ fn possible_devices_pass() {
     let possible = device()
         .bar(0, Bar::memory32(4096).registers(&[Register::new("LAST", 4092, 4)]))
         .bar(1, Bar::io(32))
-        .bar(2, Bar::memory64(8192).mappable(4096..8192))
+        .bar(2, Bar::memory64(8192).mmap_area(4096..8192))
         .msix(msix)
         .msi(32)
         .window_capability(9, vec![0; 18], WINDOW)
         .capability(9, vec![0; 14]);
-    assert_eq!(possible.check(), Ok(()));
+    assert_eq!(possible.validate(), Ok(()));
 }
 
 #[test]
@@ -37,10 +37,10 @@ fn impossible_devices_are_told_why() {
         bar0(Bar::memory64(4096)).bar(1, memory()),
         bar0(memory().registers(&[Register::new("OUT", 4094, 4)])),
         bar0(memory().registers(&[Register::new("FAR", u64::MAX, 4)])),
-        bar0(memory().mappable(0..100)),
-        bar0(memory().mappable(0..4096).registers(&[Register::new("IN", 4, 4)])),
-        bar0(memory().mappable(0..4096)).msix(Msix { pba: 64, ..msix }),
-        bar0(Bar::memory32(8192).mappable(0..8192).mappable(4096..8192)),
+        bar0(memory().mmap_area(0..100)),
+        bar0(memory().mmap_area(0..4096).registers(&[Register::new("IN", 4, 4)])),
+        bar0(memory().mmap_area(0..4096)).msix(Msix { pba: 64, ..msix }),
+        bar0(Bar::memory32(8192).mmap_area(0..8192).mmap_area(4096..8192)),
         bar0(Bar::io(32).prefetchable()),
         bar0(Bar::memory64(1 << 34)).msix(Msix { table: 1 << 32, ..msix }),
         bar0(memory()).msix(Msix { table: u64::MAX - 7, ..msix }),
@@ -65,10 +65,10 @@ fn impossible_devices_are_told_why() {
             WINDOW,
         ),
     ];
-    for description in impossible {
-        assert!(description.check().is_err(), "{description:?}");
+    for config in impossible {
+        assert!(config.validate().is_err(), "{config:?}");
     }
-    let error = bar0(memory().registers(&[Register::new("OUT", 4094, 4)])).check().unwrap_err();
+    let error = bar0(memory().registers(&[Register::new("OUT", 4094, 4)])).validate().unwrap_err();
     assert_eq!(
         error.to_string(),
         "register OUT (4 bytes at 0xffe) reaches past the end of BAR 0, which has 0x1000 bytes: \
@@ -77,11 +77,11 @@ fn impossible_devices_are_told_why() {
 }
 
 #[test]
-fn msix_over_a_register_is_refused_by_name() {
+fn msix_over_a_register_is_rejected_by_name() {
     let table = Msix { vectors: 4, bar: 0, table: 0x40, pba: 0x800 };
     let with = |offset, size| {
         let registers = [Register::new("CONTROL", offset, size)];
-        device().bar(0, Bar::memory32(4096).registers(&registers)).msix(table).check()
+        device().bar(0, Bar::memory32(4096).registers(&registers)).msix(table).validate()
     };
     for (offset, size) in [(0x3c, 4), (0x80, 4), (0x7fc, 4), (0x808, 8)] {
         assert_eq!(with(offset, size), Ok(()), "{offset:#x}");
@@ -97,18 +97,18 @@ fn msix_over_a_register_is_refused_by_name() {
 }
 
 #[test]
-fn capabilities_that_drivers_write_to_are_refused_by_name() {
-    let refused = device().capability(0x10, vec![0; 58]).check().unwrap_err();
+fn capabilities_that_drivers_write_to_are_rejected_by_name() {
+    let refused = device().capability(0x10, vec![0; 58]).validate().unwrap_err();
     assert_eq!(
         refused.to_string(),
         "capability 0x10 (PCI Express) is not supported: drivers write to it, and what \
-         Description::capability adds is read-only; leave it out"
+         DeviceConfig::capability adds is read-only; leave it out"
     );
 }
 
 #[test]
-fn mistakes_with_bars_and_registers_are_told_what_to_do() {
-    let bar0 = |bar| device().bar(0, bar).check().unwrap_err().to_string();
+fn errors_of_bars_and_registers_are_told_what_to_do() {
+    let bar0 = |bar| device().bar(0, bar).validate().unwrap_err().to_string();
     let memory = || Bar::memory32(4096);
     assert_eq!(
         bar0(Bar::memory32(5000)),
@@ -127,6 +127,6 @@ fn mistakes_with_bars_and_registers_are_told_what_to_do() {
         "register NOTHING at 0x8 of BAR 0 has a size of 0 bytes: say how many it has"
     );
     let twice = device().bar(0, memory()).bar(0, memory());
-    assert_eq!(twice.check(), Err(DescriptionError::BarTwice(0)));
-    assert_eq!(device().msi(3).check(), Err(DescriptionError::MsiVectors(3)));
+    assert_eq!(twice.validate(), Err(ConfigError::BarTwice(0)));
+    assert_eq!(device().msi(3).validate(), Err(ConfigError::MsiVectors(3)));
 }

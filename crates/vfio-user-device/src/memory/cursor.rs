@@ -1,0 +1,183 @@
+//! How far an access to guest memory has come, and the copies that take it further.
+
+use std::sync::atomic::{Ordering, fence};
+
+use super::completion::DmaError;
+use super::space::{DmaSpace, Place};
+use crate::protocol::wire::{Command, DmaMapFlags};
+use crate::recording::ReplayedMemory;
+
+/// What each piece counts at least in a step, however few bytes it has.
+const PIECE_LEN: usize = 256;
+
+/// A place in guest memory, one of several that an access is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First address.
+    pub address: u64,
+    /// Bytes.
+    pub length: usize,
+}
+
+/// The device's side of an access: as many bytes as the access has, or more than its places hold.
+#[derive(Debug)]
+pub(crate) enum Buffer<'b> {
+    /// Takes bytes from guest memory.
+    Read(&'b mut [u8]),
+    /// Has bytes for guest memory.
+    Write(&'b [u8]),
+}
+
+/// What an access goes on with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// It is complete.
+    Nothing,
+    /// More copies.
+    Copy,
+    /// The client has to be asked for the next bytes.
+    Ask {
+        /// Where they are.
+        address: u64,
+        /// How many.
+        count: usize,
+    },
+}
+
+/// The place of the next byte of an access.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor {
+    /// Which of the segments it is in.
+    segment: usize,
+    /// Bytes of that segment before it.
+    within: usize,
+    /// Bytes of the buffer before it.
+    done: usize,
+}
+
+impl Buffer<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Buffer::Read(bytes) => bytes.len(),
+            Buffer::Write(bytes) => bytes.len(),
+        }
+    }
+
+    /// The same in a replay, with memory as it was recorded.
+    fn replay(&mut self, done: usize, count: usize, address: u64, memory: &ReplayedMemory) {
+        let range = done..done + count;
+        match self {
+            Buffer::Read(bytes) => memory.read(address, bytes.get_mut(range).unwrap_or_default()),
+            Buffer::Write(bytes) => memory.write(address, bytes.get(range).unwrap_or_default()),
+        }
+    }
+
+    /// The bytes, and the command that accesses guest memory so by a message.
+    fn content(&self) -> (Command, &[u8]) {
+        match self {
+            Buffer::Read(bytes) => (Command::DmaRead, bytes),
+            Buffer::Write(bytes) => (Command::DmaWrite, bytes),
+        }
+    }
+
+    fn permission(&self) -> DmaMapFlags {
+        match self {
+            Buffer::Read(_) => DmaMapFlags::READ,
+            Buffer::Write(_) => DmaMapFlags::WRITE,
+        }
+    }
+
+    /// Copies `count` bytes from or to a mapping.
+    fn copy(&mut self, done: usize, count: usize, place: &Place<'_>) -> bool {
+        let Place::File(file, offset) = place else { return false };
+        let range = done..done + count;
+        match self {
+            Buffer::Read(bytes) => {
+                let copied = bytes.get_mut(range).is_some_and(|to| file.read(*offset, to).is_ok());
+                fence(Ordering::Acquire);
+                copied
+            }
+            Buffer::Write(bytes) => {
+                fence(Ordering::Release);
+                bytes.get(range).is_some_and(|from| file.write(*offset, from).is_ok())
+            }
+        }
+    }
+}
+
+impl Cursor {
+    /// Bytes of the buffer that are done.
+    pub fn done(&self) -> usize {
+        self.done
+    }
+
+    /// That many bytes of the present segment are done.
+    pub fn advance(&mut self, count: usize) {
+        self.done += count;
+        self.within += count;
+    }
+
+    /// The places that are left.
+    pub fn rest(&self, segments: &[Segment]) -> Vec<Segment> {
+        let mut rest = segments.get(self.segment..).unwrap_or_default().to_vec();
+        if let Some(first) = rest.first_mut() {
+            // An address past the end stays past the end: there is no memory at either.
+            first.address = first.address.saturating_add(self.within as u64);
+            first.length = first.length.saturating_sub(self.within);
+        }
+        rest
+    }
+
+    /// Copies as far as memory is mapped, but no more than the budget, which gets less.
+    ///
+    /// A guest on another processor sees accesses, and the segments of one, in their order; rings
+    /// in memory are built on that.
+    pub fn copy(
+        &mut self,
+        space: &DmaSpace,
+        segments: &[Segment],
+        buffer: &mut Buffer<'_>,
+        budget: &mut usize,
+    ) -> Result<Ahead, DmaError> {
+        if matches!(buffer, Buffer::Read(_)) {
+            fence(Ordering::SeqCst);
+        }
+        while self.done < buffer.len() {
+            let Some(segment) = segments.get(self.segment) else { break };
+            let left = segment.length.saturating_sub(self.within).min(buffer.len() - self.done);
+            if left == 0 {
+                (self.segment, self.within) = (self.segment + 1, 0);
+                continue;
+            }
+            let address = segment.address.checked_add(self.within as u64);
+            let address = address.ok_or(DmaError::NotMapped { address: 0 })?;
+            let (place, count) = space.locate(address, left, buffer.permission())?;
+            if matches!(place, Place::ByMessage) {
+                return Ok(Ahead::Ask { address, count });
+            }
+            if *budget == 0 {
+                return Ok(Ahead::Copy);
+            }
+            let count = count.min(*budget);
+            *budget = budget.saturating_sub(count.max(PIECE_LEN));
+            if matches!(buffer, Buffer::Write(_)) {
+                space.log_write(address, count);
+            }
+            match &space.replayed {
+                Some(memory) => buffer.replay(self.done, count, address, memory),
+                None if buffer.copy(self.done, count, &place) => {}
+                None => return Err(DmaError::Truncated { address }),
+            }
+            if space.recorder.is_on() {
+                let (command, bytes) = buffer.content();
+                let bytes = bytes.get(self.done..self.done + count).unwrap_or_default();
+                space.recorder.memory(command, address, bytes);
+            }
+            self.advance(count);
+        }
+        Ok(Ahead::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests;
