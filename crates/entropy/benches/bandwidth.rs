@@ -6,13 +6,14 @@
 //! it; `--check RATIO` makes it fail when a decision among the most classes costs more than that
 //! times one among the fewest.
 
+#[path = "../../../server/benches/check/mod.rs"]
 mod check;
 
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use my_rng_server::bandwidth::{AdmissionError, Bandwidth, ClassId, Next, Tree};
+use entropy::bandwidth::{AdmissionError, Bandwidth, ClassId, Next, Tree};
 use rustix::time::{ClockId, clock_gettime};
 
 /// How many classes.

@@ -1,18 +1,18 @@
 //! Draws the picture of `docs/bandwidth.md`: what guests of one source get over time.
 //!
-//! `cargo run -p my-rng-server --example bandwidth` writes it again. The simulator runs three
+//! `cargo run -p entropy --example bandwidth` writes it again. The simulator runs three
 //! scenarios; nothing in them is random, so that the picture is always the same.
 
 use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context, Result, anyhow};
-use my_rng_server::bandwidth::simulator::{Load, Simulator};
-use my_rng_server::bandwidth::{AdmissionError, Bandwidth, ClassId};
+use entropy::bandwidth::simulator::{Load, Simulator};
+use entropy::bandwidth::{AdmissionError, Bandwidth, ClassId};
 use plotters::prelude::*;
 
 /// Where the picture is.
-const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/bandwidth.svg");
+const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/bandwidth.svg");
 /// What the source makes, KiB per second.
 const CAPACITY: u64 = 64;
 /// How long each scenario is, seconds.
@@ -212,6 +212,6 @@ mod tests {
     fn the_picture_in_the_documentation_is_this_one() {
         let there = fs::read_to_string(PICTURE).expect(PICTURE);
         let drawn = draw().expect("a picture");
-        assert!(there == drawn, "run cargo run -p my-rng-server --example bandwidth");
+        assert!(there == drawn, "run cargo run -p entropy --example bandwidth");
     }
 }

@@ -18,6 +18,12 @@ impl Meter {
         self.set_waiting(false);
     }
 
+    /// Goes on counting from what another meter has counted.
+    pub fn count_on(&self, bytes: u64, requests: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.requests.fetch_add(requests, Relaxed);
+    }
+
     /// Whether a request waits for bytes now.
     pub fn set_waiting(&self, waiting: bool) {
         self.waiting.store(waiting, Relaxed);

@@ -1,6 +1,6 @@
 //! Why a device has to be reset: what a driver can do wrong.
 
-use vfio_user_kit::{DmaError, Rejected};
+use vfio_user_device::{DmaError, Rejected};
 
 /// A rule of the specification that the driver broke, or memory that its machine took away. The
 /// device says so in its status and does nothing more until it is reset.
@@ -10,7 +10,7 @@ pub enum Fault {
     #[error("queue of {0} descriptors; a power of two up to {max} is needed", max = super::MAX_QUEUE_SIZE)]
     QueueSize(u16),
     /// Section 2.7: each part of a queue has its alignment.
-    #[error("{part} at {address:#x}, which is no multiple of {alignment}")]
+    #[error("{part} at {address:#x}, which is not a multiple of {alignment}")]
     Misaligned {
         /// The part of the queue.
         part: &'static str,

@@ -3,22 +3,57 @@
 //! The places are those of QEMU's own virtio devices, so that a driver that was only ever tried
 //! with them finds nothing new.
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
-use vfio_user_kit::{Bar, BarWindow, Class, Description, Identity, Msix, Register};
+use vfio_user_device::{Bar, BarWindow, Class, DeviceConfig, Identity, Msix, Register};
 use zerocopy::little_endian::U32;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::registers::{common, legacy};
 
 /// Which interface the driver finds, section 4.1.2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Interface {
     /// The one of the specification, for drivers since Linux 4.0.
     #[default]
     Modern,
     /// That one, and beside it the legacy interface in I/O ports, for older drivers.
     Transitional,
+}
+
+impl Interface {
+    /// All of them.
+    pub const ALL: [Interface; 2] = [Interface::Modern, Interface::Transitional];
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Interface::Modern => "modern",
+            Interface::Transitional => "transitional",
+        }
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not the name of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?}; expected one of modern, transitional")]
+pub struct InterfaceError(String);
+
+impl FromStr for Interface {
+    type Err = InterfaceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Interface::ALL.into_iter().find(|interface| interface.name() == text);
+        found.ok_or_else(|| InterfaceError(text.into()))
+    }
 }
 
 /// What a virtio device is, with its number in section 5.
@@ -124,7 +159,7 @@ fn capability(structure: Structure, place: Range<u64>, tail: Option<u32>) -> Vec
 }
 
 /// The description of a virtio device.
-pub fn describe(device: DeviceType, interface: Interface, msix: bool) -> Description {
+pub fn device_config(device: DeviceType, interface: Interface, msix: bool) -> DeviceConfig {
     let identity = match interface {
         Interface::Modern => Identity::new(VENDOR_ID, MODERN_DEVICE_ID + device as u16)
             .revision(1)
@@ -139,7 +174,7 @@ pub fn describe(device: DeviceType, interface: Interface, msix: bool) -> Descrip
     registers.push(Register::new("NOTIFY", NOTIFY.start, 2));
     // Reading ISR has a side effect, and prefetchable it is all the same, as QEMU's.
     let modern = Bar::memory64(MODERN_SIZE).prefetchable().registers(&registers);
-    let mut description = Description::new(identity.class(Class::UNCLASSIFIED))
+    let mut description = DeviceConfig::new(identity.class(Class::UNCLASSIFIED))
         .bar(MODERN_BAR, modern)
         .interrupt_pin()
         .window_capability(

@@ -1,7 +1,7 @@
 //! The registers of both interfaces, by offset. Code and logs share these; tests write them again,
 //! so that a mistake here cannot hide itself.
 
-use vfio_user_kit::Register;
+use vfio_user_device::Register;
 
 /// The common configuration structure, section 4.1.4.3.
 pub mod common {
@@ -27,7 +27,7 @@ pub mod common {
     pub const QUEUE_SELECT: u64 = 0x16;
     /// Descriptors of the queue.
     pub const QUEUE_SIZE: u64 = 0x18;
-    /// MSI-X vector for answers.
+    /// MSI-X vector for completions.
     pub const QUEUE_VECTOR: u64 = 0x1a;
     /// 1 enables the queue.
     pub const QUEUE_ENABLE: u64 = 0x1c;
@@ -84,7 +84,7 @@ pub mod legacy {
     /// MSI-X vector for changes of configuration. Like the next, it is there while MSI-X is
     /// enabled.
     pub const CONFIG_VECTOR: u64 = 0x14;
-    /// MSI-X vector for answers.
+    /// MSI-X vector for completions.
     pub const QUEUE_VECTOR: u64 = 0x16;
     /// Bytes of all that, rounded up to a size that a BAR can have.
     pub const SIZE: u64 = 0x20;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::class::{Class, ClassId};
-use super::limits::{Bandwidth, MAX_DEPTH, MOST};
+use super::class::Class;
+use super::class_ids::ClassId;
+use super::limits::{Bandwidth, MAX_BANDWIDTH, MAX_DEPTH};
 
 /// Why a class, or a change of one, is refused. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +63,7 @@ pub enum AdmissionError {
         peak: u64,
     },
     /// A value that is not possible.
-    #[error("{class}: {value} bytes are no {what}: it is from 1 B to 1 TiB, or left out")]
+    #[error("{class}: invalid {what}: {value} bytes; expected 1 B to 1 TiB")]
     Impossible {
         /// Which class.
         class: String,
@@ -72,32 +73,34 @@ pub enum AdmissionError {
         value: u64,
     },
     /// A root without capacity.
-    #[error("{class}: how much does the source make? Its average is missing")]
+    #[error(
+        "{class}: the average is missing; set it to the bytes per second that the source makes"
+    )]
     NoCapacity {
         /// Which class.
         class: String,
     },
     /// A root's capacity is all it has.
-    #[error("{class}: a source has no {what} of its own: its average is its capacity")]
+    #[error("{class}: cannot set the {what} of a source; its average is its capacity")]
     RootHasOnlyAnAverage {
         /// Which class.
         class: String,
         /// `peak` or `floor`.
         what: &'static str,
     },
-    /// Two classes cannot have one identifier.
-    #[error("{class}: there is a class {id} already")]
+    /// Two classes cannot have one class id.
+    #[error("{class}: class id {id} is in use")]
     Exists {
         /// Which class.
         class: String,
-        /// Its identifier.
+        /// Its class id.
         id: ClassId,
     },
     /// A class is not there.
-    #[error("there is no class {0}")]
+    #[error("unknown class {0}")]
     Unknown(ClassId),
     /// Too many groups within each other.
-    #[error("{class}: it would be {depth} classes deep, {MAX_DEPTH} at most")]
+    #[error("{class}: cannot nest {depth} classes; at most {MAX_DEPTH}")]
     TooDeep {
         /// Which class.
         class: String,
@@ -110,10 +113,10 @@ pub enum AdmissionError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RemovalError {
     /// It is not there.
-    #[error("there is no class {0}")]
+    #[error("unknown class {0}")]
     Unknown(ClassId),
     /// Others are in it.
-    #[error("{class}: remove the {children} classes in it first")]
+    #[error("{class}: cannot remove a class with {children} children; remove them first")]
     HasChildren {
         /// Which class.
         class: String,
@@ -121,7 +124,7 @@ pub enum RemovalError {
         children: usize,
     },
     /// The root goes with its tree.
-    #[error("{0}: a source is removed as a whole")]
+    #[error("{0}: cannot remove the root of a tree; remove the source")]
     Root(String),
 }
 
@@ -147,11 +150,11 @@ pub(super) fn check(
     let class = || class.to_owned();
     let values = [("average", average), ("peak", peak), ("burst", burst)];
     for (what, value) in values {
-        if let Some(value) = value.filter(|value| !(1..=MOST).contains(value)) {
+        if let Some(value) = value.filter(|value| !(1..=MAX_BANDWIDTH).contains(value)) {
             return Err(AdmissionError::Impossible { class: class(), what, value });
         }
     }
-    if let Some(value) = floor.filter(|value| *value > MOST) {
+    if let Some(value) = floor.filter(|value| *value > MAX_BANDWIDTH) {
         return Err(AdmissionError::Impossible { class: class(), what: "floor", value });
     }
     if is_root {

@@ -1,22 +1,11 @@
 //! A class: one node of the tree, with all that is remembered of it.
 
-use std::fmt;
-
-use super::competition::{Competition, Place};
-use super::curve::Bucket;
+use super::class_ids::ClassId;
 use super::limits::{Bandwidth, Limits};
+use super::scheduler::{Place, Scheduler};
+use super::token_bucket::TokenBucket;
 
-/// What a class is known by: unique in its tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClassId(pub u16);
-
-impl fmt::Display for ClassId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Whether a class takes part in the competition of its parent's children.
+/// Whether a class takes part in the scheduler of its parent's children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// It wants nothing, and neither does a child that may have something.
@@ -24,7 +13,7 @@ pub(super) enum State {
     /// It is at its ceiling until then (nanoseconds).
     Capped(u64),
     /// It takes part.
-    Competing,
+    Active,
 }
 
 #[derive(Debug)]
@@ -37,7 +26,7 @@ pub(super) struct Class {
     pub(super) bandwidth: Bandwidth,
     pub(super) limits: Limits,
     /// The ceiling, if there is one of its own.
-    pub(super) bucket: Option<Bucket>,
+    pub(super) bucket: Option<TokenBucket>,
     /// Bytes that it wants, if it is a leaf.
     pub(super) request: u64,
     /// Bytes that it, or its leaves, got.
@@ -46,7 +35,7 @@ pub(super) struct Class {
     /// Its place among the children of its parent.
     pub(super) place: Place,
     /// Those of its own children that may have something.
-    pub(super) competition: Competition,
+    pub(super) scheduler: Scheduler,
     /// How many children there are.
     pub(super) children: usize,
     /// The sum of their floors.
@@ -61,12 +50,12 @@ impl Class {
             depth: 1,
             bandwidth,
             limits,
-            bucket: limits.ceiling.map(|rate| Bucket::new(rate, limits.burst, now)),
+            bucket: limits.ceiling.map(|rate| TokenBucket::new(rate, limits.burst, now)),
             request: 0,
             given: 0,
             state: State::Idle,
             place: Place::default(),
-            competition: Competition::default(),
+            scheduler: Scheduler::default(),
             children: 0,
             children_floors: 0,
         }
@@ -74,7 +63,7 @@ impl Class {
 
     /// Whether it, or a child that may have something, wants something.
     pub(super) fn wants(&self) -> bool {
-        self.request > 0 || !self.competition.is_empty()
+        self.request > 0 || !self.scheduler.is_empty()
     }
 
     /// When its ceiling lets the next grant through: now, or later.
@@ -90,13 +79,13 @@ impl Class {
         match (&mut self.bucket, limits.ceiling) {
             (Some(bucket), Some(rate)) => bucket.change(rate, limits.burst, now),
             (bucket, ceiling) => {
-                *bucket = ceiling.map(|rate| Bucket::new(rate, limits.burst, now));
+                *bucket = ceiling.map(|rate| TokenBucket::new(rate, limits.burst, now));
             }
         }
     }
 }
 
-/// All classes of a tree, by identifier.
+/// All classes of a tree, by class id.
 #[derive(Debug, Default)]
 pub(super) struct Classes(Vec<Option<Box<Class>>>);
 
@@ -125,7 +114,7 @@ impl Classes {
         }
     }
 
-    /// The identifiers of those that are there.
+    /// The class ids of those that are there.
     pub(super) fn ids(&self) -> impl Iterator<Item = ClassId> + '_ {
         (0..=u16::MAX).zip(&self.0).filter(|(_, slot)| slot.is_some()).map(|(id, _)| ClassId(id))
     }

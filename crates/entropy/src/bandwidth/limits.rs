@@ -9,14 +9,14 @@ pub const QUANTUM_BYTES: u64 = 64;
 /// [`QUANTUM_BYTES`] and not more than [`MAX_QUANTUM_BYTES`].
 pub const QUANTUM_PARTS: u64 = 1024;
 
-/// The most that a grant is, bytes: somebody waits while a source makes them.
+/// The most that a grant is, bytes: a guest waits while a source makes them.
 const MAX_QUANTUM_BYTES: u64 = 16 << 10;
 
 /// The weight of a class without average, bytes per second.
 pub const DEFAULT_WEIGHT: u64 = 1 << 10;
 
-/// The most of any value, bytes or bytes per second.
-pub const MOST: u64 = 1 << 40;
+/// The maximum of any value, bytes or bytes per second.
+pub const MAX_BANDWIDTH: u64 = 1 << 40;
 
 /// The most classes from the root to a leaf, as HTB has it (`TC_HTB_MAXDEPTH`).
 pub const MAX_DEPTH: usize = 8;

@@ -1,25 +1,25 @@
-//! The competition of siblings: whose turn it is among the children of one class.
+//! The scheduler of a class: which of its children comes next.
 //!
 //! Each child has a place in up to two queues. By floor: it is due when its floor has made a grant
 //! for it, and the deadline is when the floor would have finished that; those that are due go first,
 //! the earliest deadline before the others. By share: a child's virtual time is how long its weight
-//! would have needed for what it got; if nobody is due, the least virtual time goes first.
+//! would have needed for what it got; if none is due, the least virtual time goes first.
 //!
-//! What a child gets while it is due pays for its floor. What it gets otherwise does not: it would
-//! be without its floor later. All that it gets counts for its share.
+//! Bytes that a child gets while it is due count for its floor. Other bytes do not: the child would be
+//! without its floor later. All bytes count for its share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::class::ClassId;
-use super::curve::{SECOND, fine, time_for};
+use super::class_ids::ClassId;
+use super::fine_time::{SECOND, fine, time_for};
 use super::limits::Limits;
 
-/// How late the floors may be before the rest is forgotten, in nanoseconds. They are only late if
-/// the source makes less than it should; without a bound, it would take as long to catch up.
-const LATENESS: u64 = SECOND / 8;
+/// The maximum lag of the floors, in nanoseconds; more is forgotten. Floors only lag if the source
+/// makes less than it should; without a bound, it would take as long to catch up.
+const MAX_LAG: u64 = SECOND / 8;
 
-/// A floor may be late by so many of its grants as well.
-const LATE_GRANTS: u128 = 4;
+/// A floor may also lag by so many of its grants.
+const MAX_LAG_GRANTS: u128 = 4;
 
 /// How far floors may carry a child beyond its share, in grants of the lightest child, before the
 /// rest is forgotten: without a bound it would have to wait for as long when its floor is taken away.
@@ -30,14 +30,14 @@ const MAX_AHEAD: u128 = 4;
 pub(super) struct Place {
     /// How long its weight would have needed for what it got (fine time).
     virtual_time: u128,
-    /// When it is due for its floor (fine time of the competition's clock).
+    /// When it is due for its floor (fine time of the scheduler's clock).
     due: u128,
     /// When it went, if it is away (fine time of the same clock).
     went: u128,
 }
 
 impl Place {
-    /// Its child got something that nobody competed for: it counts for its share.
+    /// Its child got bytes while it was not in the queues: they count for its share.
     pub(super) fn pay(&mut self, limits: &Limits, bytes: u64) {
         self.virtual_time = self.virtual_time.saturating_add(time_for(bytes, limits.weight));
     }
@@ -45,24 +45,24 @@ impl Place {
 
 /// The children of one class that want something and may have it.
 #[derive(Debug, Default)]
-pub(super) struct Competition {
+pub(super) struct Scheduler {
     /// All of them, by virtual time.
     shares: BTreeSet<(u128, ClassId)>,
     /// Those with a floor that are due, by deadline, and the time their floor needs for a grant.
     due: BTreeMap<(u128, ClassId), u128>,
     /// Those with a floor that are due later, by when that is, and the same.
     early: BTreeMap<(u128, ClassId), u128>,
-    /// The least virtual time of those who took part when somebody got something: who comes back
+    /// The least virtual time in the queues when a child last got bytes: a child that comes back
     /// starts here.
     virtual_time: u128,
-    /// The most virtual time that a grant has taken, of those who took part since there was nobody.
+    /// The most virtual time of a grant, of the children since the queues were last empty.
     longest: u128,
     /// How much the clock of the floors is behind the real one (fine time): what the source has
     /// missed.
     missed: u128,
 }
 
-impl Competition {
+impl Scheduler {
     pub(super) fn is_empty(&self) -> bool {
         self.shares.is_empty()
     }
@@ -96,7 +96,7 @@ impl Competition {
         self.take_out(id, place, limits);
     }
 
-    /// Whose turn it is.
+    /// The child that comes next.
     pub(super) fn first(&mut self, now: u64) -> Option<ClassId> {
         let clock = self.clock(now);
         while let Some(entry) = self.early.first_entry() {
@@ -108,7 +108,7 @@ impl Competition {
             self.due.insert((due + span, id), span);
         }
         if let Some(((deadline, id), span)) = self.due.first_key_value() {
-            let latest = deadline + fine(LATENESS) + LATE_GRANTS * span;
+            let latest = deadline + fine(MAX_LAG) + MAX_LAG_GRANTS * span;
             self.missed += clock.saturating_sub(latest);
             return Some(*id);
         }
@@ -173,19 +173,19 @@ mod tests {
     /// makes in so many nanoseconds each.
     fn turns(children: &[(ClassId, u64, u64)], turns: u64, time: u64) -> Vec<u64> {
         let root = Limits::of_root(1 << 16, None);
-        let mut competition = Competition::default();
+        let mut scheduler = Scheduler::default();
         let mut places = Vec::new();
         for (id, weight, floor) in children {
             let bandwidth = Bandwidth { floor: Some(*floor), ..Bandwidth::default() };
             let limits = Limits { weight: *weight, ..Limits::of(&bandwidth, &root) };
             let mut place = Place::default();
-            competition.enter(*id, &mut place, &limits, 0);
+            scheduler.enter(*id, &mut place, &limits, 0);
             places.push((*id, place, limits, 0));
         }
         for turn in 0..turns {
-            let first = competition.first(turn * time).expect("somebody");
-            let child = places.iter_mut().find(|(id, ..)| *id == first).expect("who it is");
-            competition.charge(first, &mut child.1, &child.2, 64);
+            let first = scheduler.first(turn * time).expect("a child");
+            let child = places.iter_mut().find(|(id, ..)| *id == first).expect("the child");
+            scheduler.charge(first, &mut child.1, &child.2, 64);
             child.3 += 1;
         }
         places.iter().map(|(.., count)| *count).collect()
@@ -219,19 +219,19 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_is_not_owed_what_it_did_not_ask_for() {
+    fn child_that_comes_back_gets_no_credit_for_its_absence() {
         let root = Limits::of_root(1 << 16, None);
         let limits = Limits::of(&Bandwidth::default(), &root);
-        let mut competition = Competition::default();
+        let mut scheduler = Scheduler::default();
         let (mut a, mut b) = (Place::default(), Place::default());
-        competition.enter(A, &mut a, &limits, 0);
+        scheduler.enter(A, &mut a, &limits, 0);
         for _ in 0..1000 {
-            competition.charge(A, &mut a, &limits, 64);
+            scheduler.charge(A, &mut a, &limits, 64);
         }
-        competition.enter(B, &mut b, &limits, 0);
+        scheduler.enter(B, &mut b, &limits, 0);
         let mut in_a_row = 0;
-        while competition.first(0) == Some(B) {
-            competition.charge(B, &mut b, &limits, 64);
+        while scheduler.first(0) == Some(B) {
+            scheduler.charge(B, &mut b, &limits, 64);
             in_a_row += 1;
         }
         assert!(in_a_row <= 3, "{in_a_row}");

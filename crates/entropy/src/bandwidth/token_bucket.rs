@@ -1,32 +1,17 @@
-//! Bytes and time at a rate, in whole numbers: nothing is lost in a long run.
+//! A token bucket in whole numbers: nothing is lost in a long run.
 
-/// Nanoseconds of a second.
-pub(super) const SECOND: u64 = 1_000_000_000;
-
-/// Fine time has so many binary places behind the nanosecond: at high rates, a few bytes are less
-/// than one.
-const FINE_PLACES: u32 = 32;
-
-/// Nanoseconds as fine time.
-pub(super) fn fine(nanoseconds: u64) -> u128 {
-    u128::from(nanoseconds) << FINE_PLACES
-}
-
-/// How long so many bytes take at a rate (bytes per second, not 0), in fine time.
-pub(super) fn time_for(bytes: u64, rate: u64) -> u128 {
-    ((u128::from(bytes) * u128::from(SECOND)) << FINE_PLACES) / u128::from(rate.max(1))
-}
+use super::fine_time::SECOND;
 
 /// A token bucket: in every stretch of time, what is taken out is no more than its rate makes in it
 /// and the depth.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     /// Bytes per second.
     rate: u64,
     /// Bytes.
     depth: u64,
-    /// What is in it, in byte-nanoseconds per second: 10⁹ of them are one byte. Below zero, if more
-    /// was taken out than there was.
+    /// Its level in byte-nanoseconds per second: 10⁹ of them are one byte. It is below zero if more was
+    /// taken out than there was.
     level: i128,
     /// When that was so, in nanoseconds.
     at: u64,
@@ -35,19 +20,19 @@ pub(super) struct Bucket {
 /// A byte in the units of a bucket's level.
 const BYTE: i128 = SECOND as i128;
 
-impl Bucket {
-    /// A full one.
+impl TokenBucket {
+    /// A full bucket.
     pub(super) fn new(rate: u64, depth: u64, now: u64) -> Self {
-        Bucket { rate, depth, level: i128::from(depth) * BYTE, at: now }
+        TokenBucket { rate, depth, level: i128::from(depth) * BYTE, at: now }
     }
 
-    /// Takes out what somebody got.
+    /// Takes bytes out, also if that leaves it below zero.
     pub(super) fn take(&mut self, bytes: u64, now: u64) {
         self.refill(now);
         self.level = self.level.saturating_sub(i128::from(bytes) * BYTE);
     }
 
-    /// When so many bytes, no more than the depth, are in it: now, or later.
+    /// When it has so many bytes, which are no more than its depth: now, or later.
     pub(super) fn when(&mut self, bytes: u64, now: u64) -> u64 {
         self.refill(now);
         let missing = i128::from(bytes) * BYTE - self.level;
@@ -60,7 +45,7 @@ impl Bucket {
         }
     }
 
-    /// Goes on at another rate, with what is in it as far as it holds that.
+    /// Changes rate and depth. Bytes that the new depth does not hold are lost.
     pub(super) fn change(&mut self, rate: u64, depth: u64, now: u64) {
         self.refill(now);
         (self.rate, self.depth) = (rate, depth);
@@ -79,8 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_bucket_gives_its_depth_at_once_and_then_its_rate() {
-        let mut bucket = Bucket::new(1000, 64, 0);
+    fn full_bucket_gives_its_depth_at_once_and_then_its_rate() {
+        let mut bucket = TokenBucket::new(1000, 64, 0);
         assert_eq!(bucket.when(64, 0), 0);
         bucket.take(64, 0);
         assert_eq!(bucket.when(1, 0), 1_000_000);
@@ -91,16 +76,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_too_much_is_paid_back() {
-        let mut bucket = Bucket::new(1000, 10, 0);
+    fn bytes_taken_in_excess_delay_the_next() {
+        let mut bucket = TokenBucket::new(1000, 10, 0);
         bucket.take(1010, 0);
         assert_eq!(bucket.when(1, 0), SECOND + 1_000_000);
     }
 
     #[test]
-    fn a_rate_that_no_nanosecond_divides_loses_nothing_in_a_year() {
+    fn rate_that_no_nanosecond_divides_loses_nothing_in_a_year() {
         let year = 365 * 24 * 3600;
-        let mut bucket = Bucket::new(7, 7000, 0);
+        let mut bucket = TokenBucket::new(7, 7000, 0);
         let (mut now, mut taken) = (0, 0);
         while now < year * SECOND {
             bucket.take(1234, now);
@@ -112,18 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn another_depth_keeps_no_more_than_it_holds() {
-        let mut bucket = Bucket::new(1000, 64, 0);
+    fn smaller_depth_drops_the_excess() {
+        let mut bucket = TokenBucket::new(1000, 64, 0);
         bucket.change(100, 10, 0);
         bucket.take(10, 0);
         assert_eq!(bucket.when(1, 0), 10_000_000);
-    }
-
-    #[test]
-    fn fine_time_tells_a_byte_of_the_highest_rates() {
-        let tebibytes = 1 << 40;
-        assert_eq!(time_for(tebibytes, tebibytes), fine(SECOND));
-        let sum: u128 = (0..1024).map(|_| time_for(1, tebibytes)).sum();
-        assert!(time_for(1024, tebibytes).abs_diff(sum) <= 1024);
     }
 }

@@ -1,16 +1,17 @@
-//! The tree of classes that share one source: the door to all of this.
+//! The tree of classes that share one source.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::admission::{AdmissionError, RemovalError, check, check_fit};
-use super::class::{Class, ClassId, Classes, State};
+use super::class::{Class, Classes, State};
+use super::class_ids::ClassId;
 use super::limits::{Bandwidth, Limits, MAX_DEPTH};
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// This leaf may have so many bytes, 1 or more, and no more than it wants: draw them, then
+    /// This leaf may have so many bytes, 1 or more, and no more than it wants: read them, then
     /// [`charge`](Tree::charge) what there was. Until then, the answer stays about the same.
     Grant {
         /// Which leaf.
@@ -18,9 +19,9 @@ pub enum Next {
         /// How many bytes.
         bytes: u64,
     },
-    /// Nothing before then: whoever wants something is at a ceiling.
+    /// Nothing before then: each class that wants bytes is at a ceiling.
     From(Instant),
-    /// Nobody wants anything.
+    /// No class wants bytes.
     Idle,
 }
 
@@ -165,7 +166,7 @@ impl Tree {
         self.settle(id, now);
     }
 
-    /// Whose turn it is. One grant is drawn at a time: what is being drawn counts when it is
+    /// The next grant. One grant is drawn at a time: what is being drawn counts when it is
     /// [charged](Self::charge), not before.
     pub fn next(&mut self, now: Instant) -> Next {
         let now = self.nanoseconds(now);
@@ -175,7 +176,7 @@ impl Tree {
             self.capped.remove(&(until, id));
         }
         let Some(root) = self.classes.get_mut(self.root) else { return Next::Idle };
-        if root.competition.is_empty() {
+        if root.scheduler.is_empty() {
             return self.capped.first().map_or(Next::Idle, |(until, _)| self.from(*until));
         }
         let open = root.open_at(now);
@@ -186,7 +187,7 @@ impl Tree {
         let mut bytes = u64::MAX;
         while let Some(class) = self.classes.get_mut(id) {
             bytes = bytes.min(class.limits.quantum);
-            match class.competition.first(now) {
+            match class.scheduler.first(now) {
                 Some(child) => id = child,
                 None => return Next::Grant { class: id, bytes: bytes.min(class.request) },
             }
@@ -211,8 +212,8 @@ impl Tree {
             let (mut place, limits, state) = (class.place, class.limits, class.state);
             next = class.parent;
             match next.and_then(|parent| self.classes.get_mut(parent)) {
-                Some(parent) if state == State::Competing => {
-                    parent.competition.charge(id, &mut place, &limits, bytes);
+                Some(parent) if state == State::Active => {
+                    parent.scheduler.charge(id, &mut place, &limits, bytes);
                 }
                 _ => place.pay(&limits, bytes),
             }
@@ -250,7 +251,7 @@ impl Tree {
         let state = match class.open_at(now) {
             _ if !class.wants() => State::Idle,
             open if open > now => State::Capped(open),
-            _ => State::Competing,
+            _ => State::Active,
         };
         class.state = state;
         if state == before {
@@ -263,12 +264,12 @@ impl Tree {
         if let State::Capped(until) = state {
             self.capped.insert((until, id));
         }
-        let competition = &mut self.classes.get_mut(parent)?.competition;
-        if before == State::Competing {
-            competition.leave(id, &mut place, &limits, now);
+        let scheduler = &mut self.classes.get_mut(parent)?.scheduler;
+        if before == State::Active {
+            scheduler.leave(id, &mut place, &limits, now);
         }
-        if state == State::Competing {
-            competition.enter(id, &mut place, &limits, now);
+        if state == State::Active {
+            scheduler.enter(id, &mut place, &limits, now);
         }
         self.classes.get_mut(id)?.place = place;
         Some(parent)
@@ -296,8 +297,8 @@ impl Tree {
         let mut place = class.place;
         let new = self.limits_of(id, &class.bandwidth);
         if let Some(parent) = parent.and_then(|parent| self.classes.get_mut(parent)) {
-            if state == State::Competing {
-                parent.competition.leave(id, &mut place, &old, now);
+            if state == State::Active {
+                parent.scheduler.leave(id, &mut place, &old, now);
             }
             parent.children_floors = parent.children_floors - old.floor + new.floor;
         }

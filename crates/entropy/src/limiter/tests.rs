@@ -9,9 +9,9 @@ fn limiter(max_bytes: u64, period_ms: u64) -> Limiter {
 }
 
 /// Takes what is allowed; returns it, or when to come back.
-fn take(limiter: &mut Limiter, now: Instant, wanted: u64) -> Allowance {
-    let allowance = limiter.allowance(now, wanted);
-    if let Allowance::Bytes(bytes) = allowance {
+fn take(limiter: &mut Limiter, now: Instant, wanted: u64) -> Available {
+    let allowance = limiter.available(now, wanted);
+    if let Available::Bytes(bytes) = allowance {
         assert!((1..=wanted).contains(&bytes));
         limiter.spend(now, bytes);
     }
@@ -38,12 +38,12 @@ pub(crate) fn most_in(period: Duration, trace: &[(Instant, u64)]) -> u64 {
 fn the_limit_is_granted_at_once_and_again_after_a_period() {
     let start = Instant::now();
     let mut limiter = limiter(1000, 100);
-    assert_eq!(take(&mut limiter, start, 600), Allowance::Bytes(600));
-    assert_eq!(take(&mut limiter, start, 600), Allowance::Bytes(400), "what is left");
+    assert_eq!(take(&mut limiter, start, 600), Available::Bytes(600));
+    assert_eq!(take(&mut limiter, start, 600), Available::Bytes(400), "what is left");
     let again = start + Duration::from_millis(100) + TICK;
-    assert_eq!(take(&mut limiter, start, 1), Allowance::From(again));
-    assert_eq!(take(&mut limiter, again - TICK, 1), Allowance::From(again));
-    assert_eq!(take(&mut limiter, again, 5000), Allowance::Bytes(1000));
+    assert_eq!(take(&mut limiter, start, 1), Available::From(again));
+    assert_eq!(take(&mut limiter, again - TICK, 1), Available::From(again));
+    assert_eq!(take(&mut limiter, again, 5000), Available::Bytes(1000));
 }
 
 #[test]
@@ -51,12 +51,12 @@ fn what_is_allowed_and_not_taken_does_not_count() {
     let start = Instant::now();
     let mut limiter = limiter(1000, 100);
     for _ in 0..10 {
-        assert_eq!(limiter.allowance(start, 1000), Allowance::Bytes(1000));
+        assert_eq!(limiter.available(start, 1000), Available::Bytes(1000));
     }
     limiter.spend(start, 1);
-    assert_eq!(limiter.allowance(start, 1000), Allowance::Bytes(999));
+    assert_eq!(limiter.available(start, 1000), Available::Bytes(999));
     limiter.spend(start, 0);
-    assert_eq!(limiter.allowance(start, 1000), Allowance::Bytes(999));
+    assert_eq!(limiter.available(start, 1000), Available::Bytes(999));
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn after_idle_time_the_whole_amount_is_there_and_no_more() {
     let mut limiter = limiter(1000, 100);
     take(&mut limiter, start, 1000);
     let later = start + Duration::from_secs(3600);
-    assert_eq!(take(&mut limiter, later, 5000), Allowance::Bytes(1000));
-    assert!(matches!(take(&mut limiter, later, 1), Allowance::From(_)));
+    assert_eq!(take(&mut limiter, later, 5000), Available::Bytes(1000));
+    assert!(matches!(take(&mut limiter, later, 1), Available::From(_)));
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn the_turn_of_a_period_gives_no_second_share() {
     let start = Instant::now();
     let mut limiter = limiter(1000, 100);
     let late = start + Duration::from_millis(99);
-    assert_eq!(take(&mut limiter, late, 1000), Allowance::Bytes(1000));
+    assert_eq!(take(&mut limiter, late, 1000), Available::Bytes(1000));
     let turned = start + Duration::from_millis(101);
-    assert!(matches!(take(&mut limiter, turned, 1), Allowance::From(then) if then > turned));
+    assert!(matches!(take(&mut limiter, turned, 1), Available::From(then) if then > turned));
 }
 
 #[test]
@@ -84,12 +84,12 @@ fn a_clock_that_stands_still_or_goes_back_grants_nothing_new() {
     let start = Instant::now() + Duration::from_secs(1);
     let mut limiter = limiter(100, 1000);
     for _ in 0..100 {
-        assert_eq!(take(&mut limiter, start, 1), Allowance::Bytes(1));
+        assert_eq!(take(&mut limiter, start, 1), Available::Bytes(1));
     }
     assert_eq!(limiter.taken.len(), 1);
     let back = start - Duration::from_millis(500);
     for now in [start, back] {
-        assert!(matches!(take(&mut limiter, now, 1), Allowance::From(then) if then > start));
+        assert!(matches!(take(&mut limiter, now, 1), Available::From(then) if then > start));
     }
 }
 
@@ -101,8 +101,8 @@ fn more_than_was_allowed_is_paid_for() {
     limiter.spend(start, 50);
     limiter.spend(start + ms(10), 300);
     let room = start + ms(110) + TICK;
-    assert_eq!(limiter.allowance(start + ms(20), 1), Allowance::From(room));
-    assert_eq!(limiter.allowance(room, 1000), Allowance::Bytes(100));
+    assert_eq!(limiter.available(start + ms(20), 1), Available::From(room));
+    assert_eq!(limiter.available(room, 1000), Available::Bytes(100));
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn a_guest_that_takes_all_it_can_gets_its_limit() {
         let mut trace = Vec::new();
         while now < end {
             match take(&mut limiter, now, REQUEST) {
-                Allowance::Bytes(bytes) => {
+                Available::Bytes(bytes) => {
                     trace.push((now, bytes));
                     now += COST;
                 }
-                Allowance::From(then) => {
+                Available::From(then) => {
                     assert!(then > now);
                     now = then;
                 }
@@ -168,8 +168,8 @@ fn many_periods_with_requests_of_any_size_come_to_the_limit() {
         let (mut now, mut taken) = (start, 0);
         while now < start + Duration::from_secs(1) {
             match take(&mut limiter, now, request) {
-                Allowance::Bytes(bytes) => taken += bytes,
-                Allowance::From(then) => now = then,
+                Available::Bytes(bytes) => taken += bytes,
+                Available::From(then) => now = then,
             }
             now += Duration::from_nanos(100);
         }
@@ -181,16 +181,16 @@ fn many_periods_with_requests_of_any_size_come_to_the_limit() {
 fn limits_out_of_range_are_refused_in_the_words_of_qemu() {
     let max_bytes = "'max-bytes' parameter must be positive, and less than 2^63";
     for text in ["0", "-1", "9223372036854775808", "18446744073709551616", "-0"] {
-        assert_eq!(parse_max_bytes(text).unwrap_err().to_string(), max_bytes, "{text}");
+        assert_eq!(text.parse::<MaxBytes>().unwrap_err().to_string(), max_bytes, "{text}");
     }
     for text in ["", "-", "x", "1k", "1.5", " 1"] {
-        let message = parse_max_bytes(text).unwrap_err().to_string();
+        let message = text.parse::<MaxBytes>().unwrap_err().to_string();
         assert_eq!(message, "Parameter 'max-bytes' expects uint64", "{text}");
     }
     let positive = "'period' parameter expects a positive integer";
-    assert_eq!(parse_period("0").unwrap_err().to_string(), positive);
+    assert_eq!("0".parse::<Period>().unwrap_err().to_string(), positive);
     for text in ["-1", "", "x", "4294967296", "1s"] {
-        let message = parse_period(text).unwrap_err().to_string();
+        let message = text.parse::<Period>().unwrap_err().to_string();
         assert_eq!(message, "Parameter 'period' expects uint32_t", "{text}");
     }
     const SECOND: Duration = Duration::from_secs(1);
@@ -202,15 +202,19 @@ fn limits_out_of_range_are_refused_in_the_words_of_qemu() {
 
 #[test]
 fn limits_at_the_edges_are_understood() {
-    assert_eq!(parse_max_bytes("1"), Ok(1));
-    assert_eq!(parse_max_bytes("9223372036854775807"), Ok((1 << 63) - 1));
-    assert_eq!(parse_period("1"), Ok(Duration::from_millis(1)));
-    assert_eq!(parse_period("4294967295"), Ok(Duration::from_millis(u32::MAX.into())));
-    let widest = Limit::new((1 << 63) - 1, parse_period("4294967295").unwrap()).unwrap();
+    for (text, bytes) in [("1", 1), ("9223372036854775807", (1 << 63) - 1)] {
+        assert_eq!(text.parse::<MaxBytes>().unwrap().get(), bytes);
+    }
+    for (text, milliseconds) in [("1", 1), ("4294967295", u32::MAX)] {
+        let period = Duration::from_millis(milliseconds.into());
+        assert_eq!(text.parse::<Period>().unwrap().get(), period);
+    }
+    let max_bytes = "9223372036854775807".parse().unwrap();
+    let widest = Limit { max_bytes, period: "4294967295".parse().unwrap() };
     let now = Instant::now();
     let mut limiter = Limiter::new(widest);
-    assert_eq!(take(&mut limiter, now, u64::MAX), Allowance::Bytes((1 << 63) - 1));
-    assert!(matches!(take(&mut limiter, now, 1), Allowance::From(then) if then > now));
+    assert_eq!(take(&mut limiter, now, u64::MAX), Available::Bytes((1 << 63) - 1));
+    assert!(matches!(take(&mut limiter, now, 1), Available::From(then) if then > now));
 }
 
 /// Steps of a clock and sizes of requests, from very small to very large ones.
@@ -234,12 +238,12 @@ proptest! {
         for (step, wanted, patient) in demands {
             now += Duration::from_nanos(step);
             match take(&mut limiter, now, wanted) {
-                Allowance::Bytes(bytes) => trace.push((now, bytes)),
-                Allowance::From(then) => {
+                Available::Bytes(bytes) => trace.push((now, bytes)),
+                Available::From(then) => {
                     prop_assert!(then > now);
                     if patient {
                         now = then;
-                        prop_assert!(matches!(take(&mut limiter, now, wanted), Allowance::Bytes(bytes) if {
+                        prop_assert!(matches!(take(&mut limiter, now, wanted), Available::Bytes(bytes) if {
                             trace.push((now, bytes));
                             true
                         }), "the time that was named is late enough");

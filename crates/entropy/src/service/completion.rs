@@ -15,12 +15,15 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 /// The buffers of Linux's driver: a cache line of the processors that it runs on, and not less than
 /// 32 bytes (drivers/char/hw_random/virtio-rng.c).
 const BUFFERS: RangeInclusive<u64> = 32..=256;
 
 /// The completions that a reader of the driver may still be waiting behind.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Completions {
     /// Bytes of the driver's buffer.
     buffer: u64,
@@ -33,6 +36,18 @@ pub struct Completions {
 }
 
 impl Completions {
+    /// Those of a device elsewhere, as a client says. `None` if no device can have had them.
+    pub fn checked(self) -> Option<Self> {
+        let none = self.buffer == 0 && self.missing == 0 && self.latest.is_empty() && self.sum == 0;
+        let sum = self.latest.iter().try_fold(0_u64, |sum, bytes| sum.checked_add(*bytes));
+        let possible = is_linuxs(self.buffer)
+            && (1..=self.buffer).contains(&self.missing)
+            && self.latest.len() < usize::try_from(self.buffer).unwrap_or(0)
+            && sum == Some(self.sum)
+            && self.sum < self.buffer;
+        (none || possible).then_some(self)
+    }
+
     /// The most bytes for a request with so much room, of which `available` can be had.
     pub fn most(&mut self, room: u64, available: u64) -> u64 {
         if !is_linuxs(room) {
@@ -68,4 +83,23 @@ impl Completions {
 /// Whether a request is as Linux's driver makes them. Others are completed with what there is.
 fn is_linuxs(room: u64) -> bool {
     room.is_power_of_two() && BUFFERS.contains(&room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn completions_that_no_device_can_have_had_are_refused() {
+        let possible = |buffer, missing, latest: &[u64], sum| {
+            let latest = latest.iter().copied().collect();
+            Completions { buffer, missing, latest, sum }.checked().is_some()
+        };
+        assert!(possible(0, 0, &[], 0) && possible(64, 24, &[20, 20], 40));
+        assert!(!possible(64, 24, &[20, 20], 41), "the wrong sum");
+        assert!(!possible(64, 24, &[20, 44], 64), "all of the buffer");
+        assert!(!possible(64, 0, &[], 0) && !possible(64, 65, &[], 0) && !possible(63, 1, &[], 0));
+        assert!(!possible(64, 1, &[u64::MAX, 1], 0), "an overflow");
+        assert!(!possible(64, 64, &[0; 64], 0), "too many");
+    }
 }

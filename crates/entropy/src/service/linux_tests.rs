@@ -20,17 +20,17 @@ struct Pieces {
 }
 
 impl Source for Pieces {
-    fn draw(&mut self, buffer: &mut [u8]) -> Drawn {
+    fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         self.pieces.rotate_left(1);
         match self.pieces.back() {
-            Some(0) | None => Drawn::WhenWoken,
+            Some(0) | None => ReadOutcome::Pending,
             Some(piece) => {
                 let count = buffer.len().min(*piece);
                 for byte in &mut buffer[..count] {
                     *byte = self.next;
                     self.next = self.next.wrapping_add(1);
                 }
-                Drawn::Bytes(count)
+                ReadOutcome::Bytes(count)
             }
         }
     }
@@ -50,8 +50,8 @@ fn limit(max_bytes: u64, period_ms: u64) -> Limit {
     Limit::new(max_bytes, Duration::from_millis(period_ms)).unwrap()
 }
 
-fn numbers(range: std::ops::Range<u8>) -> Supply {
-    Supply::Bytes(range.collect())
+fn numbers(range: std::ops::Range<u8>) -> TakeOutcome {
+    TakeOutcome::Bytes(range.collect())
 }
 
 /// A guest with Linux's driver, and its time.
@@ -71,11 +71,11 @@ impl Guest {
     }
 
     /// Serves requests until one has to wait, and returns for what.
-    fn serve(&mut self) -> Option<Supply> {
+    fn serve(&mut self) -> Option<TakeOutcome> {
         loop {
             let room = self.driver.request()?;
             match self.entropy.take(|| self.now, room) {
-                Supply::Bytes(bytes) => {
+                TakeOutcome::Bytes(bytes) => {
                     self.trace.push((self.now, bytes.len() as u64));
                     self.driver.complete(bytes.len() as u64);
                 }
@@ -88,7 +88,7 @@ impl Guest {
     fn read_until(&mut self, end: Instant) {
         while self.now < end && !self.driver.hangs() {
             self.driver.read();
-            if let Some(Supply::After(time)) = self.serve() {
+            if let Some(TakeOutcome::RetryAfter(time)) = self.serve() {
                 assert!(!time.is_zero(), "it would be asked again and again");
                 self.now += time;
             }
@@ -102,7 +102,7 @@ impl Guest {
         for _ in 0..20 * self.driver.size() {
             self.driver.read();
             assert!(!self.driver.hangs(), "{:?}", self.driver);
-            if let Some(Supply::After(time)) = self.serve() {
+            if let Some(TakeOutcome::RetryAfter(time)) = self.serve() {
                 self.now += time;
             }
             assert!(!self.driver.hangs(), "{:?}", self.driver);
@@ -118,7 +118,7 @@ impl Guest {
 fn completions(mut entropy: Entropy, requests: usize) -> Vec<u64> {
     let now = Instant::now();
     let taken = (0..requests).map_while(|_| match entropy.take(|| now, BUFFER) {
-        Supply::Bytes(bytes) => Some(bytes.len() as u64),
+        TakeOutcome::Bytes(bytes) => Some(bytes.len() as u64),
         _ => None,
     });
     taken.collect()
@@ -130,7 +130,7 @@ fn what_linux_cannot_count_is_held_for_its_next_request() {
     assert_eq!(entropy.take(Instant::now, BUFFER), numbers(0..32), "not 40 of 64");
     entropy.reuse(vec![0xff; 64]);
     assert_eq!(entropy.take(Instant::now, BUFFER), numbers(32..40));
-    assert_eq!(entropy.take(Instant::now, BUFFER), Supply::WhenWoken, "nothing is made up");
+    assert_eq!(entropy.take(Instant::now, BUFFER), TakeOutcome::Pending, "nothing is made up");
     assert_eq!(entropy.take(Instant::now, BUFFER), numbers(40..64), "what the reader misses");
 }
 
@@ -150,11 +150,11 @@ fn requests_that_linux_does_not_make_get_what_there_is() {
         let mut entropy = entropy([40, 0], Some(limit(100, 1000)));
         let now = Instant::now();
         assert_eq!(entropy.take(|| now, room), numbers(0..40), "{room}");
-        assert_eq!(entropy.take(|| now, room), Supply::WhenWoken, "{room}");
+        assert_eq!(entropy.take(|| now, room), TakeOutcome::Pending, "{room}");
         assert_eq!(entropy.take(|| now, room), numbers(40..80), "{room}");
-        assert_eq!(entropy.take(|| now, room), Supply::WhenWoken, "{room}");
+        assert_eq!(entropy.take(|| now, room), TakeOutcome::Pending, "{room}");
         assert_eq!(entropy.take(|| now, room), numbers(80..100), "{room}: the limit's rest");
-        assert!(matches!(entropy.take(|| now, room), Supply::After(_)), "{room}");
+        assert!(matches!(entropy.take(|| now, room), TakeOutcome::RetryAfter(_)), "{room}");
     }
     let mut entropy = entropy(endless(), None);
     assert_eq!(entropy.take(Instant::now, 1), numbers(0..1));

@@ -1,5 +1,4 @@
 use super::*;
-use crate::devices::{Settings, Surroundings, virtio_rng};
 use crate::source::Specification;
 
 /// The beginning of the stream of seed 0.
@@ -26,19 +25,19 @@ fn another_limit_counts_what_was_taken_and_wakes_a_request_that_waits() {
     let control = entropy.control();
     let start = Instant::now();
     let at = |seconds| move || start + Duration::from_secs(seconds);
-    assert_eq!(entropy.take(at(0), 100), Supply::Bytes(vec![0; 100]));
-    assert!(matches!(entropy.take(at(1), 10), Supply::After(_)));
+    assert_eq!(entropy.take(at(0), 100), TakeOutcome::Bytes(vec![0; 100]));
+    assert!(matches!(entropy.take(at(1), 10), TakeOutcome::RetryAfter(_)));
     assert!(!woken(&entropy));
     control.set_limit(limit(130, 1000));
     assert!(woken(&entropy));
-    assert_eq!(entropy.take(at(1), 100), Supply::Bytes(vec![0; 30]));
+    assert_eq!(entropy.take(at(1), 100), TakeOutcome::Bytes(vec![0; 30]));
     control.set_limit(limit(130, 10));
-    assert!(matches!(entropy.take(at(9), 10), Supply::After(_)));
-    assert_eq!(entropy.take(at(12), 200), Supply::Bytes(vec![0; 130]));
+    assert!(matches!(entropy.take(at(9), 10), TakeOutcome::RetryAfter(_)));
+    assert_eq!(entropy.take(at(12), 200), TakeOutcome::Bytes(vec![0; 130]));
     control.set_limit(None);
-    assert_eq!(entropy.take(at(12), 200), Supply::Bytes(vec![0; 200]));
+    assert_eq!(entropy.take(at(12), 200), TakeOutcome::Bytes(vec![0; 200]));
     control.set_limit(limit(5, 10));
-    assert_eq!(entropy.take(at(12), 200), Supply::Bytes(vec![0; 5]));
+    assert_eq!(entropy.take(at(12), 200), TakeOutcome::Bytes(vec![0; 5]));
 }
 
 #[test]
@@ -47,12 +46,12 @@ fn another_source_gives_the_bytes_for_a_request_that_waits() {
     let empty = folder.path().join("empty");
     std::fs::write(&empty, "").unwrap();
     let mut entropy = service(&format!("file:{}", empty.display()), None);
-    assert_eq!(entropy.take(Instant::now, 4), Supply::WhenWoken);
+    assert_eq!(entropy.take(Instant::now, 4), TakeOutcome::Pending);
     let control = entropy.control();
     let other = control.open(&Specification::Chacha20 { seed: 0 }).unwrap();
     drop(control.set_source(other));
     assert!(woken(&entropy));
-    assert_eq!(entropy.take(Instant::now, 8), Supply::Bytes(STREAM.to_vec()));
+    assert_eq!(entropy.take(Instant::now, 8), TakeOutcome::Bytes(STREAM.to_vec()));
 }
 
 #[test]
@@ -63,27 +62,13 @@ fn bytes_that_another_source_left_over_are_not_given_out() {
     let mut entropy = service(&format!("file:{}", forty.display()), None);
     let first = loop {
         match entropy.take(Instant::now, 64) {
-            Supply::Bytes(bytes) => break bytes,
+            TakeOutcome::Bytes(bytes) => break bytes,
             _ => std::thread::yield_now(),
         }
     };
     assert_eq!(first, [0xff; 32], "8 are held");
     let control = entropy.control();
     drop(control.set_source(control.open(&Specification::Chacha20 { seed: 0 }).unwrap()));
-    let Supply::Bytes(bytes) = entropy.take(Instant::now, 64) else { panic!("it has bytes") };
+    let TakeOutcome::Bytes(bytes) = entropy.take(Instant::now, 64) else { panic!("it has bytes") };
     assert_eq!(bytes[..8], STREAM);
-}
-
-#[test]
-fn a_device_in_the_place_of_another_one_goes_on_with_its_source_and_limit() {
-    let source: Arc<dyn Supplier> = Arc::new(Specification::Chacha20 { seed: 0 });
-    let (meter, control) = (Arc::default(), Arc::default());
-    let surroundings = Surroundings { source, meter, control };
-    let settings = Settings { limit: limit(4, 1000), ..Settings::default() };
-    let made = || virtio_rng::entropy(&settings, &surroundings).unwrap();
-    let now = Instant::now();
-    assert_eq!(made().take(|| now, 3), Supply::Bytes(STREAM[..3].to_vec()));
-    assert_eq!(made().take(|| now, 3), Supply::Bytes(STREAM[3..4].to_vec()));
-    surroundings.control.get().unwrap().set_limit(None);
-    assert_eq!(made().take(|| now, 4), Supply::Bytes(STREAM[4..].to_vec()));
 }

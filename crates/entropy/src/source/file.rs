@@ -24,13 +24,13 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags, major};
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
-use super::immediate::Immediate;
 use super::mailbox::{CAPACITY, Closed, Mailbox};
-use super::trouble::Trouble;
+use super::non_blocking::NonBlocking;
+use super::retry_backoff::RetryBackoff;
 use super::worker::Worker;
-use super::{Source, SourceError};
+use super::{Source, SourceError, SourcePosition};
 
 /// Major number of the character devices that the kernel itself answers for.
 const MEMORY_DEVICES: u32 = 1;
@@ -54,7 +54,7 @@ pub(super) fn open(
     if let Kind::MemoryDevice = opened.kind {
         let file = opened.file;
         let read = move |buffer: &mut [u8]| rustix::io::read(&file, buffer);
-        return Ok(Box::new(Immediate::new(path.display(), read)));
+        return Ok(Box::new(NonBlocking::new(path.display(), read)));
     }
     if repeat && !matches!(opened.kind, Kind::Seekable) {
         log::warn!("--file-loop: {} has no beginning to go back to", path.display());
@@ -66,7 +66,7 @@ pub(super) fn open(
         position: 0,
         read: None,
         said_ready: false,
-        trouble: Trouble::new(path.display()),
+        backoff: RetryBackoff::new(path.display()),
     };
     let worker = Worker::start(waker, |mailbox| reader.run(mailbox));
     Ok(Box::new(worker.map_err(SourceError::Worker)?))
@@ -82,7 +82,7 @@ struct Opened {
 
 /// How a file is read.
 enum Kind {
-    /// At once, by whoever wants to.
+    /// At once: a read does not block.
     MemoryDevice,
     /// At a position, and from the start again if need be.
     Seekable,
@@ -135,7 +135,7 @@ struct Reader {
     read: Option<(u64, u64)>,
     /// Whether poll(2) said that there is something to read.
     said_ready: bool,
-    trouble: Trouble,
+    backoff: RetryBackoff,
 }
 
 impl Reader {
@@ -143,16 +143,19 @@ impl Reader {
         let mut buffer = vec![0; CAPACITY];
         loop {
             let asked = mailbox.next_request()?.min(buffer.len());
+            if let Some(position) = mailbox.take_go_on() {
+                self.go_on_from(position);
+            }
             match self.read(&mut buffer[..asked]) {
                 Ok(0) if self.leave_replaced() => {}
                 Ok(0) => {
                     let reason = self.end();
-                    mailbox.pause(self.trouble.failed(reason))?;
+                    mailbox.pause(self.backoff.failed(reason))?;
                 }
                 Ok(count) => {
                     self.said_ready = false;
-                    self.trouble.worked();
-                    mailbox.deliver(&buffer[..count]);
+                    self.backoff.succeeded();
+                    mailbox.deliver_to(self.place(), &buffer[..count]);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -160,7 +163,7 @@ impl Reader {
                 }
                 Err(error) => {
                     self.opened = None;
-                    mailbox.pause(self.trouble.failed(error))?;
+                    mailbox.pause(self.backoff.failed(error))?;
                 }
             }
         }
@@ -187,6 +190,23 @@ impl Reader {
         Ok(count)
     }
 
+    /// Goes on in a file where another process has ended to read it.
+    fn go_on_from(&mut self, position: SourcePosition) {
+        let SourcePosition::File { device, inode, offset } = position else { return };
+        let same = |opened: &Opened| opened.identity == (device, inode);
+        if self.opened.as_ref().is_some_and(same) {
+            self.position = offset;
+        }
+    }
+
+    /// How far a file was read that has places.
+    fn place(&self) -> Option<SourcePosition> {
+        let opened = self.opened.as_ref()?;
+        let (device, inode) = opened.identity;
+        let seekable = matches!(opened.kind, Kind::Seekable);
+        seekable.then_some(SourcePosition::File { device, inode, offset: self.position })
+    }
+
     /// Leaves a file that has ended for another one that is at its path now. Returns whether there is
     /// one.
     fn leave_replaced(&mut self) -> bool {
@@ -205,7 +225,7 @@ impl Reader {
             Some(Kind::Seekable) => {
                 "it has ended, and may grow; --file-loop would read it again from its start"
             }
-            Some(Kind::Fifo { .. }) => "nobody writes to it",
+            Some(Kind::Fifo { .. }) => "no process writes to it",
             _ => {
                 // A terminal that was hung up stays so until it is opened anew.
                 self.opened = None;
@@ -220,8 +240,8 @@ impl Reader {
             Some(opened) if !self.said_ready => {
                 let input = (opened.file.as_fd(), PollFlags::IN);
                 // Once a second has passed, it is known that there is nothing.
-                let ready = match self.trouble.patience() {
-                    Some(_) => mailbox.wait_for_answer(input, &mut self.trouble)?,
+                let ready = match self.backoff.warn_timeout() {
+                    Some(_) => mailbox.wait_for_answer(input, &mut self.backoff)?,
                     None => mailbox.wait(Some(input), Some(LOOK))?,
                 };
                 self.said_ready = !ready.is_empty();

@@ -1,8 +1,8 @@
-//! Where a worker leaves bytes for the device, and hears what the device asks for.
+//! The mailbox between a device and the worker thread that reads its source.
 //!
-//! The device's side takes bytes or leaves a request, and never waits. The worker's side waits for
-//! requests, and for its own descriptors, until the mailbox is closed: each of its waits is a
-//! poll(2) that the device's side can end at once. [`Closed`] then ends the worker.
+//! The device's side takes bytes or leaves a request, and never blocks. The worker's side waits for
+//! requests, and for its own descriptors, until the mailbox is closed: each wait is a poll(2) that
+//! the device's side can end at once. [`Closed`] then ends the worker.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -11,9 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
-use super::trouble::Trouble;
+use super::SourcePosition;
+use super::retry_backoff::RetryBackoff;
 
 /// Most bytes in the mailbox, and so most that are asked for at once.
 pub(super) const CAPACITY: usize = 64 * 1024;
@@ -38,6 +39,10 @@ struct State {
     bytes: VecDeque<u8>,
     /// What the device asks for; 0 while there are bytes.
     asked: usize,
+    /// How far the worker has read.
+    position: Option<SourcePosition>,
+    /// Where the worker is to go on.
+    go_on: Option<SourcePosition>,
     closed: bool,
 }
 
@@ -76,6 +81,27 @@ impl Mailbox {
         state.bytes.read_exact(&mut buffer[..count]).ok().map(|()| count)
     }
 
+    /// The device's side: a copy of what was not taken yet.
+    pub fn unread(&self) -> Vec<u8> {
+        self.state().bytes.iter().copied().collect()
+    }
+
+    /// The device's side: how far the worker has read.
+    pub fn position(&self) -> Option<SourcePosition> {
+        self.state().position
+    }
+
+    /// The device's side: where the worker is to go on, before it has read anything.
+    pub fn go_on_from(&self, position: SourcePosition) {
+        let mut state = self.state();
+        (state.go_on, state.position) = (Some(position), Some(position));
+    }
+
+    /// The worker's side: where to go on. It is told once.
+    pub fn take_go_on(&self) -> Option<SourcePosition> {
+        self.state().go_on.take()
+    }
+
     /// The device's side: ends the worker's waits, now and for ever.
     pub fn close(&self) {
         self.state().closed = true;
@@ -100,10 +126,16 @@ impl Mailbox {
 
     /// The worker's side: answers the request with these bytes, even if they are fewer.
     pub fn deliver(&self, bytes: &[u8]) {
+        self.deliver_to(None, bytes);
+    }
+
+    /// The worker's side: the same, and says how far it has read by that.
+    pub fn deliver_to(&self, position: Option<SourcePosition>, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
         let mut state = self.state();
+        state.position = position;
         state.bytes.extend(bytes);
         state.asked = 0;
         drop(state);
@@ -133,16 +165,16 @@ impl Mailbox {
     }
 
     /// The worker's side: waits for events of a descriptor on which an answer to the device is to
-    /// come, and notes it when there is none for long.
+    /// come; the log says when none comes for long.
     pub fn wait_for_answer(
         &self,
         on: (BorrowedFd<'_>, PollFlags),
-        trouble: &mut Trouble,
+        backoff: &mut RetryBackoff,
     ) -> Result<PollFlags, Closed> {
-        let (patience, start) = (trouble.patience(), Instant::now());
-        let ready = self.wait(Some(on), patience)?;
-        if ready.is_empty() && patience.is_some_and(|patience| start.elapsed() >= patience) {
-            trouble.note("it has nothing at the moment");
+        let (timeout, start) = (backoff.warn_timeout(), Instant::now());
+        let ready = self.wait(Some(on), timeout)?;
+        if ready.is_empty() && timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
+            backoff.warn("it has nothing at the moment");
         }
         Ok(ready)
     }
@@ -184,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_nobody_took_stay_in_their_order() {
+    fn bytes_not_taken_stay_in_order() {
         let (mailbox, _waker) = mailbox();
         let numbers: Vec<u8> = (0..100).collect();
         let mut taken: Vec<u8> = Vec::new();

@@ -1,12 +1,11 @@
 //! One source for many guests, shared by the rules of a tree of classes.
 //!
-//! A thread draws from the real source, for whoever's turn it is: the [tree](crate::bandwidth)
-//! says who, and how much. A guest is a leaf of the tree while a client is connected to it, and so
-//! its floor counts only then: [`Share::join`] and [`Share::leave`]. Its device draws from its share
-//! as from any other source, asks by that if there is nothing, and is woken when something has come.
+//! A thread reads the real source. The [tree](crate::bandwidth) decides for which guest, and how many
+//! bytes. A guest is a leaf of the tree while a client is connected to it, so its floor counts only
+//! then: [`Share::join`] and [`Share::leave`]. Its device reads its share as any other source, which
+//! is a request if there are no bytes, and is woken when some have come.
 //!
-//! Bytes that nobody takes any more, because the guest they were drawn for has gone, are the first
-//! that the next one gets: what is scarce is not thrown away.
+//! Bytes of a guest that has left go to the next guest: a scarce source is not wasted.
 
 mod change;
 mod share;
@@ -20,33 +19,35 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
 pub use change::{Change, Joining};
 pub use share::Share;
 
-use super::{Drawn, Source, SourceError, Specification};
+use super::{ReadOutcome, Source, SourceError, Specification};
 use crate::bandwidth::{
-    AdmissionError, Bandwidth, ClassId, IdentifierError, Identifiers, Next, Tree,
+    AdmissionError, Bandwidth, ClassId, ClassIdAllocator, ClassIdError, Next, Tree,
 };
+use crate::health::HealthReport;
+use crate::sandbox::SHARED_SOURCE;
 
-/// Why there is no shared source, or no share of one.
+/// Why a shared source, or a share of one, cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
-    /// The source itself cannot be had.
+    /// The source itself cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// There is no eventfd to be woken by.
-    #[error("no eventfd for a waker")]
+    /// eventfd(2) failed for a waker.
+    #[error("cannot create an eventfd")]
     Waker(#[source] io::Error),
     /// The bandwidths do not fit.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
-    /// There is no number for the class.
+    /// There is no class id left.
     #[error(transparent)]
-    Identifier(#[from] IdentifierError),
-    /// Groups are named by a parent that is not there.
-    #[error("there is no class {0:?}")]
+    Identifier(#[from] ClassIdError),
+    /// A parent names a class that does not exist.
+    #[error("unknown class {0:?}")]
     NoSuchClass(String),
 }
 
@@ -82,7 +83,7 @@ pub struct SharedSource {
 /// What the thread and the shares have in common.
 struct Common {
     state: Mutex<State>,
-    /// Where the bytes come from. It is locked while some are drawn, which takes no time.
+    /// The real source. It is locked during a read, which does not block.
     source: Mutex<Box<dyn Source>>,
     /// Rung when the thread has something to look at: by the source, and by shares.
     bell: Waker,
@@ -91,14 +92,14 @@ struct Common {
 
 struct State {
     tree: Tree,
-    identifiers: Identifiers,
+    class_ids: ClassIdAllocator,
     /// The source and the groups, by their names.
     classes: BTreeMap<String, Class>,
     /// Groups that there are no more, and that guests have not left yet.
     retired: Vec<ClassId>,
     /// The guests that are connected.
     leaves: HashMap<ClassId, Leaf>,
-    /// Drawn for somebody who has gone.
+    /// Bytes that were read for a guest that has left.
     surplus: VecDeque<u8>,
 }
 
@@ -138,7 +139,11 @@ impl SharedSource {
         let common = Arc::new(Common { state, source, bell, closed });
         let threads_own = Arc::clone(&common);
         let thread = thread::Builder::new().name("shared source".into());
-        let thread = thread.spawn(move || threads_own.run()).map_err(SourceError::Worker)?;
+        let thread = thread.spawn(move || {
+            SHARED_SOURCE.enter();
+            threads_own.run();
+        });
+        let thread = thread.map_err(SourceError::Worker)?;
         Ok(SharedSource { name: name.into(), common, thread: Some(thread) })
     }
 
@@ -162,6 +167,11 @@ impl SharedSource {
         self.common.state().surplus.clear();
         self.common.bell.wake();
         before
+    }
+
+    /// What the health tests of the source have found, if it has any.
+    pub fn health(&self) -> Option<HealthReport> {
+        self.common.source().health()
     }
 
     /// The source and its groups, by their names.
@@ -202,15 +212,15 @@ impl State {
         groups: &[GroupOf<'_>],
         taken: &[ClassId],
     ) -> Result<Self, SharedError> {
-        let mut identifiers = Identifiers::default();
+        let mut class_ids = ClassIdAllocator::default();
         for id in taken {
-            identifiers.take_exactly(*id)?;
+            class_ids.reserve(*id)?;
         }
-        let (id, now) = (identifiers.take()?, Instant::now());
+        let (id, now) = (class_ids.allocate()?, Instant::now());
         let tree = Tree::new(id, name, bandwidth, now)?;
         let mut state = State {
             tree,
-            identifiers,
+            class_ids,
             classes: BTreeMap::from([(name.to_owned(), Class { id, parent: None, bandwidth })]),
             retired: Vec::new(),
             leaves: HashMap::new(),
@@ -222,9 +232,9 @@ impl State {
 
     fn add_group(&mut self, group: &GroupOf<'_>, now: Instant) -> Result<(), SharedError> {
         let GroupOf { name, parent, bandwidth } = *group;
-        let (above, id) = (self.class(parent)?, self.identifiers.take()?);
+        let (above, id) = (self.class(parent)?, self.class_ids.allocate()?);
         if let Err(error) = self.tree.add(above, id, name, bandwidth, now) {
-            self.identifiers.give_back(id);
+            self.class_ids.release(id);
             return Err(error.into());
         }
         self.classes.insert(name.into(), Class { id, parent: Some(parent.into()), bandwidth });
@@ -238,7 +248,7 @@ impl State {
             before = self.retired.len();
             self.retired.retain(|id| match self.tree.remove(*id, now) {
                 Ok(()) => {
-                    self.identifiers.give_back(*id);
+                    self.class_ids.release(*id);
                     false
                 }
                 Err(_) => true,
@@ -251,7 +261,7 @@ impl State {
         class.map(|class| class.id).ok_or_else(|| SharedError::NoSuchClass(name.to_owned()))
     }
 
-    /// Gives bytes to the guest that they were drawn for, or keeps them for others.
+    /// Gives bytes to the guest that they were read for, or keeps them for others.
     fn deliver(&mut self, class: ClassId, bytes: &[u8]) {
         self.tree.charge(class, bytes.len() as u64, Instant::now());
         match self.leaves.get_mut(&class) {
@@ -270,26 +280,26 @@ impl Common {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread: draws for whoever's turn it is.
+    /// The thread: reads for the guest that the tree selects.
     fn run(&self) {
         let mut buffer = Vec::new();
         while !self.closed.load(Ordering::Acquire) {
-            // What is decided here is only said: the bytes may come much later, when it is
-            // somebody else's turn. The source then still has them.
+            // The bytes may come much later, when the tree selects another guest. The source then
+            // still has them.
             let next = self.state().tree.next(Instant::now());
             let wait = match next {
                 Next::Idle => None,
                 Next::From(then) => Some(then.saturating_duration_since(Instant::now())),
                 Next::Grant { class, bytes } => {
                     buffer.resize(usize::try_from(bytes).unwrap_or(0).max(1), 0);
-                    match self.draw(&mut buffer) {
-                        Drawn::Bytes(count) => {
-                            let drawn = buffer.get(..count).unwrap_or_default();
-                            self.state().deliver(class, drawn);
+                    match self.read(&mut buffer) {
+                        ReadOutcome::Bytes(count) => {
+                            let bytes = buffer.get(..count).unwrap_or_default();
+                            self.state().deliver(class, bytes);
                             continue;
                         }
-                        Drawn::WhenWoken => None,
-                        Drawn::After(time) => Some(time),
+                        ReadOutcome::Pending => None,
+                        ReadOutcome::RetryAfter(time) => Some(time),
                     }
                 }
             };
@@ -297,12 +307,12 @@ impl Common {
         }
     }
 
-    /// Takes what was left over by somebody, or else what the source has.
-    fn draw(&self, buffer: &mut [u8]) -> Drawn {
+    /// Takes bytes of a guest that has left, or else reads the source.
+    fn read(&self, buffer: &mut [u8]) -> ReadOutcome {
         let left_over = self.state().surplus.read(buffer);
         match left_over {
-            Ok(count @ 1..) => Drawn::Bytes(count),
-            _ => self.source().draw(buffer),
+            Ok(count @ 1..) => ReadOutcome::Bytes(count),
+            _ => self.source().read(buffer),
         }
     }
 

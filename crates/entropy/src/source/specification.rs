@@ -1,15 +1,17 @@
-//! What the command line says about a source, and how it becomes one.
+//! The specification of a source, as the command line has it.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
 use super::egd::{self, EgdAddress};
-use super::immediate;
-use super::predictable::Predictable;
+use super::non_blocking;
+use super::seeded::Seeded;
+use super::tested::Tested;
 use super::{Source, SourceError, file};
+use crate::health::HealthMode;
 
 /// The end of an EGD's address where we listen.
 const LISTEN: &str = ",listen";
@@ -17,10 +19,10 @@ const LISTEN: &str = ",listen";
 /// A source by its description, such as `getrandom` or `file:/dev/hwrng`.
 ///
 /// ```
-/// use my_rng_server::source::Specification;
+/// use entropy::source::Specification;
 /// let source: Specification = "egd:tcp:[::1]:7000,listen".parse()?;
 /// assert_eq!(source.to_string(), "egd:tcp:[::1]:7000,listen");
-/// # Ok::<(), my_rng_server::source::SpecificationError>(())
+/// # Ok::<(), entropy::source::SpecificationError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Specification {
@@ -45,8 +47,16 @@ pub enum Specification {
     },
     /// `chacha20:SEED`: the key stream of a seed, for tests.
     Chacha20 {
-        /// The seed, as [`crate::generator::ChaCha20::from_seed`] has it.
+        /// The seed, as [`my_rng_model::generator::ChaCha20::from_seed`] has it.
         seed: u32,
+    },
+    /// One of the others with health tests. There is another option of the command line for that; see
+    /// [`Specification::tested`].
+    Tested {
+        /// The other one.
+        source: Box<Specification>,
+        /// Not [`HealthMode::Off`].
+        health: HealthMode,
     },
 }
 
@@ -55,8 +65,8 @@ pub enum Specification {
 pub enum SpecificationError {
     /// The description cannot be read.
     #[error(
-        "{text:?} is not a source ({reason}); possible are getrandom, file:PATH, egd:unix:PATH, \
-         egd:tcp:HOST:PORT, egd:udp:HOST:PORT (the three egd: also with {LISTEN} at the end), \
+        "{text:?}: {reason}; expected one of getrandom, file:PATH, egd:unix:PATH, egd:tcp:HOST:PORT, \
+         egd:udp:HOST:PORT (the three egd: also with {LISTEN} at the end), \
          and chacha20:SEED"
     )]
     Text {
@@ -66,7 +76,7 @@ pub enum SpecificationError {
         reason: &'static str,
     },
     /// Only a file has a start to go back to.
-    #[error("--file-loop is for a file, and the source is {0}")]
+    #[error("cannot use --file-loop with the source {0}; expected file:PATH")]
     NotAFile(Specification),
 }
 
@@ -82,18 +92,32 @@ impl Specification {
         }
     }
 
-    /// Opens the source. When it has said [`Drawn::WhenWoken`](super::Drawn::WhenWoken), that
-    /// waker is used.
+    /// The same source with health tests.
+    #[must_use]
+    pub fn tested(self, health: HealthMode) -> Self {
+        match health {
+            HealthMode::Off => self,
+            HealthMode::Warn | HealthMode::Stop => {
+                Specification::Tested { source: Box::new(self), health }
+            }
+        }
+    }
+
+    /// Opens the source. After it has returned
+    /// [`ReadOutcome::Pending`](super::ReadOutcome::Pending), it uses that waker.
     ///
     /// # Errors
-    /// See [`SourceError`]. An entropy gathering daemon that is not there is no error: the source
-    /// tries again.
+    /// See [`SourceError`]. A daemon that is not there yet is not an error: the source retries with
+    /// backoff.
     pub fn open(&self, waker: Waker) -> Result<Box<dyn Source>, SourceError> {
         match self {
-            Specification::Getrandom => Ok(Box::new(immediate::os_random()?)),
+            Specification::Getrandom => Ok(Box::new(non_blocking::os_random()?)),
             Specification::File { path, repeat } => file::open(path, *repeat, waker),
             Specification::Egd { address, listen } => egd::open(address, *listen, waker),
-            Specification::Chacha20 { seed } => Ok(Box::new(Predictable::new(*seed))),
+            Specification::Chacha20 { seed } => Ok(Box::new(Seeded::new(*seed))),
+            Specification::Tested { source, health } => {
+                Ok(Box::new(Tested::new(source.open(waker)?, source, *health)))
+            }
         }
     }
 }
@@ -107,6 +131,7 @@ impl fmt::Display for Specification {
                 write!(f, "egd:{address}{}", if *listen { LISTEN } else { "" })
             }
             Specification::Chacha20 { seed } => write!(f, "chacha20:{seed}"),
+            Specification::Tested { source, .. } => source.fmt(f),
         }
     }
 }
@@ -145,7 +170,7 @@ fn parse(text: &str) -> Result<Specification, &'static str> {
         ("egd", None) => Err("the address is missing"),
         ("chacha20", Some(seed)) => Ok(Specification::Chacha20 { seed: parse_seed(seed)? }),
         ("chacha20", None) => Err("the seed is missing"),
-        _ => Err("there is no such kind"),
+        _ => Err("unknown kind"),
     }
 }
 
@@ -211,9 +236,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (text, expected) in [
-            ("", "there is no such kind"),
-            ("urandom", "there is no such kind"),
-            ("/dev/urandom", "there is no such kind"),
+            ("", "unknown kind"),
+            ("urandom", "unknown kind"),
+            ("/dev/urandom", "unknown kind"),
             ("getrandom:", "nothing goes after getrandom"),
             ("file", "the path is missing"),
             ("file:", "the path is missing"),
@@ -265,20 +290,23 @@ mod tests {
         let repeated = Specification::File { path: "/x".into(), repeat: true };
         assert_eq!(file.repeating(), Ok(repeated));
         let error = Specification::Chacha20 { seed: 1 }.repeating().unwrap_err();
-        assert_eq!(error.to_string(), "--file-loop is for a file, and the source is chacha20:1");
+        assert_eq!(
+            error.to_string(),
+            "cannot use --file-loop with the source chacha20:1; expected file:PATH"
+        );
     }
 
     #[test]
     fn sources_are_opened_by_their_descriptions() {
-        use crate::source::Drawn;
+        use crate::source::ReadOutcome;
         let open = |text: &str| {
             text.parse::<Specification>().unwrap().open(Waker::new().unwrap()).unwrap()
         };
         for text in ["getrandom", "file:/dev/urandom", "chacha20:0"] {
-            assert_eq!(open(text).draw(&mut [0; 16]), Drawn::Bytes(16), "{text}");
+            assert_eq!(open(text).read(&mut [0; 16]), ReadOutcome::Bytes(16), "{text}");
         }
         for text in ["egd:unix:/nonexistent/egd", "egd:tcp:localhost:1", "egd:udp:localhost:1"] {
-            assert_eq!(open(text).draw(&mut [0; 16]), Drawn::WhenWoken, "{text}");
+            assert_eq!(open(text).read(&mut [0; 16]), ReadOutcome::Pending, "{text}");
         }
     }
 

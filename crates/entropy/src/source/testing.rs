@@ -1,4 +1,4 @@
-//! The device's place in the tests of sources: draws, and waits for wakers with a deadline.
+//! The device's side in tests of sources: reads, and waits for wakers with a deadline.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
-use super::{Drawn, Source};
+use super::{ReadOutcome, Source};
 
 /// How long a test waits for what has to come.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
@@ -26,17 +26,19 @@ pub(super) fn woken_within(waker: &Waker, time: Duration) -> bool {
 }
 
 /// What one request for `size` bytes is answered with.
-pub(super) fn draw(source: &mut dyn Source, waker: &Waker, size: usize) -> Vec<u8> {
+pub(super) fn read(source: &mut dyn Source, waker: &Waker, size: usize) -> Vec<u8> {
     let start = Instant::now();
     let mut buffer = vec![0; size];
     loop {
-        match source.draw(&mut buffer) {
-            Drawn::Bytes(count) => {
+        match source.read(&mut buffer) {
+            ReadOutcome::Bytes(count) => {
                 buffer.truncate(count);
                 return buffer;
             }
-            Drawn::WhenWoken => assert!(woken_within(waker, DEADLINE), "nobody woke the device"),
-            Drawn::After(pause) => {
+            ReadOutcome::Pending => {
+                assert!(woken_within(waker, DEADLINE), "the waker was not used")
+            }
+            ReadOutcome::RetryAfter(pause) => {
                 woken_within(waker, pause);
             }
         }
@@ -45,10 +47,10 @@ pub(super) fn draw(source: &mut dyn Source, waker: &Waker, size: usize) -> Vec<u
 }
 
 /// `size` bytes, in as many requests as it takes.
-pub(super) fn draw_exactly(source: &mut dyn Source, waker: &Waker, size: usize) -> Vec<u8> {
+pub(super) fn read_exactly(source: &mut dyn Source, waker: &Waker, size: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < size {
-        bytes.extend(draw(source, waker, size - bytes.len()));
+        bytes.extend(read(source, waker, size - bytes.len()));
     }
     bytes
 }

@@ -7,14 +7,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
 use super::mailbox::{Closed, Mailbox};
-use super::{Drawn, Source};
+use super::{ReadOutcome, Source, SourcePosition};
+use crate::sandbox::SOURCE;
 
 /// How long the thread may take to end. It takes no time, unless the kernel has it in a read or in
 /// the resolution of a name that nothing interrupts.
-const PATIENCE: Duration = Duration::from_millis(100);
+const JOIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A thread, and the mailbox between it and the device. Dropping it ends the thread.
 pub(super) struct Worker {
@@ -37,6 +38,7 @@ impl Worker {
         let (ended, end) = channel();
         let threads_own = Arc::clone(&mailbox);
         let thread = thread::Builder::new().name("source".into()).spawn(move || {
+            SOURCE.enter();
             let Err(Closed) = work(&threads_own);
             drop(threads_own);
             drop(ended);
@@ -46,15 +48,27 @@ impl Worker {
 }
 
 impl Source for Worker {
-    fn draw(&mut self, buffer: &mut [u8]) -> Drawn {
-        self.mailbox.take(buffer).map_or(Drawn::WhenWoken, Drawn::Bytes)
+    fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
+        self.mailbox.take(buffer).map_or(ReadOutcome::Pending, ReadOutcome::Bytes)
+    }
+
+    fn position(&self) -> Option<SourcePosition> {
+        self.mailbox.position()
+    }
+
+    fn set_position(&mut self, position: SourcePosition) {
+        self.mailbox.go_on_from(position);
+    }
+
+    fn unread(&self) -> Vec<u8> {
+        self.mailbox.unread()
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         self.mailbox.close();
-        if let Err(RecvTimeoutError::Timeout) = self.end.recv_timeout(PATIENCE) {
+        if let Err(RecvTimeoutError::Timeout) = self.end.recv_timeout(JOIN_TIMEOUT) {
             log::info!("the thread of a source is left behind in a read that does not end");
         } else if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             log::error!("the thread of a source panicked");
@@ -67,7 +81,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::source::testing::{draw, draw_exactly};
+    use crate::source::testing::{read, read_exactly};
 
     /// Answers each request with at most `most` of the numbers 0, 1, 2...
     fn counting(most: usize) -> (Worker, Waker) {
@@ -85,18 +99,18 @@ mod tests {
     #[test]
     fn short_answers_are_given_out_as_they_are() {
         let (mut worker, waker) = counting(3);
-        assert_eq!(draw(&mut worker, &waker, 10), [0, 1, 2]);
-        assert_eq!(draw(&mut worker, &waker, 2), [3, 4]);
-        assert_eq!(draw_exactly(&mut worker, &waker, 5), [5, 6, 7, 8, 9]);
+        assert_eq!(read(&mut worker, &waker, 10), [0, 1, 2]);
+        assert_eq!(read(&mut worker, &waker, 2), [3, 4]);
+        assert_eq!(read_exactly(&mut worker, &waker, 5), [5, 6, 7, 8, 9]);
     }
 
     #[test]
     fn an_answer_that_was_forgotten_is_for_the_next_request() {
         let (mut worker, waker) = counting(100);
-        assert_eq!(worker.draw(&mut [0; 10]), Drawn::WhenWoken);
+        assert_eq!(worker.read(&mut [0; 10]), ReadOutcome::Pending);
         // The device was reset, and now asks for less.
-        assert_eq!(draw_exactly(&mut worker, &waker, 4), [0, 1, 2, 3]);
-        assert_eq!(draw_exactly(&mut worker, &waker, 8), [4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(read_exactly(&mut worker, &waker, 4), [0, 1, 2, 3]);
+        assert_eq!(read_exactly(&mut worker, &waker, 8), [4, 5, 6, 7, 8, 9, 10, 11]);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use my_rng_server::bandwidth::simulator::{Load, Simulator};
-use my_rng_server::bandwidth::{Bandwidth, ClassId, Limits};
+use entropy::bandwidth::simulator::{Load, Simulator};
+use entropy::bandwidth::{Bandwidth, ClassId, Limits};
 use proptest::prelude::*;
 
 /// A class, in terms of what its parent has.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use my_rng_server::bandwidth::simulator::{Load, Simulator};
-use my_rng_server::bandwidth::{Bandwidth, ClassId};
+use entropy::bandwidth::simulator::{Load, Simulator};
+use entropy::bandwidth::{Bandwidth, ClassId};
 
 const ROOT: ClassId = ClassId(0);
 const A: ClassId = ClassId(1);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use my_rng_server::bandwidth::simulator::{Load, Simulator};
-use my_rng_server::bandwidth::{Bandwidth, ClassId, PERIOD};
+use entropy::bandwidth::simulator::{Load, Simulator};
+use entropy::bandwidth::{Bandwidth, ClassId, PERIOD};
 use proptest::prelude::*;
 
 use crate::forest::{Grown, any_load, trees};

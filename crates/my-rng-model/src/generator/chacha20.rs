@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{Generator, os_entropy};
+use super::{Generator, GeneratorState, os_entropy};
 
 /// ChaCha20 as a generator of 32-bit numbers.
 ///
@@ -14,7 +14,7 @@ use super::{Generator, os_entropy};
 /// `openssl enc -chacha20 -K 01000000...00 -iv 00000000000000000000000000000000 -in /dev/zero`.
 ///
 /// ```
-/// use my_rng_server::generator::{ChaCha20, Generator};
+/// use my_rng_model::generator::{ChaCha20, Generator};
 /// let mut numbers = ChaCha20::from_seed(0);
 /// assert_eq!(numbers.next_u32(), 0xade0_b876);
 /// ```
@@ -28,7 +28,19 @@ impl ChaCha20 {
         ChaCha20(ChaCha20Rng::from_seed(key))
     }
 
-    /// A stream that nobody can predict: the whole key is taken from getrandom(2).
+    /// Goes on from that number of the stream.
+    pub fn skip(&mut self, numbers: u64) {
+        self.0.set_word_pos(numbers.into());
+    }
+
+    /// The stream of a whole key, from a number on.
+    pub(super) fn at(key: [u8; 32], position: u64) -> Self {
+        let mut numbers = ChaCha20Rng::from_seed(key);
+        numbers.set_word_pos(position.into());
+        ChaCha20(numbers)
+    }
+
+    /// An unpredictable stream: the whole key is taken from getrandom(2).
     ///
     /// # Errors
     /// Whatever getrandom(2) reports.
@@ -53,6 +65,12 @@ impl Generator for ChaCha20 {
 
     fn next_u32(&mut self) -> u32 {
         self.0.next_u32()
+    }
+
+    fn state(&self) -> GeneratorState {
+        // No device lives for 2^64 numbers.
+        let position = u64::try_from(self.0.get_word_pos()).unwrap_or(u64::MAX);
+        GeneratorState::Chacha20 { key: self.0.get_seed(), position }
     }
 }
 

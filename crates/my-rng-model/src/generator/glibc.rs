@@ -4,7 +4,7 @@
 //! state filled by the "minimal standard" multiplier 16807 (stdlib/random_r.c). Of course it is
 //! no source of secrets: 31 outputs in a row give the whole future away.
 
-use super::{Generator, os_entropy};
+use super::{Generator, GeneratorState, os_entropy};
 
 /// Words of state, the degree of the feedback polynomial.
 const DEGREE: usize = 31;
@@ -20,7 +20,7 @@ const MULTIPLIER: i64 = 16807;
 /// `srand()` and `rand()` of the GNU C library.
 ///
 /// ```
-/// use my_rng_server::generator::{Generator, Glibc};
+/// use my_rng_model::generator::{Generator, Glibc};
 /// let mut numbers = Glibc::from_seed(1);
 /// assert_eq!(numbers.next_u32(), 1804289383);
 /// ```
@@ -56,6 +56,11 @@ impl Glibc {
         generator
     }
 
+    /// A generator at that place in its stream. `None` if there is no such place.
+    pub(super) fn at(state: [u32; DEGREE], front: usize, rear: usize) -> Option<Self> {
+        (front < DEGREE && rear < DEGREE).then_some(Glibc { state, front, rear })
+    }
+
     /// A stream from a seed that the operating system chose.
     ///
     /// # Errors
@@ -77,6 +82,11 @@ impl Generator for Glibc {
         self.front = (self.front + 1) % DEGREE;
         self.rear = (self.rear + 1) % DEGREE;
         sum >> 1
+    }
+
+    fn state(&self) -> GeneratorState {
+        let Glibc { state, front, rear } = *self;
+        GeneratorState::Glibc { state, front, rear }
     }
 }
 

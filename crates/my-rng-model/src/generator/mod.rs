@@ -5,9 +5,14 @@
 
 mod chacha20;
 mod glibc;
+mod state;
 
 pub use chacha20::ChaCha20;
 pub use glibc::Glibc;
+pub use state::GeneratorState;
+
+use std::fmt;
+use std::str::FromStr;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -18,18 +23,33 @@ pub trait Generator: Send {
 
     /// The next number of the stream.
     fn next_u32(&mut self) -> u32;
+
+    /// Where in its stream it is.
+    fn state(&self) -> GeneratorState;
 }
 
 /// The generators that there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// The ChaCha20 stream cipher's key stream; the seed is the key's first 32 bits.
+    #[default]
     Chacha20,
     /// srand() and rand() of the GNU C library, bit by bit.
     Glibc,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 2] = [Kind::Chacha20, Kind::Glibc];
+
+    /// What it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Chacha20 => "chacha20",
+            Kind::Glibc => "glibc",
+        }
+    }
+
     /// A generator with this seed, or with one that the operating system chooses.
     ///
     /// # Errors
@@ -41,6 +61,33 @@ impl Kind {
             (Kind::Glibc, Some(seed)) => Box::new(Glibc::from_seed(seed)),
             (Kind::Glibc, None) => Box::new(Glibc::from_os()?),
         })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Not the name of a generator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindError(String);
+
+impl fmt::Display for KindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}; expected one of chacha20, glibc", self.0)
+    }
+}
+
+impl std::error::Error for KindError {}
+
+impl FromStr for Kind {
+    type Err = KindError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Kind::ALL.into_iter().find(|kind| kind.name() == text);
+        found.ok_or_else(|| KindError(text.into()))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::nanoseconds;
-use crate::generator::{ChaCha20, Generator};
+use my_rng_model::generator::{ChaCha20, Generator};
 
 /// How a guest behaves.
 #[derive(Clone, Debug)]

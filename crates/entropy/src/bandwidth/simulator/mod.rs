@@ -1,13 +1,13 @@
 //! A source, its guests and a clock, none of them real: runs a [`Tree`] alone, always the same way.
 //!
-//! Time goes from one event to the next: a guest begins to want something, the tree lets somebody
+//! Time goes from one event to the next: a guest begins to want something, the tree lets a guest
 //! have bytes, the source has made them. So a minute takes as long as its decisions, and everything
 //! that happened is in the [`Trace`].
 //!
 //! ```
 //! use std::time::Duration;
-//! use my_rng_server::bandwidth::{Bandwidth, ClassId};
-//! use my_rng_server::bandwidth::simulator::{Load, Simulator};
+//! use entropy::bandwidth::{Bandwidth, ClassId};
+//! use entropy::bandwidth::simulator::{Load, Simulator};
 //!
 //! let (source, web, mail) = (ClassId(0), ClassId(1), ClassId(2));
 //! let mut simulator = Simulator::new(source, Bandwidth::capacity(64 << 10))?;
@@ -18,7 +18,7 @@
 //!
 //! let given = |class| simulator.trace().given(&[class]);
 //! assert!(given(web).abs_diff(3 * given(mail)) < 512);
-//! # Ok::<(), my_rng_server::bandwidth::AdmissionError>(())
+//! # Ok::<(), entropy::bandwidth::AdmissionError>(())
 //! ```
 
 mod load;
@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use self::load::{After, Guest};
-use super::curve::{fine, time_for};
+use super::fine_time::{fine, time_for};
 use super::{AdmissionError, Bandwidth, ClassId, Next, RemovalError, Tree};
 
 /// A tree, its guests and its source on a clock of their own, which begins at 0.

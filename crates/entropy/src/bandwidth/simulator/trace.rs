@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::nanoseconds;
 use crate::bandwidth::ClassId;
-use crate::bandwidth::curve::SECOND;
+use crate::bandwidth::fine_time::SECOND;
 
 /// What happens to a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ struct Busy {
     wanting: usize,
     given: i128,
     /// How far it was above the line, at times at which a stretch may begin that are not yet a
-    /// period ago: the beginning, and after each time that somebody got something.
+    /// period ago: the beginning, and after each time that a leaf got something.
     recent: VecDeque<(u64, i128)>,
     /// The most of it, of those that are.
     highest: Option<i128>,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_nobody_wants_anything_does_not_count() {
+    fn time_without_requests_does_not_count() {
         let events = [
             (0, A, What::Wants),
             (100, A, What::Given(10)),

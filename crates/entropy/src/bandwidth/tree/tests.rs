@@ -74,8 +74,8 @@ fn impossible_bandwidths_are_refused() {
         refusal(Bandwidth { average: Some(5 * KIB), ..peak(4) }),
         "web1: its average of 5 KiB/s is above its peak of 4 KiB/s"
     );
-    assert_eq!(refusal(peak(0)), "web1: 0 bytes are no peak: it is from 1 B to 1 TiB, or left out");
-    assert!(refusal(floor(1 << 31)).starts_with("web1: 2199023255552 bytes are no floor"));
+    assert_eq!(refusal(peak(0)), "web1: invalid peak: 0 bytes; expected 1 B to 1 TiB");
+    assert!(refusal(floor(1 << 31)).starts_with("web1: invalid floor: 2199023255552 bytes"));
 }
 
 #[test]
@@ -85,11 +85,11 @@ fn a_root_has_a_capacity_and_nothing_else() {
     };
     assert_eq!(
         refusal(Bandwidth::default()),
-        "hwrng: how much does the source make? Its average is missing"
+        "hwrng: the average is missing; set it to the bytes per second that the source makes"
     );
     assert_eq!(
         refusal(Bandwidth { average: Some(4 * KIB), ..peak(4) }),
-        "hwrng: a source has no peak of its own: its average is its capacity"
+        "hwrng: cannot set the peak of a source; its average is its capacity"
     );
 }
 
@@ -123,7 +123,10 @@ fn only_a_class_without_children_is_removed() {
     let (mut tree, now) = tree();
     tree.add(GROUP, A, "web1", floor(16), now).expect("it fits");
     let error = tree.remove(GROUP, now).expect_err("it has a child");
-    assert_eq!(error.to_string(), "tenants: remove the 1 classes in it first");
+    assert_eq!(
+        error.to_string(),
+        "tenants: cannot remove a class with 1 children; remove them first"
+    );
     assert!(matches!(tree.remove(ROOT, now), Err(RemovalError::HasChildren { .. })));
     tree.remove(A, now).expect("a leaf");
     assert_eq!(tree.remove(A, now), Err(RemovalError::Unknown(A)));
@@ -132,7 +135,7 @@ fn only_a_class_without_children_is_removed() {
 }
 
 #[test]
-fn nobody_is_served_who_does_not_ask() {
+fn class_without_a_request_gets_nothing() {
     let (mut tree, now) = tree();
     tree.add(GROUP, A, "web1", floor(16), now).expect("it fits");
     assert_eq!(tree.next(now), Next::Idle);
@@ -204,7 +207,7 @@ fn classes_come_and_go_while_others_are_served() {
 }
 
 #[test]
-fn a_class_that_is_gone_is_nobodys_business() {
+fn calls_for_a_removed_class_do_nothing() {
     let (mut tree, now) = tree();
     tree.add(GROUP, A, "web1", floor(16), now).expect("it fits");
     tree.request(A, 64, now);
@@ -225,7 +228,7 @@ fn what_is_remembered_does_not_grow() {
         }
         serve(&mut tree, &mut now, Duration::from_millis(20));
         let classes = [ROOT, GROUP].map(|id| tree.classes.get(id).expect("it is there"));
-        let places: usize = classes.iter().map(|class| class.competition.places()).sum();
+        let places: usize = classes.iter().map(|class| class.scheduler.places()).sum();
         assert!(places + tree.capped.len() <= 2 * 4, "{tree:?}");
         for id in [A, B] {
             tree.remove(id, now).expect("a leaf");
@@ -233,5 +236,5 @@ fn what_is_remembered_does_not_grow() {
     }
     assert_eq!(tree.next(now), Next::Idle);
     assert!(tree.capped.is_empty());
-    assert!(tree.classes.get(GROUP).expect("it is there").competition.is_empty());
+    assert!(tree.classes.get(GROUP).expect("it is there").scheduler.is_empty());
 }

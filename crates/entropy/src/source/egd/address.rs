@@ -88,10 +88,10 @@ pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "there is no address of that name")
 }
 
-/// Nobody listens at a port of this machine, and the kernel happened to choose that very port for
+/// No process listens at a port of this machine, and the kernel happened to choose that very port for
 /// our own end: what we send would come back as random bytes.
 pub(super) fn connected_to_itself() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens there")
+    io::Error::new(io::ErrorKind::ConnectionRefused, "no process listens there")
 }
 
 impl fmt::Display for EgdAddress {

@@ -1,9 +1,8 @@
 //! An EGD behind a UDP port: each request is a datagram, and so is each answer.
 //!
-//! Datagrams get lost: what has not come after a second is asked for again. What an answer has
-//! beyond the request is kept for the next one, and no further datagram is taken until it is used
-//! up. When we listen, requests go to whoever has sent the last datagram; an empty one is enough
-//! to say "here I am".
+//! Datagrams get lost: bytes that have not come after a second are requested again. Bytes beyond the
+//! request are for the next one, and no further datagram is read until they are used up. A listening
+//! source sends its requests to the sender of the last datagram; an empty datagram is enough.
 
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
@@ -17,21 +16,21 @@ use super::address::unspecified;
 use super::{EgdAddress, MAX_ASKED, Stop, requests};
 use crate::source::SourceError;
 use crate::source::mailbox::{Closed, Mailbox};
-use crate::source::trouble::Trouble;
+use crate::source::retry_backoff::RetryBackoff;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest datagram there can be.
-const LONGEST_DATAGRAM: usize = 65536;
+const MAX_DATAGRAM_LEN: usize = 65536;
 
 /// What the worker has.
 pub(super) struct Datagrams {
     side: Side,
     /// What has come and was not asked for yet: the rest of one datagram.
-    kept: Vec<u8>,
+    unused: Vec<u8>,
     /// How often a socket was made, to try one address of a name after the other.
     attempts: usize,
-    trouble: Trouble,
+    backoff: RetryBackoff,
 }
 
 /// Who sends the first datagram.
@@ -57,8 +56,8 @@ impl Datagrams {
         } else {
             Side::Connecting(address.clone())
         };
-        let trouble = Trouble::new(format_args!("egd:{address}"));
-        Ok(Datagrams { side, kept: Vec::new(), attempts: 0, trouble })
+        let backoff = RetryBackoff::new(format_args!("egd:{address}"));
+        Ok(Datagrams { side, unused: Vec::new(), attempts: 0, backoff })
     }
 
     /// Serves the device until something fails, and begins again.
@@ -67,7 +66,7 @@ impl Datagrams {
             let Err(stop) = self.serve(mailbox);
             match stop {
                 Stop::Closed => return Err(Closed),
-                Stop::Failed(error) => mailbox.pause(self.trouble.failed(error))?,
+                Stop::Failed(error) => mailbox.pause(self.backoff.failed(error))?,
             }
         }
     }
@@ -81,47 +80,47 @@ impl Datagrams {
             }
             Side::Listening(socket) => Peer::unknown(socket.try_clone()?),
         };
-        let mut buffer = vec![0; LONGEST_DATAGRAM];
+        let mut buffer = vec![0; MAX_DATAGRAM_LEN];
         loop {
             let asked = mailbox.next_request()?.min(MAX_ASKED);
-            if !self.kept.is_empty() {
-                let count = asked.min(self.kept.len());
-                mailbox.deliver(&self.kept[..count]);
-                self.kept.drain(..count);
+            if !self.unused.is_empty() {
+                let count = asked.min(self.unused.len());
+                mailbox.deliver(&self.unused[..count]);
+                self.unused.drain(..count);
                 continue;
             }
             let sender = peer.address;
-            // Before anything is sent: an answer may have waited while nobody asked.
+            // Before a request is sent: an answer may have come while there was no request.
             let received = peer.receive(&mut buffer)?;
             if let (Some(before), Side::Listening(_)) = (sender, &self.side) {
                 if let Some(now) = peer.address.filter(|now| *now != before) {
-                    let name = self.trouble.name();
+                    let name = self.backoff.name();
                     log::warn!("{name}: the bytes come from {now} now, and not from {before}");
                 }
             }
             match received {
                 Some(bytes) => {
-                    self.kept.extend(bytes);
+                    self.unused.extend(bytes);
                     if !bytes.is_empty() {
-                        self.trouble.worked();
+                        self.backoff.succeeded();
                     }
                     continue;
                 }
                 None if peer.address.is_none() => {
-                    self.trouble.note("nobody has sent a datagram");
+                    self.backoff.warn("no datagram has come yet");
                 }
                 None if peer.is_late() => {
-                    self.trouble.note("no answer");
+                    self.backoff.warn("no answer");
                     peer.owed = 0;
                 }
                 None => {}
             }
             match (peer.ask(asked), &self.side) {
                 // The peer is known from its datagrams alone, and not to be forgotten.
-                (Err(error), Side::Listening(_)) => self.trouble.note(error),
+                (Err(error), Side::Listening(_)) => self.backoff.warn(error),
                 (sent, _) => sent?,
             }
-            mailbox.wait(Some((peer.socket.as_fd(), PollFlags::IN)), peer.patience())?;
+            mailbox.wait(Some((peer.socket.as_fd(), PollFlags::IN)), peer.time_left())?;
         }
     }
 }
@@ -200,12 +199,12 @@ impl Peer {
 
     /// Whether an answer should have come.
     fn is_late(&self) -> bool {
-        self.patience().is_some_and(|rest| rest.is_zero())
+        self.time_left().is_some_and(|rest| rest.is_zero())
     }
 
     /// How long its answer may still take, if it was asked.
-    fn patience(&self) -> Option<Duration> {
-        (self.owed > 0).then(|| PATIENCE.saturating_sub(self.asked_at.elapsed()))
+    fn time_left(&self) -> Option<Duration> {
+        (self.owed > 0).then(|| REPLY_TIMEOUT.saturating_sub(self.asked_at.elapsed()))
     }
 }
 

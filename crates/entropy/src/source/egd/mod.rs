@@ -1,4 +1,4 @@
-//! Bytes from an entropy gathering daemon (EGD), or from whoever sends bytes to a socket.
+//! Bytes from an entropy gathering daemon (EGD), or from any peer that sends bytes to a socket.
 //!
 //! The protocol is the one that QEMU's `rng-egd` speaks: a request is the byte 2 and a number of
 //! bytes from 1 to 255, the answer is that many bytes and nothing else. Longer requests are made
@@ -20,7 +20,7 @@ pub use address::{EgdAddress, Local};
 
 use std::io;
 
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
 use super::mailbox::Closed;
 use super::worker::Worker;
@@ -29,17 +29,17 @@ use super::{Source, SourceError};
 /// The command that asks for bytes and waits for them.
 const READ_BLOCKING: u8 = 2;
 /// Most bytes that one request can ask for.
-const LONGEST_REQUEST: usize = 255;
+const MAX_REQUEST_LEN: usize = 255;
 /// Most requests on their way at once.
 const PIPELINED: usize = 16;
 /// Most bytes that are asked for at once.
-const MAX_ASKED: usize = PIPELINED * LONGEST_REQUEST;
+const MAX_ASKED: usize = PIPELINED * MAX_REQUEST_LEN;
 
 /// The source at this address.
 ///
 /// # Errors
-/// The address cannot be listened at, or the worker cannot be started. That nobody listens there
-/// is no error: it is tried again.
+/// The address cannot be listened at, or the worker cannot be started. A daemon that does not listen
+/// yet is not an error: the connection is retried with backoff.
 pub(super) fn open(
     address: &EgdAddress,
     listen: bool,
@@ -57,8 +57,8 @@ pub(super) fn open(
 
 /// The requests that ask for so many bytes together.
 fn requests(bytes: usize) -> impl Iterator<Item = [u8; 2]> {
-    let longest = std::iter::repeat_n(u8::MAX, bytes / LONGEST_REQUEST);
-    let rest = u8::try_from(bytes % LONGEST_REQUEST).ok().filter(|rest| *rest > 0);
+    let longest = std::iter::repeat_n(u8::MAX, bytes / MAX_REQUEST_LEN);
+    let rest = u8::try_from(bytes % MAX_REQUEST_LEN).ok().filter(|rest| *rest > 0);
     longest.chain(rest).map(|count| [READ_BLOCKING, count])
 }
 
@@ -67,7 +67,7 @@ fn requests(bytes: usize) -> impl Iterator<Item = [u8; 2]> {
 enum Stop {
     /// The device has no use for it any more.
     Closed,
-    /// It failed, and is to be tried again.
+    /// It failed, and is retried with backoff.
     Failed(io::Error),
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::MutexGuard;
 use std::time::Instant;
 
-use super::share::Seat;
+use super::share::Membership;
 use super::{Class, Common, GroupOf, Share, SharedError, SharedSource, State};
 use crate::bandwidth::{Bandwidth, ClassId};
 
@@ -18,7 +18,7 @@ pub struct Change<'a> {
     name: &'a str,
     bandwidth: Bandwidth,
     groups: Vec<GroupOf<'a>>,
-    seats: Vec<(MutexGuard<'a, Seat>, Option<Bandwidth>)>,
+    memberships: Vec<(MutexGuard<'a, Membership>, Option<Bandwidth>)>,
     state: MutexGuard<'a, State>,
 }
 
@@ -63,36 +63,38 @@ impl SharedSource {
         joining: &[Joining<'_>],
     ) -> Result<Change<'a>, SharedError> {
         let mut trial = State::new(&self.name, bandwidth, &groups, &[])?;
-        // Seats before the state, as everywhere.
-        let mut seats = Vec::with_capacity(shares.len());
+        // Memberships before the state, as everywhere.
+        let mut memberships = Vec::with_capacity(shares.len());
         for (share, bandwidth) in shares {
-            let seat = share.seat();
-            if let Some(bandwidth) = bandwidth.filter(|_| seat.class.is_some()) {
+            let membership = share.membership();
+            if let Some(bandwidth) = bandwidth.filter(|_| membership.class.is_some()) {
                 let (parent, guest) = (share.parent.as_str(), share.guest.as_str());
                 trial.try_to_join(&Joining { parent, guest, bandwidth })?;
             }
-            seats.push((seat, bandwidth));
+            memberships.push((membership, bandwidth));
         }
         joining.iter().try_for_each(|guest| trial.try_to_join(guest))?;
         let (common, name) = (&*self.common, self.name.as_str());
-        Ok(Change { common, name, bandwidth, groups, seats, state: common.state() })
+        Ok(Change { common, name, bandwidth, groups, memberships, state: common.state() })
     }
 }
 
 impl Change<'_> {
     /// Makes it so.
     pub fn apply(self) {
-        let Change { common, name, bandwidth, groups, mut seats, mut state } = self;
-        for (seat, bandwidth) in &mut seats {
-            seat.bandwidth = bandwidth.unwrap_or_default();
+        let Change { common, name, bandwidth, groups, mut memberships, mut state } = self;
+        for (membership, bandwidth) in &mut memberships {
+            membership.bandwidth = bandwidth.unwrap_or_default();
         }
-        let connected = seats.iter().filter_map(|(seat, _)| Some((seat.class?, seat.bandwidth)));
+        let connected = memberships
+            .iter()
+            .filter_map(|(membership, _)| Some((membership.class?, membership.bandwidth)));
         let connected: Vec<_> = connected.collect();
         if let Err(error) = state.become_like(name, bandwidth, &groups, &connected) {
             // It was tried.
             log::error!("the shared source {name:?}: {error}");
         }
-        drop((state, seats));
+        drop((state, memberships));
         common.bell.wake();
     }
 }
@@ -100,7 +102,7 @@ impl Change<'_> {
 impl State {
     /// Makes a guest a class of a tree that is tried.
     fn try_to_join(&mut self, guest: &Joining<'_>) -> Result<(), SharedError> {
-        let (parent, id) = (self.class(guest.parent)?, self.identifiers.take()?);
+        let (parent, id) = (self.class(guest.parent)?, self.class_ids.allocate()?);
         Ok(self.tree.add(parent, id, guest.guest, guest.bandwidth, Instant::now())?)
     }
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::source::Supplier;
-use crate::source::testing::{draw, draw_exactly, woken_within};
+use crate::source::SourceFactory;
+use crate::source::testing::{read, read_exactly, woken_within};
 
 const KIB: u64 = 1024;
 
@@ -12,7 +12,7 @@ fn floor(kib: u64) -> Bandwidth {
     Bandwidth { floor: Some(kib * KIB), ..Bandwidth::default() }
 }
 
-/// A stream of a seed that is shared, so fast that nobody waits for its limit.
+/// A stream of a seed that is shared, so fast that no guest waits for its limit.
 fn stream() -> SharedSource {
     let source = Specification::Chacha20 { seed: 0 };
     SharedSource::start("stream", &source, capacity(1 << 20), &[], &[]).unwrap()
@@ -35,21 +35,21 @@ fn no_byte_is_given_twice_and_none_is_lost() {
     let shared = stream();
     let (_first, mut of_first, first_waker) = guest(&shared, "first");
     let (_second, mut of_second, second_waker) = guest(&shared, "second");
-    assert_eq!(draw(of_first.as_mut(), &first_waker, 3), STREAM[..3]);
-    assert_eq!(draw(of_second.as_mut(), &second_waker, 2), STREAM[3..5]);
-    assert_eq!(draw(of_first.as_mut(), &first_waker, 3), STREAM[5..]);
+    assert_eq!(read(of_first.as_mut(), &first_waker, 3), STREAM[..3]);
+    assert_eq!(read(of_second.as_mut(), &second_waker, 2), STREAM[3..5]);
+    assert_eq!(read(of_first.as_mut(), &first_waker, 3), STREAM[5..]);
 }
 
 #[test]
 fn bytes_for_a_guest_that_has_gone_are_the_next_ones() {
     let shared = stream();
     let (first, mut of_first, first_waker) = guest(&shared, "first");
-    assert_eq!(of_first.draw(&mut [0; 4]), Drawn::WhenWoken);
+    assert_eq!(of_first.read(&mut [0; 4]), ReadOutcome::Pending);
     assert!(woken_within(&first_waker, crate::source::testing::DEADLINE));
     // It was woken for them, and goes without taking them.
     first.leave(false);
     let (_second, mut of_second, second_waker) = guest(&shared, "second");
-    assert_eq!(draw_exactly(of_second.as_mut(), &second_waker, 8), STREAM);
+    assert_eq!(read_exactly(of_second.as_mut(), &second_waker, 8), STREAM);
 }
 
 #[test]
@@ -58,10 +58,10 @@ fn a_guest_that_has_not_joined_waits() {
     let share = shared.share("stream", "a", Bandwidth::default());
     let waker = Waker::new().unwrap();
     let mut source = share.open(waker.clone()).unwrap();
-    assert_eq!(source.draw(&mut [0; 4]), Drawn::WhenWoken);
+    assert_eq!(source.read(&mut [0; 4]), ReadOutcome::Pending);
     assert!(!woken_within(&waker, Duration::from_millis(20)));
     share.join(None).unwrap();
-    assert_eq!(draw(source.as_mut(), &waker, 4), STREAM[..4]);
+    assert_eq!(read(source.as_mut(), &waker, 4), STREAM[..4]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn groups_come_and_go_beside_connected_guests() {
     let goes = shared.share("inner", "goes", floor(4));
     goes.join(None).unwrap();
     let before = shared.classes();
-    // The new one fits only without the old one, in which somebody is until he is told.
+    // The new one fits only without the old one, in which a guest is until it has left.
     give(vec![group("new", "stream"), group("inner", "new")], vec![(&goes, None)]);
     let after = shared.classes();
     assert_eq!(after.keys().collect::<Vec<_>>(), ["inner", "new", "stream"]);
@@ -136,16 +136,16 @@ fn groups_come_and_go_beside_connected_guests() {
     assert_ne!(after["inner"].id, before["inner"].id, "it is in another one");
     goes.leave(false);
     assert_eq!(shared.common.state().retired, []);
-    assert_eq!(draw(of_stays.as_mut(), &waker, 4), STREAM[..4]);
+    assert_eq!(read(of_stays.as_mut(), &waker, 4), STREAM[..4]);
     shared.share("inner", "comes", floor(4)).join(None).unwrap();
 }
 
 #[test]
 fn groups_without_a_parent_and_sources_that_are_not_there_are_refused() {
     let source = Specification::Chacha20 { seed: 0 };
-    let group = GroupOf { name: "group", parent: "nobody", bandwidth: Bandwidth::default() };
+    let group = GroupOf { name: "group", parent: "missing", bandwidth: Bandwidth::default() };
     let error = SharedSource::start("s", &source, capacity(1), &[group], &[]).err().unwrap();
-    assert_eq!(error.to_string(), "there is no class \"nobody\"");
+    assert_eq!(error.to_string(), "unknown class \"missing\"");
     let source = Specification::File { path: "/does/not/exist".into(), repeat: false };
     let error = SharedSource::start("s", &source, capacity(1), &[], &[]).err().unwrap();
     assert!(error.to_string().contains("/does/not/exist"), "{error}");
@@ -159,9 +159,9 @@ fn another_source_gives_the_bytes_for_requests_that_wait() {
     let empty = Specification::File { path, repeat: false };
     let shared = SharedSource::start("stream", &empty, capacity(1 << 20), &[], &[]).unwrap();
     let (_share, mut source, waker) = guest(&shared, "a");
-    assert_eq!(source.draw(&mut [0; 8]), Drawn::WhenWoken);
+    assert_eq!(source.read(&mut [0; 8]), ReadOutcome::Pending);
     drop(shared.set_source(shared.open(&Specification::Chacha20 { seed: 0 }).unwrap()));
-    assert_eq!(draw(source.as_mut(), &waker, 8), STREAM);
+    assert_eq!(read(source.as_mut(), &waker, 8), STREAM);
     let missing = Specification::File { path: "/nonexistent".into(), repeat: false };
     assert!(shared.open(&missing).is_err());
 }
@@ -175,11 +175,11 @@ fn a_guest_that_leaves_while_numbers_change_is_in_the_tree_or_gone() {
         let share = Arc::clone(&share);
         move || share.leave(false)
     });
-    // Whoever sees the seat without its class must not find the class in the tree: while the tree
-    // is not to be had, the seat is not either.
+    // A thread that sees the membership without its class must not find the class in the tree: while the tree
+    // is not to be had, the membership is not either.
     for _ in 0..50 {
-        if let Some(seat) = share.try_seat() {
-            assert!(seat.class.is_some(), "its class is still in the tree");
+        if let Some(membership) = share.try_membership() {
+            assert!(membership.class.is_some(), "its class is still in the tree");
         }
         thread::sleep(Duration::from_millis(1));
     }
