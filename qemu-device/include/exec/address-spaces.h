@@ -1,0 +1,2 @@
+#include "system/dma.h"
+#include "system/memory.h"

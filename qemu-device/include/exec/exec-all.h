@@ -1,0 +1,1 @@
+#error "exec/exec-all.h: processors, the monitor, traces and the like need the rest of QEMU; leave them out, or run this device inside of QEMU"

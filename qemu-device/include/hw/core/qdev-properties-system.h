@@ -1,0 +1,1 @@
+#include "hw/qdev-properties.h"

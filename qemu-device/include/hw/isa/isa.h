@@ -1,0 +1,1 @@
+#error "hw/isa/isa.h: devices on a bus that is not PCI need the rest of QEMU; make it a PCI device, or run it inside of QEMU"

@@ -1,0 +1,1 @@
+#error "hw/loader.h: processors, the monitor, traces and the like need the rest of QEMU; leave them out, or run this device inside of QEMU"

@@ -1,0 +1,1 @@
+#error "monitor/monitor.h: processors, the monitor, traces and the like need the rest of QEMU; leave them out, or run this device inside of QEMU"

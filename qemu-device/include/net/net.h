@@ -1,0 +1,1 @@
+#error "net/net.h: network cards need the rest of QEMU; leave them out, or run this device inside of QEMU"

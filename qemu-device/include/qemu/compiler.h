@@ -1,0 +1,1 @@
+#include "qemu-device/compiler.h"

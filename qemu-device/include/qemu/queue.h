@@ -1,0 +1,52 @@
+/* Lists inside of structures: those of <sys/queue.h> under QEMU's names. */
+#ifndef QEMU_QUEUE_H
+#define QEMU_QUEUE_H
+
+#include <sys/queue.h>
+
+#define QLIST_HEAD LIST_HEAD
+#define QLIST_HEAD_INITIALIZER LIST_HEAD_INITIALIZER
+#define QLIST_ENTRY LIST_ENTRY
+#define QLIST_INIT LIST_INIT
+#define QLIST_EMPTY LIST_EMPTY
+#define QLIST_FIRST LIST_FIRST
+#define QLIST_NEXT LIST_NEXT
+#define QLIST_INSERT_HEAD LIST_INSERT_HEAD
+#define QLIST_INSERT_AFTER LIST_INSERT_AFTER
+#define QLIST_INSERT_BEFORE LIST_INSERT_BEFORE
+#define QLIST_REMOVE LIST_REMOVE
+#define QLIST_FOREACH(element, head, field) LIST_FOREACH(element, head, field)
+#define QLIST_FOREACH_SAFE(element, head, field, next) \
+    for ((element) = LIST_FIRST(head); \
+         (element) && ((next) = LIST_NEXT(element, field), 1); (element) = (next))
+
+#define QTAILQ_HEAD TAILQ_HEAD
+#define QTAILQ_HEAD_INITIALIZER TAILQ_HEAD_INITIALIZER
+#define QTAILQ_ENTRY TAILQ_ENTRY
+#define QTAILQ_INIT TAILQ_INIT
+#define QTAILQ_EMPTY TAILQ_EMPTY
+#define QTAILQ_FIRST TAILQ_FIRST
+#define QTAILQ_NEXT TAILQ_NEXT
+#define QTAILQ_INSERT_HEAD TAILQ_INSERT_HEAD
+#define QTAILQ_INSERT_TAIL TAILQ_INSERT_TAIL
+#define QTAILQ_INSERT_AFTER TAILQ_INSERT_AFTER
+#define QTAILQ_INSERT_BEFORE TAILQ_INSERT_BEFORE
+#define QTAILQ_REMOVE TAILQ_REMOVE
+#define QTAILQ_FOREACH(element, head, field) TAILQ_FOREACH(element, head, field)
+#define QTAILQ_FOREACH_SAFE(element, head, field, next) \
+    for ((element) = TAILQ_FIRST(head); \
+         (element) && ((next) = TAILQ_NEXT(element, field), 1); (element) = (next))
+
+#define QSIMPLEQ_HEAD SIMPLEQ_HEAD
+#define QSIMPLEQ_HEAD_INITIALIZER SIMPLEQ_HEAD_INITIALIZER
+#define QSIMPLEQ_ENTRY SIMPLEQ_ENTRY
+#define QSIMPLEQ_INIT SIMPLEQ_INIT
+#define QSIMPLEQ_EMPTY SIMPLEQ_EMPTY
+#define QSIMPLEQ_FIRST SIMPLEQ_FIRST
+#define QSIMPLEQ_NEXT SIMPLEQ_NEXT
+#define QSIMPLEQ_INSERT_HEAD SIMPLEQ_INSERT_HEAD
+#define QSIMPLEQ_INSERT_TAIL SIMPLEQ_INSERT_TAIL
+#define QSIMPLEQ_REMOVE_HEAD SIMPLEQ_REMOVE_HEAD
+#define QSIMPLEQ_FOREACH(element, head, field) SIMPLEQ_FOREACH(element, head, field)
+
+#endif

@@ -1,0 +1,1 @@
+#error "ui/input.h: displays and input need the rest of QEMU; leave them out, or run this device inside of QEMU"
