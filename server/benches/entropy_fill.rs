@@ -1,7 +1,7 @@
 //! What the way through a virtio device costs, next to the generator that makes the bytes.
 //!
 //! A driver gives the device 1 MiB in chains as Linux makes them, and the same generator fills 1 MiB
-//! with nobody in between. Both are measured in one run, in alternating rounds, because figures of
+//! with nothing in between. Both are measured in one run, in alternating rounds, because figures of
 //! different runs cannot be compared. `./scripts/bench.sh fill` runs it; `--check RATIO` makes it
 //! fail when the device has less than that of a generator's speed.
 
@@ -16,14 +16,14 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use entropy::service::{Entropy, MAX_BYTES};
+use entropy::source::Specification;
+use my_rng_model::generator::ChaCha20;
 use my_rng_server::devices::virtio_rng::VirtioRng;
-use my_rng_server::entropy::{Entropy, MAX_BYTES};
-use my_rng_server::generator::ChaCha20;
-use my_rng_server::source::Specification;
-use my_rng_server::virtio::{Features, Interface, Status};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_gettime};
-use vfio_user_kit::{TestBench, Waker};
+use vfio_user_device::{TestBench, Waker};
+use virtio_device::{Features, Interface, Status};
 
 /// Bytes of a round.
 const ROUND: usize = 1 << 20;

@@ -1,23 +1,23 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use my_rng_server::config::Transport;
-use my_rng_server::devices::{self, my_rng, virtio_rng};
-use my_rng_server::generator;
-use my_rng_server::limiter::{parse_max_bytes, parse_period};
-use my_rng_server::source::Specification;
-use my_rng_server::virtio::Interface;
-use vfio_user_kit::program;
+use my_rng_server::devices::my_rng::MyRngOptions;
+use my_rng_server::devices::virtio_rng::VirtioRngOptions;
+use my_rng_server::devices::{self, DeviceFactory, DeviceOptions, MakeDevice};
+use vfio_user_device::cli;
 
+use crate::exchange::Exchange;
 use crate::libvirt::Libvirt;
 use crate::probe::Probe;
+use crate::replay::Replay;
 use crate::status::Status;
+use crate::trace::TraceCommand;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -70,10 +70,6 @@ const BESIDE_CONFIG: [&str; 4] = ["socket_path", "socket_count", "fd", "socket_m
 /// The most sockets of -c: as many as a process on Linux may have descriptors (fs.nr_open).
 const MAX_SOCKETS: u64 = 1 << 20;
 
-/// Headings in the help.
-const MY_RNG: &str = "Options of --device my-rng";
-const VIRTIO_RNG: &str = "Options of --device virtio-rng";
-
 /// Serve a PCI random number generator to a virtual machine over vfio-user.
 ///
 /// The guest sees the teaching device (1234:cafe), with a register RANDOM at 0x0 of BAR 0, which
@@ -81,14 +77,14 @@ const VIRTIO_RNG: &str = "Options of --device virtio-rng";
 /// the standard entropy device. A socket serves one virtual machine at a time and any number one
 /// after the other; the generator starts anew for each. There can be many sockets.
 #[derive(Debug, Parser)]
-#[command(version, after_long_help = EXAMPLES)]
+#[command(version = env!("MY_RNG_VERSION"), after_long_help = EXAMPLES)]
 pub struct Arguments {
     /// What every program with a device is told.
     #[command(flatten)]
-    pub program: program::Arguments,
+    pub program: cli::Arguments,
 
-    /// Who can attach. With vhost-user the device is virtio-rng, and the virtual machine says what
-    /// its interface, rings and interrupts are like.
+    /// Which clients can attach. With vhost-user the device is virtio-rng, and the VMM decides on its
+    /// interface, rings and interrupts.
     #[arg(long, value_enum, value_name = "TRANSPORT", default_value_t = Transport::VfioUser)]
     pub transport: Transport,
 
@@ -120,106 +116,24 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     pub control_socket: Option<PathBuf>,
 
+    /// Write the states of the devices to FILE when the server ends, and go on from there at its next start.
+    /// A seeded sequence then goes on over a restart of the server, of QEMU or of the host; --keep-state is
+    /// implied. A file that cannot be used is renamed.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub state_file: Option<PathBuf>,
+
     /// The device to show.
     #[arg(
         long,
         value_name = "DEVICE",
-        default_value = my_rng::KIND.name,
+        default_value = MyRngOptions::NAME,
         value_parser = device_names()
     )]
     pub device: String,
 
-    /// Where the numbers come from.
-    #[arg(help_heading = MY_RNG, long, value_enum, default_value_t = generator::Kind::Chacha20)]
-    pub generator: generator::Kind,
-
-    /// Seed the generator with N (decimal, or hexadecimal with 0x), as if the guest had written it
-    /// to SEED. Without it the operating system chooses.
-    #[arg(help_heading = MY_RNG, long, value_name = "N", value_parser = parse_seed)]
-    pub seed: Option<u32>,
-
-    /// Let the generator go on where it is when a virtual machine goes. Otherwise it starts anew, as
-    /// --seed says, so that the next one does not see numbers of a seed that the last one chose.
-    #[arg(help_heading = MY_RNG, long)]
-    pub keep_state: bool,
-
-    /// The interface to show. A transitional device has the legacy one too, for
-    /// drivers older than Linux 4.0.
-    #[arg(
-        help_heading = VIRTIO_RNG,
-        long,
-        value_enum,
-        value_name = "INTERFACE",
-        default_value_t = Interface::Modern
-    )]
-    pub virtio: Interface,
-
-    /// Offer a packed virtqueue, too, as QEMU's packed=on does.
-    #[arg(help_heading = VIRTIO_RNG, long)]
-    pub packed: bool,
-
-    /// MSI-X vectors. With 0 there is no MSI-X and the device interrupts by its pin,
-    /// which is slower; QEMU up to 11.1 ends when a vfio-user device with MSI-X is unplugged.
-    #[arg(
-        help_heading = VIRTIO_RNG,
-        long,
-        value_name = "N",
-        default_value = "2",
-        value_parser = ["0", "2"]
-    )]
-    pub vectors: String,
-
-    /// Where the bytes come from: getrandom, file:PATH (a device, pipe or file),
-    /// egd:unix:PATH, egd:tcp:HOST:PORT or egd:udp:HOST:PORT (an entropy gathering daemon; with
-    /// ",listen" behind it, wait for it to connect; behind udp, ",local=HOST:PORT" is where
-    /// requests come from), or, for tests, chacha20:SEED. What a source
-    /// cannot give yet, the guest waits for.
-    #[arg(
-        help_heading = VIRTIO_RNG,
-        long,
-        value_name = "SOURCE",
-        default_value_t = Specification::Getrandom
-    )]
-    pub source: Specification,
-
-    /// The same as --source file:PATH.
-    #[arg(
-        help_heading = VIRTIO_RNG,
-        short = 'f',
-        long,
-        visible_alias = "rng-source",
-        value_name = "PATH",
-        conflicts_with = "source"
-    )]
-    pub filename: Option<PathBuf>,
-
-    /// When a regular file that is the source ends, read it again from the start.
-    /// Otherwise the guest waits for it to grow.
-    #[arg(help_heading = VIRTIO_RNG, long)]
-    pub file_loop: bool,
-
-    /// Let the guest take at most N bytes in each period. Without it there is no limit.
-    #[arg(
-        help_heading = VIRTIO_RNG,
-        short,
-        long,
-        value_name = "N",
-        allow_negative_numbers = true,
-        value_parser = parse_max_bytes
-    )]
-    pub max_bytes: Option<u64>,
-
-    /// Length of a period in milliseconds.
-    #[arg(
-        help_heading = VIRTIO_RNG,
-        short,
-        long,
-        value_name = "MS",
-        default_value = "65536",
-        allow_negative_numbers = true,
-        value_parser = parse_period
-    )]
-    pub period: Duration,
+    /// What the device is told. These options are the device's own: see [`DeviceFactory`].
+    #[arg(skip)]
+    pub device_options: Option<DeviceOptions>,
 }
 
 /// What the process is to do.
@@ -231,8 +145,14 @@ pub enum Task {
     Probe(Probe),
     /// Ask a daemon how its guests are.
     Status(Status),
+    /// Have another process take its place.
+    Exchange(Exchange),
     /// Attach them to a libvirt domain.
     Libvirt(Libvirt),
+    /// Show a recording.
+    Trace(TraceCommand),
+    /// Have a device do it again.
+    Replay(Box<Replay>),
 }
 
 impl Task {
@@ -244,7 +164,12 @@ impl Task {
     fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
             Some(("status", matches)) => Status::from_arg_matches(matches).map(Task::Status),
+            Some(("exchange", matches)) => Exchange::from_arg_matches(matches).map(Task::Exchange),
             Some(("libvirt", matches)) => Libvirt::from_arg_matches(matches).map(Task::Libvirt),
+            Some(("trace", matches)) => TraceCommand::from_arg_matches(matches).map(Task::Trace),
+            Some(("replay", matches)) => {
+                Replay::from_matches(matches).map(Box::new).map(Task::Replay)
+            }
             Some((_, matches)) => Probe::from_arg_matches(matches).map(Task::Probe),
             None => Arguments::from_matches(matches).map(Box::new).map(Task::Serve),
         }
@@ -252,13 +177,18 @@ impl Task {
 }
 
 /// The options, and beside them the subcommands, which take none of them.
-fn command() -> clap::Command {
+pub fn command() -> clap::Command {
     let probe = Probe::augment_args(clap::Command::new("probe"));
     let status = Status::augment_args(clap::Command::new("status"));
-    Arguments::command()
+    devices::ALL
+        .iter()
+        .fold(Arguments::command(), |command, factory| factory.add_options(command))
         .subcommand(probe)
         .subcommand(status)
+        .subcommand(Exchange::augment_args(clap::Command::new("exchange")))
         .subcommand(Libvirt::augment_args(clap::Command::new("libvirt")))
+        .subcommand(TraceCommand::augment_args(clap::Command::new("trace")))
+        .subcommand(Replay::command())
         .subcommand_negates_reqs(true)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
@@ -277,62 +207,61 @@ impl Arguments {
         arguments.program.check(&mut command())?;
         if arguments.transport == Transport::VhostUser {
             arguments.check_vhost_user_options(matches)?;
-            arguments.device = virtio_rng::KIND.name.to_owned();
+            arguments.device = VirtioRngOptions::NAME.to_owned();
         }
         arguments.check_device_options(matches)?;
+        let factory = devices::find(&arguments.device);
+        let options = factory.map(|factory| factory.options_of_matches(matches)).transpose()?;
+        arguments.device_options = options;
         Ok(arguments)
     }
 
     /// Refuses options that are keys of the configuration file.
     fn check_options_beside_config(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        let of_devices = devices::ALL.iter().flat_map(|kind| kind.options);
-        let mut options = ["device", "transport"].iter().chain(of_devices);
-        match options.find(|option| given(matches, option)) {
+        let of_devices = devices::ALL.iter().flat_map(DeviceFactory::option_names);
+        let own = ["device", "transport"].map(str::to_owned);
+        match own.into_iter().chain(of_devices).find(|option| given(matches, option)) {
             None => Ok(()),
             Some(option) => Err(command().error(
                 ErrorKind::ArgumentConflict,
-                format!("--{}: with --config, the file says this", option.replace('_', "-")),
+                format!("--{option}: with --config, the file says this"),
             )),
         }
     }
 
-    /// Refuses what vhost-user leaves to the virtual machine.
+    /// Refuses what vhost-user leaves to the VMM.
     fn check_vhost_user_options(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
         let refuse = |reason: String| {
             Err(command()
                 .error(ErrorKind::ArgumentConflict, format!("{reason} (--transport vhost-user)")))
         };
-        if given(matches, "device") && self.device != virtio_rng::KIND.name {
-            return refuse(format!("vhost-user has no {}, only virtio-rng", self.device));
+        if given(matches, "device") && self.device != VirtioRngOptions::NAME {
+            return refuse(format!("vhost-user has only virtio-rng, not {}", self.device));
         }
-        if self.packed {
-            return refuse("--packed: vhost-user has split rings only here".into());
+        if given(matches, "busy-poll-us") {
+            return refuse("--busy-poll-us: vhost-user has no messages to wait for".into());
         }
-        if given(matches, "busy_poll_us") {
-            return refuse("--busy-poll-us: there are no messages to wait for".into());
-        }
-        match ["virtio", "vectors"].into_iter().find(|option| given(matches, option)) {
-            Some(option) => refuse(format!("--{option} is for the virtual machine to say")),
+        match VirtioRngOptions::OF_VMM.into_iter().find(|option| given(matches, option)) {
+            Some(option) => refuse(format!("--{option}: with vhost-user, the VMM decides this")),
             None => Ok(()),
         }
     }
 
-    /// Refuses options that the chosen device has no use for but another one does.
+    /// Refuses options that the chosen device does not have but another one has.
     fn check_device_options(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        let useless = devices::ALL
-            .iter()
-            .filter(|kind| kind.name != self.device)
-            .flat_map(|kind| kind.options.iter().map(move |option| (kind, option)))
+        let others = devices::ALL.iter().filter(|factory| factory.name != self.device);
+        let useless = others
+            .flat_map(|factory| {
+                factory.option_names().into_iter().map(move |option| (factory, option))
+            })
             .find(|(_, option)| given(matches, option));
         match useless {
             None => Ok(()),
-            Some((kind, option)) => Err(command().error(
+            Some((factory, option)) => Err(command().error(
                 ErrorKind::ArgumentConflict,
                 format!(
-                    "--{} is an option of --device {}, and this is {}",
-                    option.replace('_', "-"),
-                    kind.name,
-                    self.device
+                    "--{option} is an option of --device {}, and this is {}",
+                    factory.name, self.device
                 ),
             )),
         }
@@ -340,41 +269,20 @@ impl Arguments {
 }
 
 /// Whether an option is on the command line.
-fn given(matches: &ArgMatches, option: &str) -> bool {
-    matches.value_source(option).is_some_and(|source| source == ValueSource::CommandLine)
+pub fn given(matches: &ArgMatches, option: &str) -> bool {
+    // clap knows an option by its field.
+    let field = option.replace('-', "_");
+    matches.value_source(&field).is_some_and(|source| source == ValueSource::CommandLine)
 }
 
 /// The names of all devices, with what they are.
 fn device_names() -> PossibleValuesParser {
     devices::ALL
         .iter()
-        .map(|kind| PossibleValue::new(kind.name).help(kind.about))
+        .map(|factory| PossibleValue::new(factory.name).help(factory.about))
         .collect::<Vec<_>>()
         .into()
 }
 
-fn parse_seed(text: &str) -> Result<u32, String> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|error| format!("{error}; a number from 0 to 4294967295 is needed"))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn seeds_are_decimal_or_hexadecimal() {
-        assert_eq!(parse_seed("42"), Ok(42));
-        assert_eq!(parse_seed("0xffffffff"), Ok(u32::MAX));
-        assert!(parse_seed("4294967296").is_err());
-        assert!(parse_seed("-1").is_err());
-    }
-}
+mod tests;

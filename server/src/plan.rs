@@ -5,42 +5,51 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use entropy::source::Specification;
 use my_rng_server::config::{Configuration, Guest, GuestSource};
-use my_rng_server::devices::{self, Settings};
-use my_rng_server::limiter::Limit;
-use my_rng_server::source::Specification;
-use vfio_user_kit::program::PassedSocket;
+use my_rng_server::devices::DeviceOptions;
+use vfio_user_device::cli::PassedSocket;
+use vfio_user_device::recording::Recording;
 
 use crate::cli::Arguments;
 use crate::daemon::{Start, path_of};
 
-/// What the command line asks for, and the sockets that the process was given.
+/// What the command line asks for, and the sockets that the process was given. `inherited` are the
+/// names of those that it takes over.
 ///
 /// # Errors
 /// A wrong configuration file, options that do not fit together, or no socket.
-pub fn start(arguments: &Arguments, passed: Vec<PassedSocket>) -> Result<Start> {
+pub fn start(
+    arguments: &Arguments,
+    passed: Vec<PassedSocket>,
+    inherited: &[String],
+    recording: Option<Recording>,
+) -> Result<Start> {
     let configuration = match &arguments.config {
         Some(file) => Configuration::load(file)?,
         None => {
-            let sockets = sockets(arguments, &passed)?;
+            let sockets = sockets(arguments, &passed, inherited)?;
             Configuration {
                 control_socket: arguments.control_socket.clone(),
+                state_file: arguments.state_file.clone(),
                 guests: guests(arguments, sockets)?,
                 ..Configuration::default()
             }
+            .with_states_kept()
         }
     };
     let listeners: BTreeMap<PathBuf, _> =
         passed.into_iter().map(|passed| (path(&passed), passed.socket)).collect();
     let unknown = |path: &&PathBuf| configuration.guests.iter().all(|guest| guest.socket != **path);
     if let Some(path) = listeners.keys().find(unknown) {
-        bail!("a socket was passed for {}, and no guest has it", path.display());
+        bail!("a socket was passed for {}, which is not the socket of any guest", path.display());
     }
     Ok(Start {
         configuration,
         file: arguments.config.clone(),
         listeners,
         busy_poll: arguments.program.options().busy_poll,
+        recording,
     })
 }
 
@@ -49,15 +58,23 @@ fn path(passed: &PassedSocket) -> PathBuf {
     path_of(&passed.socket, &passed.name)
 }
 
-/// Where to serve.
-fn sockets(arguments: &Arguments, passed: &[PassedSocket]) -> Result<Vec<PathBuf>> {
+/// Where to serve. Without a path, that is at the sockets that were passed, or at those that were
+/// passed to the process whose place this one takes.
+fn sockets(
+    arguments: &Arguments,
+    passed: &[PassedSocket],
+    inherited: &[String],
+) -> Result<Vec<PathBuf>> {
     match (&arguments.program.socket_path, passed) {
         (Some(path), []) => Ok(match arguments.socket_count {
             None => vec![path.clone()],
             Some(count) => (0..count).map(|number| with_number(path, number)).collect(),
         }),
-        (Some(_), _) => bail!("--socket-path, and sockets were passed: one or the other"),
-        (None, []) => bail!("LISTEN_FDS names no socket, and neither does --socket-path"),
+        (Some(_), _) => bail!(
+            "invalid --socket-path: sockets were passed to this process; give one or the other"
+        ),
+        (None, []) if !inherited.is_empty() => Ok(inherited.iter().map(PathBuf::from).collect()),
+        (None, []) => bail!("no socket: give --socket-path, or pass one (LISTEN_FDS)"),
         (None, passed) => Ok(passed.iter().map(path).collect()),
     }
 }
@@ -71,33 +88,20 @@ fn with_number(path: &Path, number: usize) -> PathBuf {
 
 /// The guests of the command line: all alike, each at a socket.
 fn guests(arguments: &Arguments, sockets: Vec<PathBuf>) -> Result<Vec<Guest>> {
-    let count = u64::try_from(sockets.len())?;
-    let limit = arguments.max_bytes.map(|bytes| Limit::new(bytes / count, arguments.period));
-    let settings = Settings {
-        generator: arguments.generator,
-        seed: arguments.seed,
-        keep_state: arguments.keep_state,
-        interface: arguments.virtio,
-        packed: arguments.packed,
-        msix: arguments.vectors != "0",
-        limit: limit.transpose().with_context(|| format!("--max-bytes for {count} sockets"))?,
-    };
-    let device = devices::find(&arguments.device).context("no such device")?.name;
-    let source = source(arguments)?;
+    let (device, source) = device(arguments, sockets.len())?;
     let (mut guests, mut names) = (Vec::new(), HashSet::new());
     for socket in sockets {
         let name = socket.file_name().unwrap_or(socket.as_os_str()).to_string_lossy().into_owned();
         ensure!(
             names.insert(name.clone()),
-            "two sockets are called {name:?}; a file for --config can give them names"
+            "the name {name:?} is in use by two sockets; name the guests in a file for --config"
         );
         guests.push(Guest {
             name,
             socket,
             socket_mode: arguments.program.socket_mode,
             transport: arguments.transport,
-            device,
-            settings: settings.clone(),
+            device: device.clone(),
             source: GuestSource::Own(source.clone()),
             disconnect: false,
         });
@@ -105,11 +109,17 @@ fn guests(arguments: &Arguments, sockets: Vec<PathBuf>) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-/// Where the bytes come from.
-fn source(arguments: &Arguments) -> Result<Specification> {
-    let source = match &arguments.filename {
-        Some(path) => Specification::File { path: path.clone(), repeat: false },
-        None => arguments.source.clone(),
-    };
-    Ok(if arguments.file_loop { source.repeating()? } else { source })
+/// The device of each of so many guests, and where its bytes come from.
+fn device(arguments: &Arguments, guests: usize) -> Result<(DeviceOptions, Specification)> {
+    let mut device = arguments.device_options.clone().context("no such device")?;
+    let mut source = Specification::default();
+    if let DeviceOptions::VirtioRng(options) = &mut device {
+        source = options.specification()?;
+        if let Some(max_bytes) = &mut options.max_bytes {
+            let share = max_bytes.get() / u64::try_from(guests)?;
+            *max_bytes =
+                share.try_into().with_context(|| format!("--max-bytes for {guests} sockets"))?;
+        }
+    }
+    Ok((device, source))
 }

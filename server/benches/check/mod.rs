@@ -5,7 +5,7 @@ use std::env;
 
 use anyhow::{Context, Result, bail};
 
-/// How often it measures before it gives up: somebody else may have had the processor.
+/// How often it measures before it gives up: another process may have had the processor.
 const ATTEMPTS: usize = 3;
 
 /// The ratio of `--check` on this process's command line, if it is there.

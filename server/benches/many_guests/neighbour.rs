@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use vfio_user_kit::wire::Command as WireCommand;
+use vfio_user_client::message::{REGION_WRITE, VERSION, message};
 
-use crate::guest::{Belongings, Guest, READ_REPLY, message, register_read};
+use crate::guest::{Belongings, Guest, READ_REPLY, register_read};
 use crate::host::keep_to;
 
 /// Set in the environment of the process that misbehaves: socket and name of what it does.
@@ -123,7 +123,7 @@ fn garbage(path: &Path) -> Result<()> {
 /// Half a message, and gone.
 fn cut_message(path: &Path) -> Result<()> {
     let mut socket = agreed(path)?;
-    let write = message(WireCommand::RegionWrite, &[0; 1 << 16]);
+    let write = message(1, REGION_WRITE, &[0; 1 << 16]);
     socket.write_all(&write[..write.len() / 2])?;
     Ok(())
 }
@@ -141,7 +141,7 @@ fn spin(_path: &Path) -> Result<()> {
 
 fn agreed(path: &Path) -> Result<UnixStream> {
     let mut socket = UnixStream::connect(path)?;
-    socket.write_all(&message(WireCommand::Version, &[0, 0, 1, 0]))?;
+    socket.write_all(&message(1, VERSION, &[0, 0, 1, 0]))?;
     let mut head = [0; 16];
     socket.read_exact(&mut head)?;
     Ok(socket)

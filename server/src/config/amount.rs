@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use entropy::bandwidth::Bandwidth;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// Bytes of a KiB, the unit of a bare number.
@@ -19,6 +20,29 @@ pub(super) struct Amount {
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AmountVisitor)
+    }
+}
+
+/// `bandwidth = { ... }`.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BandwidthTable {
+    average: Option<Amount>,
+    peak: Option<Amount>,
+    burst: Option<Amount>,
+    floor: Option<Amount>,
+}
+
+impl From<BandwidthTable> for Bandwidth {
+    fn from(table: BandwidthTable) -> Self {
+        let BandwidthTable { average, peak, burst, floor } = table;
+        let bytes = |amount: Option<Amount>| amount.map(|amount| amount.bytes);
+        Bandwidth {
+            average: bytes(average),
+            peak: bytes(peak),
+            burst: bytes(burst),
+            floor: bytes(floor),
+        }
     }
 }
 
@@ -43,7 +67,7 @@ impl Visitor<'_> for AmountVisitor {
         match (digits.parse(), found) {
             (Ok(number), Some((_, bytes))) => amount(number, *bytes),
             _ => Err(E::custom(format!(
-                "{text:?} is no amount; a number with B, KiB, MiB or GiB behind it is one"
+                "{text:?}; expected a number with B, KiB, MiB or GiB behind it"
             ))),
         }
     }
@@ -79,9 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused() {
+    fn invalid_amounts_are_rejected() {
         for text in ["\"64\"", "\"x B\"", "\"1 kB\"", "\"1.5 MiB\"", "\"-1 B\"", "\"\""] {
-            assert!(parse(text).unwrap_err().contains("is no amount"), "{text}");
+            assert!(parse(text).unwrap_err().contains("expected a number with B"), "{text}");
         }
         assert_eq!(parse("-1").unwrap_err(), "an amount is not negative");
         assert_eq!(parse("9007199254740992").unwrap_err(), "the amount is too large");

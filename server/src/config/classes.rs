@@ -1,14 +1,16 @@
-//! Whether the bandwidths of a configuration can be: the classes are added to trees, as the daemon
+//! Whether the bandwidths of a configuration are valid: the classes are added to trees, as the daemon
 //! will do it.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use super::{Configuration, GuestSource};
-use crate::bandwidth::{AdmissionError, Bandwidth, ClassId, IdentifierError, Identifiers, Tree};
+use entropy::bandwidth::{
+    AdmissionError, Bandwidth, ClassId, ClassIdAllocator, ClassIdError, Tree,
+};
 
 /// What is wrong with a class.
-pub(super) struct Misfit {
+pub(super) struct ClassError {
     /// `source or group`, or `guest`.
     pub kind: &'static str,
     /// Which one.
@@ -17,17 +19,17 @@ pub(super) struct Misfit {
     pub reason: String,
 }
 
-/// All classes that cannot be.
+/// All invalid classes.
 ///
 /// Floors of guests count as if all of them were connected, unless their class is one that may be
-/// overcommitted; then each of them has to fit alone, and whoever comes too late is refused.
-pub(super) fn misfits(configuration: &Configuration) -> Vec<Misfit> {
+/// overcommitted; then each of them has to fit alone, and a guest that connects too late is rejected.
+pub(super) fn class_errors(configuration: &Configuration) -> Vec<ClassError> {
     let mut trees = Trees { now: Instant::now(), classes: HashMap::new(), trees: Vec::new() };
-    let mut misfits = Vec::new();
+    let mut class_errors = Vec::new();
     let overcommitted = configuration.overcommitted();
     let mut note = |kind, name: &str, result: Result<(), Reason>| {
         if let Err(Reason(reason)) = result {
-            misfits.push(Misfit { kind, name: name.to_owned(), reason });
+            class_errors.push(ClassError { kind, name: name.to_owned(), reason });
         }
     };
     for source in &configuration.sources {
@@ -48,7 +50,7 @@ pub(super) fn misfits(configuration: &Configuration) -> Vec<Misfit> {
         }
         note("guest", &guest.name, added.map(|_| ()));
     }
-    misfits
+    class_errors
 }
 
 struct Reason(String);
@@ -59,8 +61,8 @@ impl From<AdmissionError> for Reason {
     }
 }
 
-impl From<IdentifierError> for Reason {
-    fn from(error: IdentifierError) -> Self {
+impl From<ClassIdError> for Reason {
+    fn from(error: ClassIdError) -> Self {
         Reason(error.to_string())
     }
 }
@@ -72,20 +74,20 @@ struct Trees<'a> {
     now: Instant,
     /// Where the sources and groups are.
     classes: HashMap<&'a str, Place>,
-    trees: Vec<(Tree, Identifiers)>,
+    trees: Vec<(Tree, ClassIdAllocator)>,
 }
 
 impl<'a> Trees<'a> {
     fn plant(&mut self, source: &'a super::SharedSource) -> Result<(), Reason> {
-        let mut identifiers = Identifiers::default();
-        let id = identifiers.take()?;
+        let mut class_ids = ClassIdAllocator::default();
+        let id = class_ids.allocate()?;
         let tree = Tree::new(id, &source.name, source.bandwidth, self.now)?;
         self.classes.insert(&source.name, (self.trees.len(), id));
-        self.trees.push((tree, identifiers));
+        self.trees.push((tree, class_ids));
         Ok(())
     }
 
-    /// Adds a class. Nothing is added below one that cannot be: that was said already.
+    /// Adds a class. Nothing is added below an invalid one, which is noted already.
     fn add(
         &mut self,
         parent: &str,
@@ -93,17 +95,17 @@ impl<'a> Trees<'a> {
         bandwidth: Bandwidth,
     ) -> Result<Option<Place>, Reason> {
         let Some((index, parent)) = self.classes.get(parent).copied() else { return Ok(None) };
-        let Some((tree, identifiers)) = self.trees.get_mut(index) else { return Ok(None) };
-        let id = identifiers.take()?;
+        let Some((tree, class_ids)) = self.trees.get_mut(index) else { return Ok(None) };
+        let id = class_ids.allocate()?;
         tree.add(parent, id, name, bandwidth, self.now)?;
         Ok(Some((index, id)))
     }
 
     fn remove(&mut self, (index, id): Place) {
-        if let Some((tree, identifiers)) = self.trees.get_mut(index) {
+        if let Some((tree, class_ids)) = self.trees.get_mut(index) {
             // It was added a moment ago, and nothing is below it.
             let _ = tree.remove(id, self.now);
-            identifiers.give_back(id);
+            class_ids.release(id);
         }
     }
 }

@@ -1,26 +1,78 @@
 //! The file as it is written: tables and keys, with the places where they stand.
 //!
-//! Nothing is judged here but names and types; see [`super::check`].
+//! Only names and types are checked here; see [`super::check`] and [`super::guest`].
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::amount::Amount;
+use super::amount::BandwidthTable;
 
-/// The whole file.
+/// How to write a table that there can be several of.
+const SEVERAL: &str = "; there can be several of these, in [[ ]]";
+
+/// The file without its guests.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct File {
     pub control_socket: Option<Spanned<PathBuf>>,
     pub status_file: Option<PathBuf>,
+    pub state_file: Option<PathBuf>,
     #[serde(default, rename = "source")]
     pub sources: Vec<SourceTable>,
     #[serde(default, rename = "group")]
     pub groups: Vec<GroupTable>,
+    /// Named here for the list of known keys; see [`parse`].
     #[serde(default, rename = "guest")]
-    pub guests: Vec<Spanned<GuestTable>>,
+    _guests: IgnoredAny,
+}
+
+/// `[[guest]]` tables as they are.
+pub(super) type GuestTables<'a> = Vec<Spanned<DeTable<'a>>>;
+
+/// What is wrong with a file, and at which offset.
+pub(super) struct Invalid {
+    pub offset: usize,
+    pub reason: String,
+}
+
+/// Takes a file apart: what is not about guests, and the `[[guest]]` tables as they are. Which keys
+/// those have depends on the device.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(super) fn parse(text: &str) -> Result<(File, GuestTables<'_>), Invalid> {
+    let reason = |error: toml::de::Error| {
+        let mut reason = error.message().to_owned();
+        if reason == "invalid type: map, expected a sequence" {
+            reason += SEVERAL;
+        }
+        Invalid { offset: error.span().map_or(0, |span| span.start), reason }
+    };
+    let mut root = DeTable::parse(text).map_err(reason)?;
+    let guests = match root.get_mut().remove("guest") {
+        Some(guests) => tables(guests)?,
+        None => Vec::new(),
+    };
+    Ok((File::deserialize(toml::Deserializer::from(root)).map_err(reason)?, guests))
+}
+
+/// The tables of `[[guest]]`.
+fn tables(guests: Spanned<DeValue<'_>>) -> Result<GuestTables<'_>, Invalid> {
+    let invalid =
+        |offset| Invalid { offset, reason: format!("invalid guest: expected tables{SEVERAL}") };
+    let offset = guests.span().start;
+    let DeValue::Array(guests) = guests.into_inner() else { return Err(invalid(offset)) };
+    let mut tables = Vec::new();
+    for guest in guests {
+        let span = guest.span();
+        let DeValue::Table(table) = guest.into_inner() else { return Err(invalid(span.start)) };
+        tables.push(Spanned::new(span, table));
+    }
+    Ok(tables)
 }
 
 /// `[[source]]`: a source that guests share.
@@ -31,7 +83,8 @@ pub(super) struct SourceTable {
     pub source: Spanned<String>,
     #[serde(default)]
     pub file_loop: bool,
-    pub bandwidth: Spanned<BandwidthTable>,
+    pub health: Option<Spanned<String>>,
+    pub bandwidth: BandwidthTable,
     #[serde(default)]
     pub overcommit: bool,
 }
@@ -42,41 +95,7 @@ pub(super) struct SourceTable {
 pub(super) struct GroupTable {
     pub name: Spanned<String>,
     pub parent: Spanned<String>,
-    pub bandwidth: Option<Spanned<BandwidthTable>>,
+    pub bandwidth: Option<BandwidthTable>,
     #[serde(default)]
     pub overcommit: bool,
-}
-
-/// `bandwidth = { ... }`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct BandwidthTable {
-    pub average: Option<Amount>,
-    pub peak: Option<Amount>,
-    pub burst: Option<Amount>,
-    pub floor: Option<Amount>,
-}
-
-/// `[[guest]]`: a socket with a device. The keys are the options of the command line.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct GuestTable {
-    pub name: Spanned<String>,
-    pub socket: Spanned<PathBuf>,
-    pub socket_mode: Option<Spanned<String>>,
-    pub transport: Option<Spanned<String>>,
-    pub device: Option<Spanned<String>>,
-    pub generator: Option<Spanned<String>>,
-    pub seed: Option<Spanned<u32>>,
-    pub keep_state: Option<Spanned<bool>>,
-    pub virtio: Option<Spanned<String>>,
-    pub packed: Option<Spanned<bool>>,
-    pub vectors: Option<Spanned<u32>>,
-    pub source: Option<Spanned<String>>,
-    pub file_loop: Option<Spanned<bool>>,
-    pub max_bytes: Option<Spanned<i64>>,
-    pub period: Option<Spanned<i64>>,
-    pub bandwidth: Option<Spanned<BandwidthTable>>,
-    #[serde(default)]
-    pub disconnect: bool,
 }

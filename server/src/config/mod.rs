@@ -4,7 +4,7 @@
 //! control-socket = "/run/my-rng-server/control.sock"
 //! status-file = "/var/lib/my-rng-server/classes.json"
 //!
-//! [[source]]                  # shared by those who name it
+//! [[source]]                  # shared by the guests that name it
 //! name = "hwrng"
 //! source = "file:/dev/hwrng"
 //! bandwidth = { average = 64 }
@@ -33,6 +33,8 @@ mod amount;
 mod check;
 mod classes;
 mod file;
+mod guest;
+mod known_names;
 #[cfg(test)]
 mod tests;
 
@@ -40,15 +42,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use crate::bandwidth::Bandwidth;
-use crate::devices::Settings;
-use crate::source::Specification;
+use crate::devices::DeviceOptions;
+use entropy::bandwidth::Bandwidth;
+use entropy::limiter::Limit;
+use entropy::source::Specification;
 
-/// What the parser says of `[guest]`.
-const ONE_TABLE: &str = "invalid type: map, expected a sequence";
-
-/// Who can attach to a guest's socket.
+/// Which clients attach to a guest's socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
     /// `-device vfio-user-pci` of QEMU 10.1 or newer.
@@ -56,6 +57,19 @@ pub enum Transport {
     VfioUser,
     /// `-device vhost-user-rng-pci` of any QEMU, and other virtual machine monitors.
     VhostUser,
+}
+
+/// Not the name of a transport.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?}; expected one of vfio-user, vhost-user")]
+pub struct TransportError(String);
+
+impl FromStr for Transport {
+    type Err = TransportError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        clap::ValueEnum::from_str(text, false).map_err(|_| TransportError(text.into()))
+    }
 }
 
 impl fmt::Display for Transport {
@@ -76,7 +90,7 @@ pub struct SharedSource {
     pub source: Specification,
     /// `average` is how much the source can give.
     pub bandwidth: Bandwidth,
-    /// Whether the floors of its guests may be more than there is: who comes too late is refused.
+    /// Whether the floors of its guests may add up to more than there is: a guest that connects too late is rejected.
     pub overcommit: bool,
 }
 
@@ -116,12 +130,10 @@ pub struct Guest {
     pub socket: PathBuf,
     /// Permissions of the socket file.
     pub socket_mode: u32,
-    /// Who can attach.
+    /// Which clients can attach.
     pub transport: Transport,
-    /// The kind of device, by its name; see [`crate::devices::find`].
-    pub device: &'static str,
-    /// What the device is made with.
-    pub settings: Settings,
+    /// Which device it has, and what the device is told.
+    pub device: DeviceOptions,
     /// Where its bytes come from.
     pub source: GuestSource,
     /// Whether a reload may disconnect it for a change that cannot be made while it is connected.
@@ -130,29 +142,28 @@ pub struct Guest {
 
 impl Guest {
     /// The keys that differ in another one of the same name and cannot change while the guest is
-    /// connected. Its limit, source and bandwidth can.
-    pub fn fixed_keys_that_differ(&self, after: &Guest) -> Vec<&'static str> {
-        let (old, new) = (&self.settings, &after.settings);
-        [
+    /// connected. Its limit, source, bandwidth and socket-mode can.
+    pub fn fixed_keys_that_differ(&self, after: &Guest) -> Vec<String> {
+        let own = [
             ("socket", self.socket != after.socket),
-            ("socket-mode", self.socket_mode != after.socket_mode),
             ("transport", self.transport != after.transport),
-            ("device", self.device != after.device),
-            ("generator", old.generator != new.generator),
-            ("seed", old.seed != new.seed),
-            ("virtio", old.interface != new.interface),
-            ("packed", old.packed != new.packed),
-            ("vectors", old.msix != new.msix),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect()
+        ];
+        let own = own.into_iter().filter_map(|(key, differs)| differs.then_some(key.to_owned()));
+        own.chain(self.device.fixed_keys_that_differ(&after.device)).collect()
+    }
+
+    /// How fast it may take random bytes, if its device has a limit.
+    pub fn limit(&self) -> Option<Limit> {
+        match &self.device {
+            DeviceOptions::VirtioRng(options) => options.limit(),
+            DeviceOptions::MyRng(_) => None,
+        }
     }
 
     /// Where its bytes come from, for people.
     pub fn source_name(&self) -> String {
         match &self.source {
-            GuestSource::Own(_) if self.device == crate::devices::my_rng::KIND.name => "-".into(),
+            GuestSource::Own(_) if matches!(self.device, DeviceOptions::MyRng(_)) => "-".into(),
             GuestSource::Own(source) => source.to_string(),
             GuestSource::Shared { parent, .. } => parent.clone(),
         }
@@ -166,12 +177,26 @@ pub struct Configuration {
     pub control_socket: Option<PathBuf>,
     /// Where class identifiers are kept over a restart.
     pub status_file: Option<PathBuf>,
+    /// Where the states of devices are kept from the planned end of a daemon to its next start.
+    pub state_file: Option<PathBuf>,
     /// Shared sources; their names and those of the groups differ.
     pub sources: Vec<SharedSource>,
     /// Groups, each behind its parent if that is a group too.
     pub groups: Vec<Group>,
     /// Guests; their names and sockets differ.
     pub guests: Vec<Guest>,
+}
+
+impl Configuration {
+    /// The same, with devices that go on where they are for the next client if there is a state file: as
+    /// they do for the next daemon.
+    #[must_use]
+    pub fn with_states_kept(mut self) -> Self {
+        if self.state_file.is_some() {
+            self.guests.iter_mut().for_each(|guest| guest.device.keep_state());
+        }
+        self
+    }
 }
 
 /// Something that is wrong with a configuration.
@@ -183,7 +208,7 @@ pub struct Problem {
     pub reason: String,
 }
 
-/// Why there is no configuration.
+/// An invalid configuration.
 #[derive(Debug)]
 pub enum ConfigurationError {
     /// The file cannot be read.
@@ -267,14 +292,8 @@ impl Configuration {
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let ends: Vec<usize> = text.match_indices('\n').map(|(end, _)| end).collect();
         let line_of = |offset: usize| 1 + ends.partition_point(|end| *end < offset);
-        let file = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line_of(span.start));
-            let mut reason = error.message().to_owned();
-            if reason == ONE_TABLE {
-                reason += "; there can be several of these, in [[ ]]";
-            }
-            vec![Problem { line, reason }]
-        })?;
-        check::configuration(file, line_of)
+        let (file, guests) = file::parse(text)
+            .map_err(|error| vec![Problem { line: line_of(error.offset), reason: error.reason }])?;
+        check::configuration(file, guests, line_of)
     }
 }

@@ -3,9 +3,11 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::generator;
-use crate::limiter::Limit;
-use crate::virtio::Interface;
+use crate::devices::my_rng::MyRngOptions;
+use crate::devices::virtio_rng::{Vectors, VirtioRngOptions};
+use entropy::limiter::Limit;
+use my_rng_model::generator;
+use virtio_device::Interface;
 
 /// The only problem of a text: line and reason.
 fn problem(text: &str) -> (usize, String) {
@@ -81,24 +83,24 @@ bandwidth = { average = 64 }
     assert_eq!(names, ["large", "small"], "parents first");
     assert_eq!(configuration.sources[0].bandwidth.average, Some(65536));
     let [web, class, old] = &configuration.guests[..] else { panic!("{configuration:?}") };
-    assert_eq!((web.socket_mode, web.device), (0o660, "virtio-rng"));
-    assert_eq!(
-        web.settings,
-        Settings {
-            interface: Interface::Transitional,
-            packed: true,
-            msix: false,
-            limit: Some(Limit::new(123, std::time::Duration::from_millis(1234)).unwrap()),
-            ..Settings::default()
-        }
-    );
+    assert_eq!(web.socket_mode, 0o660);
+    let expected = VirtioRngOptions {
+        virtio: Interface::Transitional,
+        packed: true,
+        vectors: Vectors::Zero,
+        max_bytes: Some("123".parse().unwrap()),
+        period: "1234".parse().unwrap(),
+        ..VirtioRngOptions::default()
+    };
+    assert_eq!(web.device, expected.into());
     let bandwidth =
         Bandwidth { average: Some(8192), peak: Some(65536), burst: Some(512), floor: Some(4096) };
     assert_eq!(web.source, GuestSource::Shared { parent: "small".into(), bandwidth });
-    assert_eq!((class.socket_mode, class.device), (0o600, "my-rng"));
-    assert_eq!(class.settings.generator, generator::Kind::Glibc);
-    assert_eq!((class.settings.seed, class.settings.keep_state), (Some(7), true));
-    assert_eq!((old.transport, old.device), (Transport::VhostUser, "virtio-rng"));
+    assert_eq!(class.socket_mode, 0o600);
+    let expected =
+        MyRngOptions { generator: generator::Kind::Glibc, seed: Some(7), keep_state: true };
+    assert_eq!(class.device, expected.into());
+    assert_eq!((old.transport, old.device.device()), (Transport::VhostUser, "virtio-rng"));
     let source = Specification::File { path: "/dev/random".into(), repeat: true };
     assert_eq!(old.source, GuestSource::Own(source));
 }
@@ -108,34 +110,46 @@ fn a_limit_is_of_the_default_period_if_nothing_is_said() {
     let text = guest("device = \"virtio-rng\"\nmax-bytes = 10");
     let configuration = Configuration::parse(&text).unwrap();
     let limit = Limit::new(10, std::time::Duration::from_millis(65536)).unwrap();
-    assert_eq!(configuration.guests[0].settings.limit, Some(limit));
+    assert_eq!(configuration.guests[0].limit(), Some(limit));
 }
 
 #[test]
-fn what_is_wrong_with_a_guest_is_said_with_its_line() {
+fn an_invalid_guest_is_named_with_its_line() {
     for (keys, line, reason) in [
         ("color = 1", 4, "unknown field `color`, expected one of"),
         ("seed = 1\nseed = 2", 5, "duplicate key"),
-        ("seed = -1", 4, "invalid value: integer `-1`, expected u32"),
-        ("seed = \"1\"", 4, "invalid type: string \"1\", expected u32"),
-        ("socket-mode = \"rw\"", 4, "socket-mode: an octal number up to 777 is needed"),
-        ("socket-mode = \"1777\"", 4, "socket-mode: an octal number up to 777 is needed"),
-        ("device = \"disk\"", 4, "device: \"disk\" is none of my-rng, virtio-rng"),
-        ("transport = \"tcp\"", 4, "transport: \"tcp\" is none of vfio-user, vhost-user"),
-        ("generator = \"dice\"", 4, "generator: \"dice\" is none of chacha20, glibc"),
-        ("packed = true", 4, "packed: a my-rng has no use for it"),
-        ("max-bytes = 5", 4, "max-bytes: a my-rng has no use for it"),
-        ("bandwidth = { floor = 1 }", 4, "bandwidth: only a shared source has any"),
+        ("seed = -1", 4, "invalid seed: integer `-1`; expected u32"),
+        ("seed = \"1\"", 4, "invalid seed: string \"1\"; expected u32"),
+        (
+            "socket-mode = \"rw\"",
+            4,
+            "invalid socket-mode: \"rw\"; expected an octal number up to 777",
+        ),
+        (
+            "socket-mode = \"1777\"",
+            4,
+            "invalid socket-mode: \"1777\"; expected an octal number up to 777",
+        ),
+        ("device = \"disk\"", 4, "invalid device: \"disk\"; expected one of my-rng, virtio-rng"),
+        (
+            "transport = \"tcp\"",
+            4,
+            "invalid transport: \"tcp\"; expected one of vfio-user, vhost-user",
+        ),
+        ("generator = \"dice\"", 4, "invalid generator: \"dice\"; expected one of chacha20, glibc"),
+        ("packed = true", 4, "packed: not an option of device my-rng"),
+        ("max-bytes = 5", 4, "max-bytes: not an option of device my-rng"),
+        ("bandwidth = { floor = 1 }", 4, "bandwidth: only a guest of a shared source has one"),
         ("bandwidth = { flor = 1 }", 4, "unknown field `flor`"),
         (
             "transport = \"vhost-user\"\ndevice = \"my-rng\"",
             5,
-            "device: vhost-user has no my-rng, only virtio-rng",
+            "device: vhost-user has only virtio-rng, not my-rng",
         ),
         (
             "transport = \"vhost-user\"\nvectors = 2",
             5,
-            "vectors: with vhost-user this is the virtual machine's to say",
+            "vectors: with vhost-user, the VMM decides this",
         ),
     ] {
         let (at, words) = problem(&guest(keys));
@@ -145,21 +159,27 @@ fn what_is_wrong_with_a_guest_is_said_with_its_line() {
 }
 
 #[test]
-fn what_is_wrong_with_a_virtio_rng_is_said_with_its_line() {
+fn an_invalid_virtio_rng_is_named_with_its_line() {
     for (keys, reason) in [
-        ("seed = 1", "seed: a virtio-rng has no use for it"),
-        ("keep-state = true", "keep-state: a virtio-rng has no use for it"),
-        ("vectors = 1", "vectors: 1 is none of 0, 2"),
-        ("virtio = \"legacy\"", "virtio: \"legacy\" is none of modern, transitional"),
-        ("max-bytes = 0", "max-bytes: 'max-bytes' parameter must be positive, and less than 2^63"),
-        ("max-bytes = -1", "max-bytes: 'max-bytes' parameter must be positive, and less than 2^63"),
-        ("period = 0", "period: 'period' parameter expects a positive integer"),
-        ("period = 4294967296", "period: Parameter 'period' expects uint32_t"),
-        ("source = \"/dev/hwrng\"", "source: \"/dev/hwrng\" is not a source"),
-        ("source = \"nowhere\"", "source: \"nowhere\" is not a source"),
+        ("seed = 1", "seed: not an option of device virtio-rng"),
+        ("keep-state = true", "keep-state: not an option of device virtio-rng"),
+        ("vectors = 1", "invalid vectors: 1; expected one of 0, 2"),
+        ("virtio = \"legacy\"", "invalid virtio: \"legacy\"; expected one of modern, transitional"),
+        (
+            "max-bytes = 0",
+            "invalid max-bytes: 'max-bytes' parameter must be positive, and less than 2^63",
+        ),
+        (
+            "max-bytes = -1",
+            "invalid max-bytes: 'max-bytes' parameter must be positive, and less than 2^63",
+        ),
+        ("period = 0", "invalid period: 'period' parameter expects a positive integer"),
+        ("period = 4294967296", "invalid period: Parameter 'period' expects uint32_t"),
+        ("source = \"/dev/hwrng\"", "invalid source: \"/dev/hwrng\": unknown kind"),
+        ("source = \"nowhere\"", "invalid source: \"nowhere\": unknown kind"),
         ("source = \"nowhere\"", "; or the name of a [[source]] or [[group]]"),
         ("file-loop = true", "file-loop: only a file can be read again"),
-        ("source = \"getrandom\"\nfile-loop = true", "source: --file-loop is for a file"),
+        ("source = \"getrandom\"\nfile-loop = true", "invalid source: cannot use --file-loop with"),
     ] {
         let (at, words) = problem(&guest(&format!("device = \"virtio-rng\"\n{keys}")));
         assert_eq!(at, 5, "{keys}: {words}");
@@ -168,15 +188,15 @@ fn what_is_wrong_with_a_virtio_rng_is_said_with_its_line() {
 }
 
 #[test]
-fn duplicates_are_refused_with_the_line_of_the_first() {
+fn duplicates_are_rejected_with_the_line_of_the_first() {
     let text = format!("{}\n[[guest]]\nname = \"a\"\nsocket = \"/run/b\"", guest(""));
-    assert_eq!(problem(&text), (6, "\"a\" is the guest of line 2 already".into()));
+    assert_eq!(problem(&text), (6, "\"a\" is in use: it is the guest of line 2".into()));
     let text = format!("{}\n[[guest]]\nname = \"b\"\nsocket = \"/run/a\"", guest(""));
-    assert_eq!(problem(&text), (7, "\"/run/a\" is the socket of line 3 already".into()));
+    assert_eq!(problem(&text), (7, "\"/run/a\" is in use: it is the socket of line 3".into()));
     let text = format!("\ncontrol-socket = \"/run/a\"\n{}", guest(""));
-    assert_eq!(problem(&text), (5, "\"/run/a\" is the socket of line 2 already".into()));
+    assert_eq!(problem(&text), (5, "\"/run/a\" is in use: it is the socket of line 2".into()));
     let text = format!("{SHARED}[[group]]\nname = \"hw\"\nparent = \"hw\"");
-    assert_eq!(problem(&text), (6, "\"hw\" is the source or group of line 2 already".into()));
+    assert_eq!(problem(&text), (6, "\"hw\" is in use: it is the source or group of line 2".into()));
 }
 
 #[test]
@@ -188,7 +208,8 @@ fn one_pair_of_brackets_is_too_few() {
 #[test]
 fn groups_without_a_root_are_refused() {
     let text = "[[group]]\nname = \"g\"\nparent = \"nobody\"";
-    let reason = "parent: no [[source]] or [[group]] \"nobody\" is above this one";
+    let reason =
+        "invalid parent: \"nobody\"; expected the name of a [[source]] or [[group]] above this one";
     assert_eq!(problem(text), (3, reason.into()));
     let text = "[[group]]\nname = \"g\"\nparent = \"h\"\n[[group]]\nname = \"h\"\nparent = \"g\"";
     assert_eq!(Configuration::parse(text).unwrap_err().len(), 2, "a circle");
@@ -242,7 +263,7 @@ fn where_it_is_allowed_more_guests_are_named_than_fit_at_once() {
 #[test]
 fn bandwidths_that_cannot_be_are_refused() {
     for (bandwidth, reason) in [
-        ("{ average = 0 }", "0 bytes are no average"),
+        ("{ average = 0 }", "invalid average: 0 bytes"),
         ("{ average = 8, peak = 4 }", "average of 8 KiB/s is above its peak of 4 KiB/s"),
         ("{ floor = 8, peak = 4 }", "floor of 8 KiB/s is above its peak of 4 KiB/s"),
     ] {
@@ -254,11 +275,11 @@ fn bandwidths_that_cannot_be_are_refused() {
 #[test]
 fn a_shared_source_has_a_capacity_and_a_name_of_its_own() {
     let (line, reason) = problem(&SHARED.replace("average", "burst"));
-    assert_eq!((line, reason.contains("Its average is missing")), (2, true), "{reason}");
+    assert_eq!((line, reason.contains("the average is missing")), (2, true), "{reason}");
     for name in ["getrandom", "file:x"] {
         let (line, reason) = problem(&SHARED.replace("\"hw\"", &format!("{name:?}")));
         assert_eq!(line, 2);
-        assert!(reason.ends_with("is what a guest's own source is called"), "{reason}");
+        assert!(reason.ends_with("it has the form of a guest's own source"), "{reason}");
     }
     assert_eq!(problem(&SHARED.replace("\"hw\"", "\"\"")).0, 2);
 }
@@ -268,7 +289,7 @@ fn long_socket_paths_are_refused() {
     let text = guest("").replace("/run/a", &"x".repeat(108));
     assert_eq!(problem(&text).0, 3);
     let text = format!("\ncontrol-socket = \"{}\"", "x".repeat(108));
-    let reason = "control-socket: a path of 108 bytes; 1 to 107 are possible";
+    let reason = "invalid control-socket: a path of 108 bytes; expected 1 to 107";
     assert_eq!(problem(&text), (2, reason.into()));
     Configuration::parse(&guest("").replace("/run/a", &"x".repeat(107))).unwrap();
 }
@@ -282,12 +303,24 @@ fn everything_that_is_wrong_is_said_at_once_with_the_file() {
     assert_eq!(
         Configuration::load(&path).unwrap_err().to_string(),
         format!(
-            "{shown}:4: device: \"x\" is none of my-rng, virtio-rng\n\
-             {shown}:5: socket-mode: an octal number up to 777 is needed"
+            "{shown}:4: invalid device: \"x\"; expected one of my-rng, virtio-rng\n\
+             {shown}:5: invalid socket-mode: \"9\"; expected an octal number up to 777"
         )
     );
     let missing = Configuration::load(&folder.path().join("none")).unwrap_err().to_string();
     assert!(missing.starts_with("cannot read ") && missing.ends_with("/none"), "{missing}");
+}
+
+#[test]
+fn a_guest_that_cannot_be_read_hides_nothing_that_is_wrong_with_others() {
+    let text = "[[guest]]\nname = \"a\"\ncolor = 1\n\
+                [[guest]]\nname = \"b\"\nsocket = \"/b\"\nseed = \"x\"\ngenerator = \"dice\"\nkeep-state = 3\n\
+                [[guest]]\nsocket = \"/c\"\n";
+    let problems = Configuration::parse(text).unwrap_err();
+    let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [3, 7, 8, 9, 10], "{problems:?}");
+    assert_eq!(problems[0].reason.matches("keep-state").count(), 1, "{problems:?}");
+    assert_eq!(problems[3].reason, "invalid keep-state: integer `3`; expected a boolean");
 }
 
 proptest! {

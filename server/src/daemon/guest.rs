@@ -4,50 +4,71 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
+use entropy::meter::Meter;
+use entropy::service::EntropyControl;
+use entropy::source::SourceFactory;
 use my_rng_server::config::{self, GuestSource, Transport};
-use my_rng_server::devices::{self, Surroundings, virtio_rng};
-use my_rng_server::entropy::EntropyControl;
-use my_rng_server::meter::Meter;
-use my_rng_server::source::Supplier;
+use my_rng_server::devices::{DeviceContext, DeviceOptions, virtio_rng};
 use my_rng_server::vhost_user;
-use vfio_user_kit::{Gate, Key, Listening, Options, Server, Servers, Watch};
+use vfio_user_device::exchange::Inherited;
+use vfio_user_device::recording::Recording;
+use vfio_user_device::server::{
+    AdmissionPolicy, Listener, Options, Server, ServerKey, ServerSet, ServerState,
+    SocketPermissions,
+};
 
-use super::gate::GuestGate;
-use super::kept::ClassGate;
+use super::class_admission::ClassAdmission;
+use super::guest_admission::GuestAdmission;
 use super::rates::Rate;
+use super::state_file::StateFile;
 
 /// A guest that is served until this is stopped.
 pub struct Guest {
     /// What was asked for.
     pub configuration: config::Guest,
     /// Its part of a shared source.
-    pub class: Option<Arc<ClassGate>>,
-    /// Who lets its clients in.
-    pub gate: Arc<GuestGate>,
+    pub class: Option<Arc<ClassAdmission>>,
+    /// Admits its clients.
+    pub admission: Arc<GuestAdmission>,
     /// What changes its limit and source, if its device has any.
     pub control: Option<EntropyControl>,
     pub meter: Arc<Meter>,
-    pub watch: Watch,
+    pub state: ServerState,
+    /// What changes the permissions of its socket, unless that was passed to the daemon.
+    pub permissions: Option<SocketPermissions>,
     pub rate: Rate,
     serving: Serving,
 }
 
-/// Who serves it.
+/// What serves it.
 enum Serving {
     /// The kit, among others.
-    VfioUser(Key),
+    VfioUser(ServerKey),
     /// A thread of its own.
     VhostUser(vhost_user::Running),
 }
 
+/// A guest that is being served.
+struct Served {
+    serving: Serving,
+    state: ServerState,
+    permissions: Option<SocketPermissions>,
+}
+
 /// What a guest needs beside its configuration.
 pub struct Needs<'a> {
-    pub servers: &'a Servers,
+    pub servers: &'a ServerSet,
+    /// The process whose place this one takes, which may have the guest's server.
+    pub predecessor: Option<&'a mut Inherited>,
     /// Its socket, if that listens already.
     pub listener: Option<OwnedFd>,
-    pub class: Option<Arc<ClassGate>>,
-    pub gate: Arc<GuestGate>,
+    pub class: Option<Arc<ClassAdmission>>,
+    pub admission: Arc<GuestAdmission>,
     pub busy_poll: std::time::Duration,
+    /// Where its sessions are recorded.
+    pub recording: Option<&'a Recording>,
+    /// What devices were like when the last daemon ended.
+    pub states: &'a mut StateFile,
 }
 
 impl Guest {
@@ -57,25 +78,50 @@ impl Guest {
     /// Its source cannot be opened, or its socket cannot be had.
     pub fn start(configuration: config::Guest, mut needs: Needs<'_>) -> Result<Self> {
         let meter = Arc::new(Meter::default());
-        let source: Arc<dyn Supplier> = match (&configuration.source, &needs.class) {
+        let source: Arc<dyn SourceFactory> = match (&configuration.source, &needs.class) {
             (GuestSource::Own(specification), _) => Arc::new(specification.clone()),
             (_, Some(class)) => Arc::new(Arc::clone(&class.share)),
             (GuestSource::Shared { .. }, None) => anyhow::bail!("it has no share"),
         };
         let control = Arc::new(OnceLock::new());
-        let surroundings = Surroundings { source, meter: Arc::clone(&meter), control };
-        let (serving, watch) = match configuration.transport {
-            Transport::VfioUser => serve_vfio_user(&configuration, &surroundings, &mut needs)?,
-            Transport::VhostUser => serve_vhost_user(&configuration, &surroundings, &mut needs)?,
+        let guest = configuration.name.clone();
+        let context = DeviceContext { guest, source, meter: Arc::clone(&meter), control };
+        let Served { serving, state, permissions } = match configuration.transport {
+            Transport::VfioUser => serve_vfio_user(&configuration, &context, &mut needs)?,
+            Transport::VhostUser => serve_vhost_user(&configuration, &context, &mut needs)?,
         };
         log::info!("{}: listening at {}", configuration.name, configuration.socket.display());
-        let Needs { class, gate, .. } = needs;
-        let (control, rate) = (surroundings.control.get().cloned(), Rate::default());
-        Ok(Guest { configuration, class, gate, control, meter, watch, rate, serving })
+        let Needs { class, admission, .. } = needs;
+        let (control, rate) = (context.control.get().cloned(), Rate::default());
+        let guest = Guest {
+            configuration,
+            class,
+            admission,
+            control,
+            meter,
+            state,
+            permissions,
+            rate,
+            serving,
+        };
+        Ok(guest)
+    }
+
+    /// Its server, if the kit serves it.
+    pub fn key(&self) -> Option<ServerKey> {
+        match &self.serving {
+            Serving::VfioUser(key) => Some(*key),
+            Serving::VhostUser(_) => None,
+        }
+    }
+
+    /// Whether its device is shown by vhost-user.
+    pub fn is_vhost_user(&self) -> bool {
+        matches!(self.serving, Serving::VhostUser(_))
     }
 
     /// Ends several guests' connections and removes their sockets.
-    pub fn disconnect(guests: &mut [Guest], servers: &Servers) {
+    pub fn disconnect(guests: &mut [Guest], servers: &ServerSet) {
         let mut keys = Vec::new();
         for guest in guests.iter() {
             match &guest.serving {
@@ -91,45 +137,79 @@ impl Guest {
         }
     }
 
-    /// The same for guests that there are no more.
-    pub fn stop_all(mut guests: Vec<Guest>, servers: &Servers) {
+    /// The same for guests that are removed.
+    pub fn stop_all(mut guests: Vec<Guest>, servers: &ServerSet) {
         Guest::disconnect(&mut guests, servers);
-        guests.iter().filter_map(|guest| guest.class.as_ref()).for_each(|class| class.forget());
+        guests
+            .iter()
+            .filter_map(|guest| guest.class.as_ref())
+            .for_each(|class| class.release_unclaimed());
     }
 }
 
 fn serve_vfio_user(
     guest: &config::Guest,
-    surroundings: &Surroundings,
+    context: &DeviceContext,
     needs: &mut Needs<'_>,
-) -> Result<(Serving, Watch)> {
-    let kind = devices::find(guest.device).context("no such device")?;
-    let device = (kind.make)(&guest.settings, surroundings)?;
+) -> Result<Served> {
+    let device = guest.device.make(context)?;
     let options = Options { socket_mode: guest.socket_mode, busy_poll: needs.busy_poll };
-    let server = match needs.listener.take() {
-        Some(listener) => Server::from_listener(listener, device, options)?,
-        None => Server::bind(&guest.socket, device, options)?,
+    let name = guest.socket.display().to_string();
+    let predecessor = needs.predecessor.as_deref_mut().filter(|other| other.has_server(&name));
+    let server = match (predecessor, needs.listener.take()) {
+        (Some(predecessor), _) => {
+            predecessor.server(&name, device, options).context("its server was taken")??
+        }
+        (None, Some(listener)) => {
+            go_on(Server::from_listener(listener, device, options)?, guest, needs.states)
+        }
+        (None, None) => go_on(Server::bind(&guest.socket, device, options)?, guest, needs.states),
     };
-    let (settings, surroundings) = (guest.settings.clone(), surroundings.clone());
+    let server = match needs.recording {
+        Some(recording) => server.with_recording(recording, serde_json::to_value(&guest.device)?),
+        None => server,
+    };
+    let (options, context) = (guest.device.clone(), context.clone());
     let server = server
-        .with_factory(move || Ok((kind.make)(&settings, &surroundings)?))
-        .with_gate(Arc::clone(&needs.gate) as Arc<dyn Gate>);
-    let watch = server.watch();
-    Ok((Serving::VfioUser(needs.servers.add(server)?), watch))
+        .with_factory(move || Ok(options.make(&context)?))
+        .with_admission_policy(Arc::clone(&needs.admission) as Arc<dyn AdmissionPolicy>);
+    let (state, permissions) = (server.state(), server.socket_permissions());
+    Ok(Served { serving: Serving::VfioUser(needs.servers.add(server)?), state, permissions })
+}
+
+/// The same server, with a device that goes on where that of the last daemon has ended.
+fn go_on(mut server: Server, guest: &config::Guest, states: &mut StateFile) -> Server {
+    if let Some(state) = states.take(&guest.name, guest.device.device()) {
+        if let Err(error) = server.restore_device(&state) {
+            states.reject(&guest.name, &error.to_string());
+        }
+    }
+    server
 }
 
 fn serve_vhost_user(
     guest: &config::Guest,
-    surroundings: &Surroundings,
+    context: &DeviceContext,
     needs: &mut Needs<'_>,
-) -> Result<(Serving, Watch)> {
-    let entropy = virtio_rng::entropy(&guest.settings, surroundings)?;
-    let listening = match needs.listener.take() {
-        Some(listener) => Listening::passed(listener)?,
-        None => Listening::at(&guest.socket, guest.socket_mode)?,
+) -> Result<Served> {
+    let DeviceOptions::VirtioRng(options) = &guest.device else {
+        anyhow::bail!("vhost-user has only virtio-rng, not {}", guest.device.device());
     };
-    let server = vhost_user::Server::on(listening, entropy);
-    let server = server.with_gate(Arc::clone(&needs.gate) as Arc<dyn Gate>);
-    let watch = server.watch();
-    Ok((Serving::VhostUser(vhost_user::Running::start(server)?), watch))
+    if needs.recording.is_some() {
+        log::warn!(
+            "{} is not recorded: with vhost-user there are no messages; use --transport vfio-user",
+            guest.name
+        );
+    }
+    let entropy = virtio_rng::entropy(options, context)?;
+    let listening = match needs.listener.take() {
+        Some(listener) => Listener::from_fd(listener)?,
+        None => Listener::bind(&guest.socket, guest.socket_mode)?,
+    };
+    let server = vhost_user::Server::on(listening, entropy).with_name(&guest.name);
+    let server =
+        server.with_admission_policy(Arc::clone(&needs.admission) as Arc<dyn AdmissionPolicy>);
+    let (state, permissions) = (server.state(), server.socket_permissions());
+    let serving = Serving::VhostUser(vhost_user::Running::start(server)?);
+    Ok(Served { serving, state, permissions })
 }

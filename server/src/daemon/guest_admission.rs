@@ -1,14 +1,14 @@
-//! Who may have a guest's device, also while the configuration around it changes.
+//! Whether a client may have a guest's device, also while the configuration around it changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use vfio_user_kit::{Gate, Refused};
+use vfio_user_device::server::{AdmissionError, AdmissionPolicy};
 
-use super::kept::ClassGate;
+use super::class_admission::ClassAdmission;
 
 /// Asked for each client of one guest. A client of a guest with a shared source becomes a class of
 /// that.
-pub struct GuestGate {
+pub struct GuestAdmission {
     /// Locked for reading while a client is admitted. A reload locks it for writing: what it has
     /// found to fit then still fits when it is done.
     admissions: Arc<RwLock<()>>,
@@ -16,17 +16,17 @@ pub struct GuestGate {
 }
 
 struct State {
-    class: Option<Arc<ClassGate>>,
+    class: Option<Arc<ClassAdmission>>,
     connected: bool,
-    closed: bool,
+    paused: bool,
 }
 
-impl GuestGate {
-    /// An open gate. `admissions` is that of all guests.
-    pub fn new(admissions: Arc<RwLock<()>>, class: Option<Arc<ClassGate>>) -> Self {
-        GuestGate {
+impl GuestAdmission {
+    /// Admits clients. `admissions` is that of all guests.
+    pub fn new(admissions: Arc<RwLock<()>>, class: Option<Arc<ClassAdmission>>) -> Self {
+        GuestAdmission {
             admissions,
-            state: Mutex::new(State { class, connected: false, closed: false }),
+            state: Mutex::new(State { class, connected: false, paused: false }),
         }
     }
 
@@ -39,14 +39,14 @@ impl GuestGate {
         self.state().connected
     }
 
-    /// Admits no client until [`GuestGate::open`].
-    pub fn close(&self) {
-        self.state().closed = true;
+    /// Admits no client until [`GuestAdmission::resume`].
+    pub fn pause(&self) {
+        self.state().paused = true;
     }
 
     /// Admits clients again.
-    pub fn open(&self) {
-        self.state().closed = false;
+    pub fn resume(&self) {
+        self.state().paused = false;
     }
 
     /// Gives the guest a part of another shared source, or of none. A client that is connected
@@ -54,11 +54,11 @@ impl GuestGate {
     ///
     /// # Errors
     /// The new class is not to be had: the client then has none.
-    pub fn move_to(&self, class: Option<Arc<ClassGate>>) -> Result<(), Refused> {
+    pub fn move_to(&self, class: Option<Arc<ClassAdmission>>) -> Result<(), AdmissionError> {
         let mut state = self.state();
         match std::mem::replace(&mut state.class, class) {
-            Some(before) if state.connected => before.left(),
-            Some(before) => before.forget(),
+            Some(before) if state.connected => before.release(),
+            Some(before) => before.release_unclaimed(),
             None => {}
         }
         match &state.class {
@@ -68,12 +68,12 @@ impl GuestGate {
     }
 }
 
-impl Gate for GuestGate {
-    fn admit(&self) -> Result<(), Refused> {
+impl AdmissionPolicy for GuestAdmission {
+    fn admit(&self) -> Result<(), AdmissionError> {
         let _admission = self.admissions.read().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
-        if state.closed {
-            return Err(Refused::new("a reload is about to replace the device"));
+        if state.paused {
+            return Err(AdmissionError::new("a reload is about to replace the device"));
         }
         if let Some(class) = &state.class {
             class.admit()?;
@@ -82,11 +82,11 @@ impl Gate for GuestGate {
         Ok(())
     }
 
-    fn left(&self) {
+    fn release(&self) {
         let mut state = self.state();
         state.connected = false;
         if let Some(class) = &state.class {
-            class.left();
+            class.release();
         }
     }
 }
@@ -96,30 +96,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_gate_admits_no_client_and_keeps_the_one_that_is_connected() {
-        let gate = GuestGate::new(Arc::default(), None);
-        gate.admit().unwrap();
-        gate.close();
-        assert!(gate.is_connected());
-        gate.left();
-        gate.admit().unwrap_err();
-        assert!(!gate.is_connected());
-        gate.open();
-        gate.admit().unwrap();
+    fn while_paused_no_client_is_admitted_and_a_connected_one_stays() {
+        let guest = GuestAdmission::new(Arc::default(), None);
+        guest.admit().unwrap();
+        guest.pause();
+        assert!(guest.is_connected());
+        guest.release();
+        guest.admit().unwrap_err();
+        assert!(!guest.is_connected());
+        guest.resume();
+        guest.admit().unwrap();
     }
 
     #[test]
     fn no_client_is_admitted_during_a_reload() {
         let admissions: Arc<RwLock<()>> = Arc::default();
-        let gate = Arc::new(GuestGate::new(Arc::clone(&admissions), None));
+        let guest = Arc::new(GuestAdmission::new(Arc::clone(&admissions), None));
         let reload = admissions.write().unwrap();
         let client = std::thread::spawn({
-            let gate = Arc::clone(&gate);
-            move || gate.admit()
+            let guest = Arc::clone(&guest);
+            move || guest.admit()
         });
         std::thread::sleep(std::time::Duration::from_millis(10));
-        assert!(!gate.is_connected());
-        gate.close();
+        assert!(!guest.is_connected());
+        guest.pause();
         drop(reload);
         client.join().unwrap().unwrap_err();
     }

@@ -1,4 +1,4 @@
-//! A thread that hears signals and the control socket while the guests are served.
+//! The thread for signals and the control socket.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,22 +15,23 @@ use anyhow::{Context, Result};
 use my_rng_server::config::Configuration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use vfio_user_kit::OPERATOR;
+use vfio_user_device::cli::OPERATOR;
 
-use super::Daemon;
 use super::control::Control;
+use super::sandbox::OVERSEER;
+use super::{Daemon, with_remedy};
 
 /// How often counters are looked at, for the rates that the control socket tells.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long it may take to end. It takes no time, unless it is about to read a file that somebody
-/// would have to write first: a FIFO, or one on a server that does not answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the thread may take to end. It takes no time, unless it is reading a file that another
+/// process has to write first: a FIFO, or one on a file server that does not answer.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What becomes readable when SIGHUP has come.
 pub struct Signals {
     reload: UnixStream,
-    /// The other end, if nobody else has it.
+    /// The other end, if no signal handler has it.
     _silent: Option<UnixStream>,
 }
 
@@ -68,8 +69,10 @@ impl Overseer {
     /// Ends the thread.
     pub fn stop(self) {
         drop(self.stop);
-        if let Err(RecvTimeoutError::Timeout) = self.end.recv_timeout(PATIENCE) {
-            log::warn!("the configuration file is still being read, and left alone");
+        if let Err(RecvTimeoutError::Timeout) = self.end.recv_timeout(END_TIMEOUT) {
+            log::warn!(
+                "the thread that reads the configuration file does not end, and is left behind"
+            );
         }
     }
 }
@@ -80,20 +83,23 @@ impl Overseer {
 /// Threads or descriptors ran out.
 pub fn start(
     signals: Signals,
-    control: Option<Control>,
+    control: Option<Arc<Control>>,
     file: Option<PathBuf>,
     daemon: Arc<Mutex<Daemon>>,
 ) -> Result<Overseer> {
     let (stop, stopped) = UnixStream::pair()?;
     let (ended, end) = channel();
     let work = Work { signals, control, file, daemon, stopped, _ended: ended };
-    thread::Builder::new().name("overseer".into()).spawn(move || work.run())?;
+    thread::Builder::new().name("overseer".into()).spawn(move || {
+        OVERSEER.enter();
+        work.run();
+    })?;
     Ok(Overseer { stop, end })
 }
 
 struct Work {
     signals: Signals,
-    control: Option<Control>,
+    control: Option<Arc<Control>>,
     file: Option<PathBuf>,
     daemon: Arc<Mutex<Daemon>>,
     stopped: UnixStream,
@@ -105,7 +111,7 @@ impl Work {
         let mut tick = Instant::now();
         let mut accepts = true;
         loop {
-            // Without a control socket nobody asks for rates, and nothing is to be done.
+            // Without a control socket there is nothing to do: rates are shown there alone.
             let timeout =
                 self.control.as_ref().map(|_| tick.saturating_duration_since(Instant::now()));
             let (stop, reload, control) = self.wait(timeout, accepts);
@@ -116,7 +122,7 @@ impl Work {
                 self.reload();
             }
             if let Some(socket) = self.control.as_ref().filter(|_| control) {
-                // For want of descriptors, for example: it stays readable, and is left alone.
+                // Out of descriptors, for example: the socket stays readable, and is polled again later.
                 accepts = socket.accept(&self.daemon);
             }
             let now = Instant::now();
@@ -135,7 +141,7 @@ impl Work {
             PollFd::from_borrowed_fd(self.stopped.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.signals.reload.as_fd(), PollFlags::IN),
         ];
-        let may_accept = |control: &&Control| accepts && control.has_room();
+        let may_accept = |control: &&Arc<Control>| accepts && control.has_room();
         if let Some(control) = self.control.as_ref().filter(may_accept) {
             fds.push(PollFd::from_borrowed_fd(control.as_fd(), PollFlags::IN));
         }
@@ -151,7 +157,9 @@ impl Work {
         let Some(file) = &self.file else { return };
         match self.read_again(file) {
             Ok(()) => {}
-            Err(error) => log::error!(target: OPERATOR, "nothing has changed: {error:#}"),
+            Err(error) => {
+                log::error!(target: OPERATOR, "nothing has changed: {}", with_remedy(&error));
+            }
         }
     }
 

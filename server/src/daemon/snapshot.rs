@@ -1,7 +1,11 @@
 //! What the daemon says about itself: one value, in JSON on the control socket, and shown by
 //! `my-rng-server status`.
 
+use std::path::PathBuf;
+
+use entropy::health::HealthReport;
 use serde::{Deserialize, Serialize};
+use vfio_user_device::sandbox::SandboxStatus;
 
 /// All of it, at one moment.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -11,12 +15,24 @@ pub struct Snapshot {
     pub version: String,
     /// Its process.
     pub process: u32,
+    /// What it cannot do.
+    #[serde(default)]
+    pub sandbox: SandboxStatus,
     /// Seconds since it started.
     pub uptime_seconds: u64,
     /// Its guests, in the order of their names.
     pub guests: Vec<GuestStatus>,
     /// Shared sources and groups, each behind its parent.
     pub classes: Vec<ClassStatus>,
+}
+
+impl Snapshot {
+    /// What the health tests of sources have found, by the names of guests and shared sources.
+    pub fn health(&self) -> impl Iterator<Item = (&str, &HealthReport)> {
+        let own = self.guests.iter().map(|guest| (&guest.name, &guest.health));
+        let shared = self.classes.iter().map(|class| (&class.name, &class.health));
+        own.chain(shared).filter_map(|(name, health)| Some((name.as_str(), health.as_ref()?)))
+    }
 }
 
 /// A guest.
@@ -27,17 +43,17 @@ pub struct GuestStatus {
     pub name: String,
     /// Where its socket is.
     pub socket: String,
-    /// Who can attach.
+    /// Which clients can attach.
     pub transport: String,
     /// The kind of device.
     pub device: String,
     /// Where its bytes come from: a source, or the name of a class.
     pub source: String,
-    /// Who is connected.
+    /// The client that is connected.
     pub client: Option<ClientStatus>,
     /// Clients so far that were served.
     pub connections: u64,
-    /// Clients so far that were refused.
+    /// Clients so far that were rejected.
     pub refused: u64,
     /// Random bytes that it was given so far.
     pub bytes: u64,
@@ -47,11 +63,14 @@ pub struct GuestStatus {
     pub waiting: u64,
     /// Bytes in a second, of the last seconds.
     pub bytes_per_second: f64,
+    /// What the health tests of its own source have found, if it has any.
+    #[serde(default)]
+    pub health: Option<HealthReport>,
     /// Its class in the tree of a shared source, while a client is connected.
     pub class: Option<u16>,
 }
 
-/// Who is connected.
+/// A connected client.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ClientStatus {
@@ -77,16 +96,25 @@ pub struct ClassStatus {
     pub peak: Option<u64>,
     /// What it gets however busy the others are, in bytes in a second.
     pub floor: u64,
+    /// What the health tests of the source have found, if it has any.
+    #[serde(default)]
+    pub health: Option<HealthReport>,
     /// How much of that has been promised to the guests that are connected.
     pub promised: u64,
 }
 
 /// What can be asked on the control socket, a line each.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// `{"command":"status"}`: a [`Snapshot`].
     Status,
+    /// `{"command":"exchange"}`: another process takes the daemon's place.
+    Exchange {
+        /// The program to start; the daemon's own file without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        binary: Option<PathBuf>,
+    },
 }
 
 /// What is answered, a line each.
@@ -95,6 +123,11 @@ pub enum Request {
 pub enum Reply {
     /// `{"status":{...}}`.
     Status(Box<Snapshot>),
+    /// `{"exchange":{"process":N}}`: that one serves from now on.
+    Exchange {
+        /// Its number.
+        process: u32,
+    },
     /// `{"error":"..."}`.
     Error(String),
 }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result};
-use my_rng_server::bandwidth::Bandwidth;
+use entropy::bandwidth::Bandwidth;
+use entropy::source::{Change, GroupOf, Joining, Share, SharedSource, Specification};
 use my_rng_server::config::{Configuration, GuestSource};
-use my_rng_server::source::{Change, GroupOf, Joining, Share, SharedSource, Specification};
 
-use super::kept::Kept;
+use super::class_id_store::ClassIdStore;
 
 /// The shared sources that are open, by their names.
 #[derive(Default)]
@@ -81,9 +81,9 @@ impl Sources {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub fn start(&mut self, family: &Family<'_>, kept: &Kept) -> Result<()> {
+    pub fn start(&mut self, family: &Family<'_>, class_ids: &ClassIdStore) -> Result<()> {
         let name = &family.source.name;
-        let taken = kept.of_source(name, &family.guests);
+        let taken = class_ids.of_source(name, &family.guests);
         let source = SharedSource::start(
             name,
             &family.source.source,

@@ -1,82 +1,40 @@
 //! The devices: what a guest sees, without sockets.
 //!
-//! Each is one file that exports a [`Kind`]. To add one, write the file and name it here.
+//! Each is one file with a type for its [options](MakeDevice). To add one, write the file, and name
+//! its options in [`DeviceOptions`] and [`ALL`].
 
 use std::sync::{Arc, OnceLock};
 
-use vfio_user_kit::Device;
+use entropy::meter::Meter;
+use entropy::service::EntropyControl;
+use entropy::source::{SourceError, SourceFactory};
 
-use crate::entropy::EntropyControl;
-use crate::generator;
-use crate::limiter::Limit;
-use crate::meter::Meter;
-use crate::source::{SourceError, Supplier};
-use crate::virtio::Interface;
-
+mod make_device;
 pub mod my_rng;
+mod option_values;
+mod options;
 pub mod virtio_rng;
 
-/// The devices that there are.
-pub const ALL: &[Kind] = &[my_rng::KIND, virtio_rng::KIND];
+pub use make_device::MakeDevice;
+pub use options::{DeviceFactory, DeviceOptions};
 
-/// A kind of device: how it is asked for, and how one is made.
-pub struct Kind {
-    /// Its name on the command line.
-    pub name: &'static str,
-    /// What it is, in one line.
-    pub about: &'static str,
-    /// The options of the command line that it has a use for, by their fields' names.
-    pub options: &'static [&'static str],
-    /// Makes one.
-    pub make: Make,
-}
-
-/// Makes a device of what was asked for and what is there.
-pub type Make = fn(&Settings, &Surroundings) -> Result<Box<dyn Device>, MakeError>;
-
-/// What the command line or the configuration file has for a device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Which generator makes the numbers.
-    pub generator: generator::Kind,
-    /// What it is seeded with.
-    pub seed: Option<u32>,
-    /// Whether it goes on, and does not start anew, when the client goes.
-    pub keep_state: bool,
-    /// The virtio interface to show.
-    pub interface: Interface,
-    /// Whether to offer packed virtqueues.
-    pub packed: bool,
-    /// Whether a virtio device has MSI-X.
-    pub msix: bool,
-    /// How fast the guest may take random bytes.
-    pub limit: Option<Limit>,
-}
-
-impl Default for Settings {
-    /// What a device has when nothing is said.
-    fn default() -> Self {
-        Settings {
-            generator: generator::Kind::Chacha20,
-            seed: None,
-            keep_state: false,
-            interface: Interface::Modern,
-            packed: false,
-            msix: true,
-            limit: None,
-        }
-    }
-}
+/// The devices that there are. The first is the default.
+pub const ALL: &[DeviceFactory] = &[
+    DeviceFactory::of::<my_rng::MyRngOptions>(),
+    DeviceFactory::of::<virtio_rng::VirtioRngOptions>(),
+];
 
 /// What the daemon has for a device.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct DeviceContext {
+    /// The name of the guest, for the log.
+    pub guest: String,
     /// Where random bytes come from.
-    pub source: Arc<dyn Supplier>,
-    /// Who counts what the guest is given.
+    pub source: Arc<dyn SourceFactory>,
+    /// Counts what the guest is given.
     pub meter: Arc<Meter>,
-    /// What changes limit and source later, if the device has any. The first device that is made of
-    /// these surroundings sets it, and others go on with the same source and limit.
+    /// Changes limit and source later, if the device has any. The first device that is made in this
+    /// context sets it, and others go on with the same source and limit.
     pub control: Arc<OnceLock<EntropyControl>>,
 }
 
@@ -94,7 +52,7 @@ pub enum MakeError {
     Source(#[from] SourceError),
 }
 
-/// The kind with this name.
-pub fn find(name: &str) -> Option<&'static Kind> {
-    ALL.iter().find(|kind| kind.name == name)
+/// The device with this name.
+pub fn find(name: &str) -> Option<&'static DeviceFactory> {
+    ALL.iter().find(|factory| factory.name == name)
 }

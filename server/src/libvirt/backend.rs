@@ -1,6 +1,6 @@
 //! Where an `<rng>`'s bytes come from: its `<backend>` as a source of ours.
 
-use my_rng_server::source::{EgdAddress, Local, Specification};
+use entropy::source::{EgdAddress, Local, Specification};
 use roxmltree::Node;
 
 use super::element::{DomainError, content, filled_in, invalid, named, required};

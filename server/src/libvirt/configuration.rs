@@ -1,9 +1,7 @@
 //! The configuration file of the server that serves a domain's devices.
 
-use my_rng_server::virtio::Interface;
+use my_rng_server::devices::DeviceOptions;
 use serde::Serialize;
-
-use super::rng::Rate;
 
 /// A file with a guest for each device.
 #[derive(Debug, Serialize)]
@@ -20,63 +18,19 @@ pub struct Guest {
     pub name: String,
     /// The path of its socket.
     pub socket: String,
-    /// Who may connect, where that is not the server's user alone.
+    /// Permissions of the socket, unless only the server's user may connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_mode: Option<&'static str>,
-    /// What it is.
+    /// Its device.
     #[serde(flatten)]
-    pub device: Device,
-}
-
-/// What a device is.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "device", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum Device {
-    /// The teaching device.
-    MyRng,
-    /// The entropy device.
-    VirtioRng {
-        /// Its interface.
-        virtio: &'static str,
-        /// Whether it offers a packed virtqueue.
-        packed: bool,
-        /// Where its bytes come from.
-        source: String,
-        /// At most so many of them...
-        #[serde(skip_serializing_if = "Option::is_none")]
-        max_bytes: Option<u32>,
-        /// ...in so many milliseconds.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        period: Option<u32>,
-    },
-}
-
-impl Device {
-    /// An entropy device.
-    pub fn virtio_rng(
-        interface: Interface,
-        packed: bool,
-        source: String,
-        rate: Option<Rate>,
-    ) -> Self {
-        Device::VirtioRng {
-            virtio: match interface {
-                Interface::Modern => "modern",
-                Interface::Transitional => "transitional",
-            },
-            packed,
-            source,
-            max_bytes: rate.map(|rate| rate.bytes),
-            period: rate.map(|rate| rate.period),
-        }
-    }
+    pub device: DeviceOptions,
 }
 
 impl Configuration {
     /// The file's text.
     ///
     /// # Errors
-    /// There is no such text, which is a bug.
+    /// A bug: the guests cannot be written as TOML.
     pub fn text(&self) -> Result<String, toml::ser::Error> {
         Ok(format!("# The devices of a libvirt domain.\n\n{}", toml::to_string(self)?))
     }
@@ -84,29 +38,44 @@ impl Configuration {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use entropy::limiter::Limit;
     use my_rng_server::config;
-    use my_rng_server::limiter::Limit;
+    use my_rng_server::devices::my_rng::MyRngOptions;
+    use my_rng_server::devices::virtio_rng::VirtioRngOptions;
+    use virtio_device::Interface;
 
     use super::*;
 
+    fn virtio_rng(source: &str, limit: Limit) -> DeviceOptions {
+        let options = VirtioRngOptions {
+            virtio: Interface::Transitional,
+            packed: true,
+            source: source.parse().unwrap(),
+            max_bytes: Some(limit.max_bytes),
+            period: limit.period,
+            ..VirtioRngOptions::default()
+        };
+        options.into()
+    }
+
+    fn limit(bytes: u32, milliseconds: u32) -> Limit {
+        let period = std::time::Duration::from_millis(milliseconds.into());
+        Limit::new(bytes.into(), period).unwrap()
+    }
+
     #[test]
     fn a_guest_is_a_table_with_the_servers_keys() {
-        let rate = Some(Rate { bytes: 123, period: 1234 });
-        let device =
-            Device::virtio_rng(Interface::Transitional, true, "file:/a\"b".to_owned(), rate);
         let guest = Guest {
             name: "a b".to_owned(),
             socket: "/run/a b.sock".to_owned(),
             socket_mode: Some("0660"),
-            device,
+            device: virtio_rng("file:/a\"b", limit(123, 1234)),
         };
         let teaching = Guest {
             name: "t".to_owned(),
             socket: "/t.sock".to_owned(),
             socket_mode: None,
-            device: Device::MyRng,
+            device: MyRngOptions::default().into(),
         };
         assert_eq!(
             Configuration { guest: vec![guest, teaching] }.text().unwrap(),
@@ -117,14 +86,14 @@ mod tests {
              [[guest]]\nname = \"t\"\nsocket = \"/t.sock\"\ndevice = \"my-rng\"\n"
         );
     }
+
     #[test]
     fn the_server_understands_it() {
-        let rate = Some(Rate { bytes: u32::MAX, period: u32::MAX });
-        let source = "egd:udp:h:1,local=:2".to_owned();
+        let limit = limit(u32::MAX, u32::MAX);
         let names = ["plain", "a'b <c> & \"d\" \\ ä"];
-        let devices =
-            [Device::MyRng, Device::virtio_rng(Interface::Transitional, true, source, rate)];
-        let guests = names.into_iter().zip(devices).map(|(name, device)| Guest {
+        let entropy = virtio_rng("egd:udp:h:1,local=:2", limit);
+        let devices = [MyRngOptions { seed: Some(7), ..Default::default() }.into(), entropy];
+        let guests = names.into_iter().zip(devices.clone()).map(|(name, device)| Guest {
             name: name.to_owned(),
             socket: format!("/run/{name}.sock"),
             socket_mode: Some("0660"),
@@ -133,13 +102,9 @@ mod tests {
         let text = Configuration { guest: guests.collect() }.text().unwrap();
         let read = config::Configuration::parse(&text).unwrap();
         assert_eq!(read.guests.iter().map(|guest| guest.name.as_str()).collect::<Vec<_>>(), names);
-        let [teaching, entropy] = &read.guests[..] else { panic!("{read:?}") };
-        assert_eq!((teaching.device, entropy.device), ("my-rng", "virtio-rng"));
-        assert_eq!(teaching.socket_mode, 0o660);
-        let period = Duration::from_millis(u32::MAX.into());
-        assert_eq!(entropy.settings.limit, Some(Limit::new(u32::MAX.into(), period).unwrap()));
-        assert_eq!(entropy.settings.interface, Interface::Transitional);
-        assert!(entropy.settings.packed);
-        assert_eq!(entropy.source_name(), "egd:udp:h:1,local=:2");
+        assert!(read.guests.iter().map(|guest| &guest.device).eq(&devices));
+        assert_eq!(read.guests[0].socket_mode, 0o660);
+        assert_eq!(read.guests[1].limit(), Some(limit));
+        assert_eq!(read.guests[1].source_name(), "egd:udp:h:1,local=:2");
     }
 }

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use my_rng_server::virtio::Interface;
+use my_rng_server::devices::DeviceOptions;
+use my_rng_server::devices::my_rng::MyRngOptions;
+use my_rng_server::devices::virtio_rng::VirtioRngOptions;
 use roxmltree::{Document, Node};
+use virtio_device::Interface;
 
 use super::command_line;
-use super::configuration::{Device, Guest};
+use super::configuration::Guest;
 use super::edits::Edits;
 use super::element::{DomainError, content, filled_in, named};
 use super::layout::Layout;
@@ -16,14 +19,14 @@ use super::rng::{Model, Rng};
 use super::{memory, obstacles};
 
 /// The bytes that the path of a Unix socket can have.
-const LONGEST_SOCKET: usize = 107;
+const MAX_SOCKET_PATH_LEN: usize = 107;
 
 /// What the user wants beside the domain's own generators, and where.
 #[derive(Debug)]
 pub struct Wishes<'a> {
     /// The folder of the sockets.
     pub socket_dir: &'a Path,
-    /// Who may connect to them, where that is not the server's user alone.
+    /// Permissions of the sockets, unless only the server's user may connect.
     pub socket_mode: Option<&'static str>,
     /// Whether the domain gets a teaching device.
     pub teaching: bool,
@@ -49,7 +52,7 @@ pub struct Conversion {
 /// Converts a domain.
 ///
 /// # Errors
-/// It is no domain definition, or has what cannot be served.
+/// It is not a domain definition, or has a device that cannot be served.
 pub fn convert(text: &str, wishes: &Wishes) -> Result<Conversion> {
     let document = parse(text)?;
     let domain = document.root_element();
@@ -125,24 +128,34 @@ impl Devices<'_> {
                           <rng model='virtio-non-transitional'>";
             return Err(DomainError::new(element, reason).into());
         }
-        let source = rng.source.to_string();
-        let device = Device::virtio_rng(interface, rng.packed, source, rng.rate);
+        let device = VirtioRngOptions {
+            virtio: interface,
+            packed: rng.packed,
+            source: rng.source.clone(),
+            max_bytes: rng.rate.map(|rate| rate.max_bytes),
+            period: rng.rate.map(|rate| rate.period).unwrap_or_default(),
+            ..VirtioRngOptions::default()
+        };
         let numbered = (1..).map(|number| format!("{}-{number}", self.name));
         let mut names = std::iter::once(self.name.to_owned()).chain(numbered);
         let name = names.find(|name| !self.is_taken(name)).unwrap_or_default();
-        self.add(name, device, rng.alias.clone())
+        self.add(name, device.into(), rng.alias.clone())
     }
 
     fn add_teaching(&mut self) -> Result<()> {
         let name = format!("{}-teaching", self.name);
-        if self.is_taken(&name) { Ok(()) } else { self.add(name, Device::MyRng, None) }
+        if self.is_taken(&name) {
+            Ok(())
+        } else {
+            self.add(name, MyRngOptions::default().into(), None)
+        }
     }
 
-    fn add(&mut self, name: String, device: Device, alias: Option<String>) -> Result<()> {
+    fn add(&mut self, name: String, device: DeviceOptions, alias: Option<String>) -> Result<()> {
         let socket = self.socket(&name);
-        if socket.len() > LONGEST_SOCKET {
+        if socket.len() > MAX_SOCKET_PATH_LEN {
             bail!(
-                "the path of a socket has room for {LONGEST_SOCKET} bytes, and {socket} has {}: \
+                "the path of a socket has room for {MAX_SOCKET_PATH_LEN} bytes, and {socket} has {}: \
                  choose a shorter folder by --socket-dir",
                 socket.len()
             );
@@ -188,13 +201,13 @@ fn parse(text: &str) -> Result<Document<'_>> {
             place.row
         );
     }
-    Err(error).context("this is no well-formed XML")
+    Err(error).context("this is not well-formed XML")
 }
 
 /// Checks that this is a domain.
 fn check(domain: Node<'_, '_>) -> Result<(), DomainError> {
     if domain.tag_name().name() != "domain" {
-        let reason = "this is no domain definition; `virsh dumpxml --inactive NAME` prints one";
+        let reason = "this is not a domain definition; `virsh dumpxml --inactive NAME` prints one";
         return Err(DomainError::new(domain, reason));
     }
     Ok(())

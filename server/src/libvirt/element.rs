@@ -2,7 +2,7 @@
 
 use roxmltree::Node;
 
-/// Something that cannot be served, or is no domain definition.
+/// Something that cannot be served, or is not a domain definition.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: <{element}>: {reason}")]
 pub struct DomainError {

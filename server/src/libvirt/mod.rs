@@ -18,7 +18,7 @@
 
 mod backend;
 mod command_line;
-mod configuration;
+pub mod configuration;
 mod conversion;
 mod edits;
 mod element;
@@ -91,7 +91,7 @@ pub struct Libvirt {
     #[arg(long)]
     force: bool,
 
-    /// The libvirt that the domain belongs to, which decides where the sockets are and who may
+    /// The libvirt that the domain belongs to, which decides where the sockets are and which users may
     /// connect to them [default: the system's for root, the session's for others].
     #[arg(short, long, value_enum, value_name = "URI")]
     connect: Option<Connection>,
@@ -148,7 +148,9 @@ impl Libvirt {
         let text = self.read()?;
         let connection = self.connect.unwrap_or_else(Connection::of_this_user);
         let socket_dir = match &self.socket_dir {
-            Some(folder) => std::path::absolute(folder).context("there is no current folder")?,
+            Some(folder) => {
+                std::path::absolute(folder).context("cannot find the current folder")?
+            }
             None => connection.socket_dir()?,
         };
         if socket_dir.to_str().is_none() {

@@ -65,7 +65,7 @@ impl Bus {
     }
 }
 
-/// The slots of a domain's first bus that nobody has.
+/// The slots of a domain's first bus that are free.
 #[derive(Debug)]
 pub struct FreeSlots(Vec<u8>);
 

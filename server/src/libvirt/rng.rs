@@ -1,6 +1,9 @@
 //! What an `<rng>` of a domain says.
 
-use my_rng_server::source::Specification;
+use std::time::Duration;
+
+use entropy::limiter::Limit;
+use entropy::source::Specification;
 use roxmltree::Node;
 
 use super::backend;
@@ -21,7 +24,7 @@ pub struct Rng {
     /// Where its bytes come from.
     pub source: Specification,
     /// How many of them the guest may have.
-    pub rate: Option<Rate>,
+    pub rate: Option<Limit>,
     /// The name that the user has given to the device.
     pub alias: Option<String>,
     /// What it says and our device has not, for the user.
@@ -37,15 +40,6 @@ pub enum Model {
     Transitional,
     /// The modern one alone.
     NonTransitional,
-}
-
-/// At most so many bytes in each period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Bytes, 1 or more.
-    pub bytes: u32,
-    /// Milliseconds, 1 or more.
-    pub period: u32,
 }
 
 impl Rng {
@@ -116,7 +110,7 @@ fn is_libvirts_alias(name: &str) -> bool {
 }
 
 /// The `<rate>`.
-fn rate(rng: Node<'_, '_>) -> Result<Option<Rate>, DomainError> {
+fn rate(rng: Node<'_, '_>) -> Result<Option<Limit>, DomainError> {
     let mut rates = named(rng, "rate");
     let Some(rate) = rates.next() else { return Ok(None) };
     if let Some(second) = rates.next() {
@@ -124,7 +118,9 @@ fn rate(rng: Node<'_, '_>) -> Result<Option<Rate>, DomainError> {
     }
     let bytes = positive(rate, "bytes", required(rate, "bytes")?)?;
     let period = rate.attribute("period").map(|period| positive(rate, "period", period));
-    Ok(Some(Rate { bytes, period: period.transpose()?.unwrap_or(DEFAULT_PERIOD) }))
+    let period = Duration::from_millis(period.transpose()?.unwrap_or(DEFAULT_PERIOD).into());
+    let limit = Limit::new(bytes.into(), period);
+    limit.map(Some).map_err(|error| DomainError::new(rate, error.to_string()))
 }
 
 /// A number as libvirt's schema has it. Its parser takes 0 and signs as well, and 0 as no limit.
@@ -204,14 +200,18 @@ mod tests {
         Rng::read(document.root_element()).unwrap_err().to_string()
     }
 
+    fn limit(bytes: u32, milliseconds: u32) -> Limit {
+        Limit::new(bytes.into(), Duration::from_millis(milliseconds.into())).unwrap()
+    }
+
     #[test]
     fn a_rate_has_bytes_and_a_period() {
         let rate = |text: &str| read(text).unwrap().rate;
         assert_eq!(rate(""), None);
-        let expected = Some(Rate { bytes: 123, period: 1234 });
+        let expected = Some(limit(123, 1234));
         assert_eq!(rate("<rate bytes='123' period='1234'/>"), expected);
-        assert_eq!(rate("<rate bytes='0007'/>"), Some(Rate { bytes: 7, period: 1000 }));
-        let expected = Some(Rate { bytes: u32::MAX, period: 1 });
+        assert_eq!(rate("<rate bytes='0007'/>"), Some(limit(7, 1000)));
+        let expected = Some(limit(u32::MAX, 1));
         assert_eq!(rate("<rate period='1' bytes='4294967295'></rate>"), expected);
     }
 

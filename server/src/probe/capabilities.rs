@@ -9,7 +9,7 @@ use super::pci::{header, id, msi, msix, virtio};
 const POINTER: u32 = 0xfc;
 /// Bytes of a capability that are looked at. Behind them, the virtio structure for access through
 /// configuration space has a window, whose reading would read a register.
-const LONGEST: usize = 16;
+const MAX_CAPABILITY_LEN: usize = 16;
 /// Bytes of a virtio notification structure, which has a multiplier behind the rest.
 const NOTIFY_LENGTH: usize = 20;
 
@@ -113,7 +113,7 @@ fn content<E>(
         id::PCI_EXPRESS => {
             Content::PciExpress { version: control & 0xf, port_type: control >> 4 & 0xf }
         }
-        id::VENDOR_SPECIFIC if is_virtio && usize::from(length) >= LONGEST => {
+        id::VENDOR_SPECIFIC if is_virtio && usize::from(length) >= MAX_CAPABILITY_LEN => {
             let has_multiplier =
                 structure == virtio::NOTIFY && usize::from(length) >= NOTIFY_LENGTH;
             let [bar, ..] = word(4)?.to_le_bytes();
@@ -122,7 +122,7 @@ fn content<E>(
                 bar,
                 offset: word(8)?,
                 length: word(12)?,
-                multiplier: if has_multiplier { Some(word(LONGEST)?) } else { None },
+                multiplier: if has_multiplier { Some(word(MAX_CAPABILITY_LEN)?) } else { None },
             }
         }
         id::VENDOR_SPECIFIC => Content::VendorSpecific { length },

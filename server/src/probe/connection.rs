@@ -1,23 +1,14 @@
-//! The socket of a server: one request at a time, each answered, refused or given up in time.
-//!
-//! Nothing that a server says or leaves unsaid can make the probe wait for ever, allocate without
-//! bound or panic. That is why it is no `vfio_user::Client`: that one (0.1.7) has no time limit and
-//! does not look at the error of an answer, so that it waits for the rest of a refusal for ever.
+//! The socket of a server: one request at a time, each answered, rejected or given up in time.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use vfio_user_client::{Connection as Client, Header, ReceiveError};
 
-use super::protocol::{self, HEADER, Header, LARGEST, Request};
-
-/// What is read from the socket at once: more than any usual answer.
-const CHUNK: usize = 4096;
+use super::protocol::{self, MAX_REPLY_LEN, Request};
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +43,7 @@ fn errno_text(errno: i32) -> String {
 }
 
 /// What may be the reason, when a server behaves like that at the very start.
-const SILENT_AT_FIRST: &str = "; is another client connected, or is this no vfio-user server?";
+const SILENT_AT_FIRST: &str = "; is another client connected, or is this not a vfio-user server?";
 const CLOSED_AT_FIRST: &str = "; is this a vfio-user server?";
 const BUSY: &str =
     "; another client is connected, such as a QEMU, and the server takes one at a time";
@@ -64,7 +55,7 @@ impl RequestError {
     }
 }
 
-/// A server that there is no connection to.
+/// Why there is no connection to a server.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct ConnectError {
@@ -72,15 +63,24 @@ pub struct ConnectError {
     reason: String,
 }
 
+impl From<ReceiveError> for Problem {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Timeout(time) => Problem::NoAnswer(time, ""),
+            ReceiveError::Closed => Problem::Closed(""),
+            ReceiveError::Length(length) => {
+                Problem::NotVfioUser(format!("it announces an answer of {length} bytes"))
+            }
+            ReceiveError::Socket(errno) => Problem::Socket(errno.into()),
+        }
+    }
+}
+
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
     path: PathBuf,
-    stream: UnixStream,
-    timeout: Duration,
-    next_id: u16,
-    /// What has been read and not been used.
-    received: Vec<u8>,
+    client: Client,
 }
 
 impl Connection {
@@ -90,10 +90,10 @@ impl Connection {
     /// # Errors
     /// No server is there, or it is none for this client.
     pub fn open(path: &Path, timeout: Duration) -> anyhow::Result<Self> {
-        let stream = connect(path, timeout)
+        let client = Client::connect(path, timeout)
             .map_err(|errno| ConnectError { path: path.into(), reason: reason(path, errno) })?;
-        let mut connection =
-            Connection { path: path.into(), stream, timeout, next_id: 0, received: Vec::new() };
+        let client = client.with_max_message_len(MAX_REPLY_LEN);
+        let mut connection = Connection { path: path.into(), client };
         let answer = connection.ask(&Request::Version)?;
         let [major, minor] = protocol::version(&answer);
         if major != protocol::VERSION[0] {
@@ -107,7 +107,7 @@ impl Connection {
     /// [least length](Request::least_payload).
     ///
     /// # Errors
-    /// The server refuses, is silent, goes away, or talks nonsense.
+    /// The server rejects the request, does not reply, disconnects, or replies with nonsense.
     pub fn ask(&mut self, request: &Request) -> Result<Vec<u8>, RequestError> {
         self.exchange(request).map_err(|problem| self.error(request, problem))
     }
@@ -126,11 +126,10 @@ impl Connection {
     }
 
     fn exchange(&mut self, request: &Request) -> Result<Vec<u8>, Problem> {
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
-        self.stream.write_all(&request.encode(id)).map_err(|error| self.problem(error))?;
-        let header = self.receive(id)?;
-        let answer: Vec<u8> = self.received.drain(..header.size).skip(HEADER).collect();
+        let id = self.client.send(request.command(), 0, &request.payload(), &[])?;
+        let header = self.client.receive_header()?;
+        check(&header, id)?;
+        let answer = self.client.receive_payload(header)?.payload;
         if let Some(errno) = header.errno() {
             return Err(Problem::Refused(errno, ""));
         }
@@ -143,39 +142,6 @@ impl Connection {
         }
         Ok(answer)
     }
-
-    /// Waits until the whole answer to a request is there.
-    fn receive(&mut self, id: u16) -> Result<Header, Problem> {
-        let deadline = Instant::now() + self.timeout;
-        let mut chunk = [0; CHUNK];
-        loop {
-            if let Some(header) = Header::decode(&self.received) {
-                check(&header, id)?;
-                if self.received.len() >= header.size {
-                    return Ok(header);
-                }
-            }
-            // A single read has a limit, too; this is for a server that sends byte by byte.
-            if Instant::now() > deadline {
-                return Err(Problem::NoAnswer(self.timeout, ""));
-            }
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Err(Problem::Closed("")),
-                Ok(bytes) => self.received.extend(&chunk[..bytes]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.problem(error)),
-            }
-        }
-    }
-
-    fn problem(&self, error: io::Error) -> Problem {
-        match error.kind() {
-            // What a socket with a timeout says.
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Problem::NoAnswer(self.timeout, ""),
-            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Problem::Closed(""),
-            _ => Problem::Socket(error),
-        }
-    }
 }
 
 /// Refuses what cannot be the answer to this request.
@@ -184,23 +150,10 @@ fn check(header: &Header, id: u16) -> Result<(), Problem> {
         "it sends something else than an answer".into()
     } else if header.id != id {
         format!("it answers message {}, and was sent {id}", header.id)
-    } else if !(HEADER..=LARGEST).contains(&header.size) {
-        format!("it announces an answer of {} bytes", header.size)
     } else {
         return Ok(());
     };
     Err(Problem::NotVfioUser(what))
-}
-
-/// Connects; reads and writes will have a limit, as connecting has.
-fn connect(path: &Path, timeout: Duration) -> Result<UnixStream, Errno> {
-    let address = SocketAddrUnix::new(path)?;
-    let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(timeout))?;
-    set_socket_timeout(&socket, Timeout::Recv, Some(timeout))?;
-    rustix::net::connect(&socket, &address)?;
-    Ok(socket.into())
 }
 
 /// Why a connection cannot be made.
@@ -209,7 +162,7 @@ fn reason(path: &Path, errno: Errno) -> String {
     let text = match errno {
         Errno::NOENT => "there is no such socket; start the server first",
         Errno::CONNREFUSED if is_socket() => {
-            "nobody listens at this socket; its server has ended, or is about to start"
+            "no process listens at this socket; its server has ended, or is about to start"
         }
         Errno::CONNREFUSED | Errno::NOTDIR => "this is not a socket",
         Errno::PROTOTYPE => "this is a socket of another type than vfio-user's",

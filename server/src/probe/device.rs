@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use vfio_bindings::bindings::vfio as uapi;
+use vfio_user_client::message::HEADER_LEN;
 
 use super::connection::{Connection, RequestError};
-use super::protocol::{self, DeviceInfo, LARGEST, Request};
+use super::protocol::{self, DeviceInfo, MAX_REPLY_LEN, Request};
 use super::region::{Region, RegionId, Register};
 
 /// Regions or interrupt indexes that a device may have before the probe believes no word.
@@ -25,7 +26,7 @@ impl Device {
     /// Connects to a server and asks what it has.
     ///
     /// # Errors
-    /// There is no server, it does not answer properly, or its device is not on the PCI bus.
+    /// No server listens, it does not reply properly, or its device is not on the PCI bus.
     pub fn open(path: &Path, timeout: Duration) -> anyhow::Result<Self> {
         let mut connection = Connection::open(path, timeout)?;
         let info = DeviceInfo::decode(&connection.ask(&Request::DeviceInfo)?);
@@ -61,7 +62,7 @@ impl Device {
         self.info.flags & uapi::VFIO_DEVICE_FLAGS_RESET != 0
     }
 
-    /// The number of interrupts of each index; nothing where the server refuses to tell.
+    /// The number of interrupts of each index; nothing where the server rejects the request.
     ///
     /// # Errors
     /// The connection fails.
@@ -92,7 +93,7 @@ impl Device {
     /// Reads a register, little endian as PCI is.
     ///
     /// # Errors
-    /// The server refuses, or the connection fails.
+    /// The server rejects the access, or the connection fails.
     pub fn read(&mut self, register: Register) -> Result<u64, RequestError> {
         let payload = self.connection.ask(&Request::Read(register))?;
         let mut bytes = [0; 8];
@@ -106,14 +107,14 @@ impl Device {
     /// Writes the low bytes of a value to a register.
     ///
     /// # Errors
-    /// The server refuses, or the connection fails.
+    /// The server rejects the access, or the connection fails.
     pub fn write(&mut self, register: Register, value: u64) -> Result<(), RequestError> {
         self.connection.ask(&Request::Write(register, value))?;
         Ok(())
     }
 }
 
-/// Asks for a region. One that the server refuses to describe is one that the device has not.
+/// Asks for a region. One that the server does not describe is one that the device does not have.
 fn region(connection: &mut Connection, index: u32) -> Result<Region, RequestError> {
     let mut ask = |room| {
         let request = Request::RegionInfo { region: index, room };
@@ -124,7 +125,7 @@ fn region(connection: &mut Connection, index: u32) -> Result<Region, RequestErro
         return Ok(Region::default());
     };
     if info.room > Request::REGION_INFO_ROOM {
-        let most = u32::try_from(LARGEST - protocol::HEADER).unwrap_or(u32::MAX);
+        let most = MAX_REPLY_LEN - HEADER_LEN;
         info = ask(info.room.min(most))?.unwrap_or(info);
     }
     Ok(Region { size: info.size, flags: info.flags, areas: info.areas })

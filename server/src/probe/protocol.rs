@@ -1,32 +1,21 @@
 //! What the probe says and hears: the few vfio-user messages that a client needs.
 //!
-//! The probe is a peer of its own and takes nothing from the device kit, so that a mistake there
-//! shows itself here. The specification is libvfio-user's `docs/vfio-user.rst`; where a message is a
-//! structure of the kernel's, its layout and constants are the kernel's own.
-//!
-//! The crate `vfio_user` has a client, too, which the tests use. It takes no notice of an error in a
-//! reply (a refused read never returns), and asserts on short ones; somebody who looks at a server
-//! that does not work yet has to be told what it says.
+//! The specification is libvfio-user's `docs/vfio-user.rst`; where a message is a structure of the
+//! kernel's, its layout and constants are the kernel's own.
 
 use std::fmt::{self, Display, Formatter};
 use std::mem::offset_of;
 use std::ops::Range;
 
 use vfio_bindings::bindings::vfio as uapi;
+use vfio_user_client::message::{self, u16_at, u32_at, u64_at};
 
 use super::region::{RegionId, Register};
 
-/// Bytes of a message's header.
-pub const HEADER: usize = 16;
-/// The largest answer that anything here has: a region with very many mappable areas.
-pub const LARGEST: usize = 64 << 10;
+/// The longest reply that anything here has: a region with very many mappable areas.
+pub const MAX_REPLY_LEN: u32 = 64 << 10;
 /// Major and minor version that the probe speaks. Every server of major version 0 does.
 pub const VERSION: [u16; 2] = [0, 0];
-
-/// Flags of a header; the low four bits are the message's type.
-const TYPE: u32 = 0xf;
-const REPLY: u32 = 1;
-const ERROR: u32 = 1 << 5;
 
 /// Limits that the probe has no need for, but that servers expect to be told.
 const PROPOSAL: &[u8] = b"{\"capabilities\":{\"max_msg_fds\":8,\"max_data_xfer_size\":1048576}}\0";
@@ -59,39 +48,30 @@ impl Request {
     pub const REGION_INFO_ROOM: u32 = 32;
 
     /// The command's number.
-    fn command(&self) -> u16 {
+    pub fn command(&self) -> u16 {
         match self {
-            Request::Version => 1,
-            Request::DeviceInfo => 4,
-            Request::RegionInfo { .. } => 5,
-            Request::IrqInfo { .. } => 7,
-            Request::Read(_) => 9,
-            Request::Write(..) => 10,
+            Request::Version => message::VERSION,
+            Request::DeviceInfo => message::GET_INFO,
+            Request::RegionInfo { .. } => message::GET_REGION_INFO,
+            Request::IrqInfo { .. } => message::GET_IRQ_INFO,
+            Request::Read(_) => message::REGION_READ,
+            Request::Write(..) => message::REGION_WRITE,
         }
     }
 
-    /// The whole message.
-    pub fn encode(&self, id: u16) -> Vec<u8> {
-        let payload = self.payload();
-        let size = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
-        let mut message = Vec::with_capacity(HEADER + payload.len());
-        message.extend(id.to_ne_bytes());
-        message.extend(self.command().to_ne_bytes());
-        message.extend(words(&[size, 0, 0]));
-        message.extend(payload);
-        message
-    }
-
-    fn payload(&self) -> Vec<u8> {
+    /// The message without its header.
+    pub fn payload(&self) -> Vec<u8> {
         match *self {
-            Request::Version => [&VERSION.map(u16::to_ne_bytes).concat(), PROPOSAL].concat(),
-            Request::DeviceInfo => words(&[16, 0, 0, 0]),
-            Request::RegionInfo { region, room } => words(&[room, 0, region, 0, 0, 0, 0, 0]),
-            Request::IrqInfo { index } => words(&[16, 0, index, 0]),
-            Request::Read(register) => access(register),
-            Request::Write(register, value) => {
-                let data = &value.to_le_bytes()[..register.width.bytes().into()];
-                [&access(register), data].concat()
+            Request::Version => message::version(VERSION[0], VERSION[1], PROPOSAL),
+            Request::DeviceInfo => message::info(16),
+            Request::RegionInfo { region, room } => message::region_info(room, region),
+            Request::IrqInfo { index } => message::irq_info(16, index),
+            Request::Read(Register { region, offset, width }) => {
+                message::access(region.0, offset, width.bytes().into())
+            }
+            Request::Write(Register { region, offset, width }, value) => {
+                let data = &value.to_le_bytes()[..width.bytes().into()];
+                message::region_write(region.0, offset, data)
             }
         }
     }
@@ -122,40 +102,6 @@ impl Display for Request {
             Request::Read(register) => write!(f, "REGION_READ of {register}"),
             Request::Write(register, _) => write!(f, "REGION_WRITE of {register}"),
         }
-    }
-}
-
-/// The header of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// That of the request.
-    pub id: u16,
-    /// Bytes of the whole message.
-    pub size: usize,
-    flags: u32,
-    error: u32,
-}
-
-impl Header {
-    /// The header at the start of some bytes, if they are enough.
-    pub fn decode(bytes: &[u8]) -> Option<Header> {
-        let (header, _) = bytes.split_at_checked(HEADER)?;
-        Some(Header {
-            id: u16_at(header, 0),
-            size: usize::try_from(u32_at(header, 4)).ok()?,
-            flags: u32_at(header, 8),
-            error: u32_at(header, 12),
-        })
-    }
-
-    /// Whether it is one of an answer.
-    pub fn is_reply(&self) -> bool {
-        self.flags & TYPE == REPLY
-    }
-
-    /// The errno of a refusal.
-    pub fn errno(&self) -> Option<i32> {
-        (self.flags & ERROR != 0).then(|| self.error.try_into().unwrap_or(i32::MAX))
     }
 }
 
@@ -247,39 +193,15 @@ pub fn data(payload: &[u8]) -> &[u8] {
     payload.get(ACCESS..).unwrap_or_default()
 }
 
-/// Which bytes of which region are accessed.
-fn access(register: Register) -> Vec<u8> {
-    let place = words(&[register.region.0, register.width.bytes().into()]);
-    [register.offset.to_ne_bytes().to_vec(), place].concat()
-}
-
-/// Numbers in the host's byte order, as the protocol has them.
-fn words(numbers: &[u32]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
-}
-
-/// The bytes at a place; zeros beyond the end.
-fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let found = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
-    found.copied().unwrap_or([0; N])
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_ne_bytes(bytes_at(bytes, at))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes(bytes_at(bytes, at))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_ne_bytes(bytes_at(bytes, at))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::probe::region::Width;
+
+    /// Numbers in the host's byte order, as the protocol has them.
+    fn words(numbers: &[u32]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_ne_bytes()).collect()
+    }
 
     const CAPS: u32 = uapi::VFIO_REGION_INFO_FLAG_CAPS;
 
@@ -296,17 +218,16 @@ mod tests {
     #[test]
     fn a_read_is_the_specifications() {
         let register = Register { region: RegionId::CONFIG, offset: 0x40, width: Width::FOUR };
-        let message = Request::Read(register).encode(3);
-        let expected = [3 | 9 << 16, 32, 0, 0, 0x40, 0, 7, 4];
-        assert_eq!(message, words(&expected));
+        let request = Request::Read(register);
+        assert_eq!((request.command(), request.payload()), (9, words(&[0x40, 0, 7, 4])));
     }
 
     #[test]
     fn a_write_carries_the_low_bytes() {
         let register = Register { region: RegionId(2), offset: 1, width: Width::TWO };
-        let message = Request::Write(register, 0x1234).encode(0);
-        let head = words(&[10 << 16, 34, 0, 0, 1, 0, 2, 2]);
-        assert_eq!(message, [&head[..], &[0x34, 0x12]].concat());
+        let request = Request::Write(register, 0x1234);
+        let expected = [&words(&[1, 0, 2, 2])[..], &[0x34, 0x12]].concat();
+        assert_eq!((request.command(), request.payload()), (10, expected));
     }
 
     #[test]
@@ -337,6 +258,5 @@ mod tests {
     #[test]
     fn nothing_is_read_from_too_few_bytes() {
         assert_eq!(RegionInfo::decode(&[]), RegionInfo::default());
-        assert_eq!(Header::decode(&[0; 15]), None);
     }
 }

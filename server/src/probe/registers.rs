@@ -8,7 +8,7 @@ use clap::Args;
 use super::device::Device;
 use super::region::{RegionId, Register, Width};
 
-/// Bytes that a dump shows of a large region when nobody says how many.
+/// Bytes that a dump shows of a large region without a count on the command line.
 const USUAL_DUMP: u64 = 4096;
 /// Bytes in a line of a dump.
 const LINE: u64 = 16;

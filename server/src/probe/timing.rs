@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
-use my_rng_server::latency::Latency;
+use my_rng_model::latency::Latency;
 
 use super::device::Device;
 use super::pci::header;

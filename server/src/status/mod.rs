@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 use crate::daemon::snapshot::{Reply, Request, Snapshot};
 
 /// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -73,7 +73,7 @@ impl Status {
             Format::Prometheus => prometheus::of(&snapshot)?,
         };
         match io::stdout().write_all(text.as_bytes()) {
-            // Whoever reads has seen enough: head(1), for example.
+            // The reader has seen enough: head(1), for example.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             written => Ok(written?),
         }
@@ -83,9 +83,9 @@ impl Status {
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         let mut socket = UnixStream::from(socket);
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
         // It counts for connect(2), too: a daemon that hangs does not accept anybody.
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(REPLY_TIMEOUT))?;
         connect(&socket, &SocketAddrUnix::new(&self.control_socket)?).map_err(io::Error::from)?;
         let request = serde_json::to_string(&Request::Status)? + "\n";
         socket.write_all(request.as_bytes())?;
@@ -95,6 +95,7 @@ impl Status {
         match serde_json::from_str(&line)? {
             Reply::Status(snapshot) => Ok(*snapshot),
             Reply::Error(error) => bail!("{error}"),
+            Reply::Exchange { .. } => bail!("it answered something else"),
         }
     }
 }
@@ -102,6 +103,8 @@ impl Status {
 #[cfg(test)]
 fn example() -> Snapshot {
     use crate::daemon::snapshot::{ClassStatus, ClientStatus, GuestStatus};
+    use entropy::health::HealthReport;
+    use vfio_user_device::sandbox::{SandboxMode, SandboxStatus};
 
     let guest = GuestStatus {
         name: "web1".into(),
@@ -116,6 +119,7 @@ fn example() -> Snapshot {
         requests: 64,
         waiting: 1,
         bytes_per_second: 8192.0,
+        health: None,
         class: Some(2),
     };
     let idle = GuestStatus {
@@ -132,11 +136,13 @@ fn example() -> Snapshot {
         average: Some(65536),
         peak: None,
         floor: 65536,
+        health: Some(HealthReport { bytes: 5000, repetition_alarms: 1, ..HealthReport::default() }),
         promised: 8192,
     };
     Snapshot {
         version: "1.2.3".into(),
         process: 42,
+        sandbox: SandboxStatus { mode: SandboxMode::On, system_calls: true, files: true },
         uptime_seconds: 100,
         guests: vec![idle, guest],
         classes: vec![class],

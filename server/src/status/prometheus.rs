@@ -1,6 +1,7 @@
 //! A status in the text format of Prometheus.
 
 use anyhow::Result;
+use entropy::health::HealthReport;
 use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 use crate::daemon::snapshot::{ClassStatus, GuestStatus, Snapshot};
@@ -15,7 +16,7 @@ const GUEST_COUNTERS: [GuestValue<u64>; 4] = [
     ("guest_bytes_total", "Random bytes that the guest was given.", |guest| guest.bytes),
     ("guest_requests_total", "Requests that were answered.", |guest| guest.requests),
     ("guest_connections_total", "Clients that were served.", |guest| guest.connections),
-    ("guest_refused_total", "Clients that were refused.", |guest| guest.refused),
+    ("guest_refused_total", "Clients that were rejected.", |guest| guest.refused),
 ];
 
 /// What goes up and down.
@@ -36,6 +37,19 @@ const CLASS_GAUGES: [ClassValue; 4] = [
     }),
     ("class_promised_bytes", "How much of the floor connected guests have.", |class| {
         Some(class.promised)
+    }),
+];
+
+type HealthValue = (&'static str, &'static str, fn(&HealthReport) -> u64);
+
+/// Of sources that are tested, by the guest or the shared source that they are of.
+const HEALTH_COUNTERS: [HealthValue; 3] = [
+    ("health_tested_bytes_total", "Bytes that were tested.", |report| report.bytes),
+    ("health_repetition_alarms_total", "Alarms of the repetition count test.", |report| {
+        report.repetition_alarms
+    }),
+    ("health_proportion_alarms_total", "Alarms of the adaptive proportion tests.", |report| {
+        report.proportion_alarms
     }),
 ];
 
@@ -68,6 +82,25 @@ pub fn of(snapshot: &Snapshot) -> Result<String> {
             }
         }
     }
+    for (name, help, value) in HEALTH_COUNTERS {
+        let metric =
+            IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), &["source_of"])?;
+        registry.register(Box::new(metric.clone()))?;
+        for (source_of, report) in snapshot.health() {
+            metric.with_label_values(&[source_of]).inc_by(value(report));
+        }
+    }
+    let help = "Whether guests get no bytes, because their source fails its health tests.";
+    let opts = Opts::new("health_stopped", help).namespace(NAMESPACE);
+    let stopped = GaugeVec::new(opts, &["source_of"])?;
+    registry.register(Box::new(stopped.clone()))?;
+    for (source_of, report) in snapshot.health() {
+        stopped.with_label_values(&[source_of]).set(f64::from(u8::from(report.stopped)));
+    }
+    let help = "How strict the daemon's sandbox is.";
+    let sandbox = GaugeVec::new(Opts::new("sandbox", help).namespace(NAMESPACE), &["mode"])?;
+    registry.register(Box::new(sandbox.clone()))?;
+    sandbox.with_label_values(&[&snapshot.sandbox.mode.to_string()]).set(1.0);
     Ok(TextEncoder::new().encode_to_string(&registry.gather())?)
 }
 
@@ -85,6 +118,8 @@ mod tests {
             format!("my_rng_server_guest_refused_total{{{labels}}} 1"),
             format!("my_rng_server_guest_connected{{{labels}}} 1"),
             format!("my_rng_server_guest_waiting_requests{{{labels}}} 1"),
+            "my_rng_server_health_repetition_alarms_total{source_of=\"hwrng\"} 1".to_owned(),
+            "my_rng_server_health_stopped{source_of=\"hwrng\"} 0".to_owned(),
             "my_rng_server_class_promised_bytes{class=\"hwrng\"} 8192".to_owned(),
         ] {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Result;
+use entropy::health::HealthReport;
 use tabwriter::TabWriter;
 
 use crate::daemon::snapshot::{ClassStatus, GuestStatus, Snapshot};
@@ -12,11 +13,12 @@ use crate::daemon::snapshot::{ClassStatus, GuestStatus, Snapshot};
 pub fn of(snapshot: &Snapshot) -> Result<String> {
     let connected = snapshot.guests.iter().filter(|guest| guest.client.is_some()).count();
     let mut text = format!(
-        "my-rng-server {}, process {}, for {}: {} guests, {connected} connected\n\n",
+        "my-rng-server {}, process {}, for {}: {} guests, {connected} connected; {}\n\n",
         snapshot.version,
         snapshot.process,
         time(snapshot.uptime_seconds),
         snapshot.guests.len(),
+        snapshot.sandbox,
     );
     let guests = snapshot.guests.iter().map(guest);
     let head = "GUEST\tDEVICE\tSOURCE\tCLASS\tCLIENT\tFOR\tCLIENTS\tREFUSED\tBYTES\tRATE\tWAITING";
@@ -26,7 +28,23 @@ pub fn of(snapshot: &Snapshot) -> Result<String> {
         writeln!(text)?;
         text += &table("CLASS\tNUMBER\tIN\tAVERAGE\tPEAK\tFLOOR\tPROMISED", classes)?;
     }
+    let tested: Vec<_> = snapshot.health().map(|(name, report)| health(name, report)).collect();
+    if !tested.is_empty() {
+        writeln!(text)?;
+        text += &table("TESTED\tBYTES\tREPETITIONS\tPROPORTIONS\tSTATE", tested.into_iter())?;
+    }
     Ok(text)
+}
+
+fn health(name: &str, report: &HealthReport) -> String {
+    [
+        name.to_owned(),
+        report.bytes.to_string(),
+        report.repetition_alarms.to_string(),
+        report.proportion_alarms.to_string(),
+        (if report.stopped { "stopped" } else { "in use" }).to_owned(),
+    ]
+    .join("\t")
 }
 
 fn table(head: &str, rows: impl Iterator<Item = String>) -> Result<String> {
@@ -93,7 +111,7 @@ mod tests {
     fn the_columns_stand_below_their_heads() {
         let text = of(&crate::status::example()).unwrap();
         let expected = "\
-my-rng-server 1.2.3, process 42, for 1 min 40 s: 2 guests, 1 connected
+my-rng-server 1.2.3, process 42, for 1 min 40 s: 2 guests, 1 connected; sandbox on
 
 GUEST      DEVICE      SOURCE  CLASS  CLIENT  FOR        CLIENTS  REFUSED  BYTES  RATE       WAITING
 a \"name\"\\  virtio-rng  hwrng   -      -       -          2        1        4096   8.0 KiB/s  0
@@ -101,6 +119,9 @@ web1       virtio-rng  hwrng   2      4711    1 min 5 s  2        1        4096 
 
 CLASS  NUMBER  IN  AVERAGE   PEAK  FLOOR     PROMISED
 hwrng  1       -   64 KiB/s  -     64 KiB/s  8 KiB/s
+
+TESTED  BYTES  REPETITIONS  PROPORTIONS  STATE
+hwrng   5000   1            0            in use
 ";
         assert_eq!(text, expected);
     }

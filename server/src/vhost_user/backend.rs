@@ -6,23 +6,21 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use vfio_user_kit::{Waker, WatchedMemory};
+use vfio_user_device::Waker;
+use vfio_user_device::rust_vmm::WatchedMemory;
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackendMut, VringState, VringT};
 use virtio_bindings::virtio_config::{VIRTIO_F_NOTIFY_ON_EMPTY, VIRTIO_F_VERSION_1};
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 use virtio_queue::QueueT;
-use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryMmap};
+use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
 use super::log::DriverLog;
 use super::requests::{Again, Served, serve};
 use super::timer::Timer;
-use super::vring::Vring;
-use crate::entropy::Entropy;
-
-/// Guest memory that is exchanged as a whole when the VMM changes it.
-pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
+use super::vring::{Memory, Vring};
+use entropy::service::Entropy;
 
 /// The only queue, `requestq`.
 const QUEUES: usize = 1;
@@ -55,8 +53,8 @@ pub struct Backend {
     memory: Option<WatchedMemory>,
     /// What the driver took.
     features: u64,
-    /// Whether there is no sense in looking at the queue.
-    left_alone: bool,
+    /// Whether the ring is corrupt, or in memory that was truncated.
+    disabled: bool,
     log: DriverLog,
 }
 
@@ -74,7 +72,7 @@ impl Backend {
             stop,
             memory: None,
             features: 0,
-            left_alone: false,
+            disabled: false,
             log,
         })
     }
@@ -93,7 +91,7 @@ impl Backend {
     fn serve(&mut self, vring: &Vring) {
         let mut vring = vring.get_mut();
         for _ in 0..LOOKS {
-            if self.left_alone || !vring.is_enabled() || !vring.get_queue().ready() {
+            if self.disabled || !vring.is_enabled() || !vring.get_queue().ready() {
                 return;
             }
             if !self.look(&mut vring) {
@@ -111,8 +109,8 @@ impl Backend {
         let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &self.log);
         drop(entropy);
         if memory.truncated() {
-            self.log.note(&"guest memory was truncated; its queue is left alone");
-            self.left_alone = true;
+            self.log.note(&"guest memory was truncated; the queue is disabled");
+            self.disabled = true;
         }
         let emptied = again == Again::WhenKicked && self.took(VIRTIO_F_NOTIFY_ON_EMPTY);
         let wanted = queue.needs_notification(memory.memory()).unwrap_or(true);
@@ -128,7 +126,7 @@ impl Backend {
             }
             Again::WhenWoken => {}
             Again::After(time) => self.timer.set(time),
-            Again::Never => self.left_alone = true,
+            Again::Never => self.disabled = true,
         }
         false
     }
@@ -186,7 +184,7 @@ impl VhostUserBackendMut for Backend {
 
     /// The queue stops, and may be set up again. A request that waits is still in it.
     fn stop_vring(&mut self, _queue: u32) -> io::Result<()> {
-        self.left_alone = false;
+        self.disabled = false;
         lock(&self.entropy).forget_request();
         Ok(())
     }

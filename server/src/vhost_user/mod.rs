@@ -12,6 +12,7 @@
 //! | `session` | one VMM's connection, and rust-vmm's threads for it |
 //! | `backend` | the device: features, which event means what |
 //! | `requests` | the virtqueue: chains, answers, what a driver can get wrong |
+//! | `sandbox` | which system calls its threads may make |
 //! | `timer` | a timerfd |
 //! | `vring` | which sizes a queue can have |
 //! | `log` | what a guest does wrong |
@@ -24,12 +25,14 @@ mod backend;
 mod log;
 mod requests;
 mod running;
+mod sandbox;
 mod server;
 mod session;
 mod timer;
 mod vring;
 
 pub use running::Running;
+pub use sandbox::VHOST_USER;
 pub use server::{Server, ServerError};
 
 /// What this program can do, as the vhost-user backend conventions have `--print-capabilities` say

@@ -1,52 +1,28 @@
-//! The requests in a virtqueue: chains of descriptors to be filled with random bytes.
+//! The requests in a virtqueue: descriptor chains to be filled with random bytes.
 //!
-//! Everything in guest memory is the driver's, who may be hostile. A chain that breaks a rule is
-//! answered with 0 bytes, and the ones behind it are served all the same. A ring that makes no sense
-//! at all is left alone.
+//! Everything in guest memory is the driver's, and the driver may be hostile. A chain that breaks a rule is
+//! completed with length 0, and the ones behind it are served all the same. A corrupt ring disables
+//! the queue.
+//!
+//! The chains are read by the same code as those of a virtio-rng over vfio-user: the memory that
+//! rust-vmm has mapped stands behind its trait, and never waits.
 
-use std::fmt;
+use std::future::{Future, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use virtio_queue::desc::split::Descriptor;
-use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
-use vm_memory::{Address, Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions};
+use vfio_user_device::{DmaError, GuestMemory, Segment};
+use virtio_device::{ChainReader, DescriptorChain, Fault, Features};
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, Permissions};
 
 use super::log::DriverLog;
-use crate::entropy::{Entropy, Supply};
+use entropy::service::{Entropy, TakeOutcome};
 
 /// Requests that are answered in one go: a driver that makes new ones all the time must not keep
 /// the thread from looking at anything else.
 const MAX_AT_ONCE: usize = 256;
-
-/// A rule that a chain breaks.
-#[derive(Debug, PartialEq, Eq)]
-enum Fault {
-    /// The available ring names a descriptor that there is none.
-    NoSuchDescriptor(u16),
-    /// A descriptor cannot be read, or the next one does not exist.
-    Broken,
-    /// More descriptors than the queue has.
-    TooLong,
-    /// A buffer that is for the device to read.
-    Readable,
-    /// Room for no bytes.
-    Empty,
-    /// A buffer is not in guest memory.
-    Outside(u64),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::NoSuchDescriptor(index) => write!(f, "there is no descriptor {index}"),
-            Fault::Broken => write!(f, "the chain has no end"),
-            Fault::TooLong => write!(f, "the chain is longer than the queue"),
-            Fault::Readable => write!(f, "a buffer is for the device to read"),
-            Fault::Empty => write!(f, "there is room for no bytes"),
-            Fault::Outside(address) => write!(f, "no guest memory at {address:#x}"),
-        }
-    }
-}
 
 /// When to look at the queue again.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +33,7 @@ pub enum Again {
     WhenWoken,
     /// After this time: a request waits, or there are very many.
     After(Duration),
-    /// Never, until the queue is set up again: it makes no sense.
+    /// Never, until the queue is set up again: the ring is corrupt.
     Never,
 }
 
@@ -81,7 +57,9 @@ pub fn serve(
     let again = match serve_all(queue, memory, entropy, log, &mut answered) {
         Ok(again) => again,
         Err(error) => {
-            log.note(&format_args!("its queue is left alone until it is set up again: {error}"));
+            log.note(&format_args!(
+                "the queue is disabled until the driver sets it up again: {error}"
+            ));
             Again::Never
         }
     };
@@ -99,29 +77,30 @@ fn serve_all(
     if !readable(memory, GuestAddress(queue.avail_ring()), queue.size()) {
         return Err(virtio_queue::Error::InvalidAvailRingIndex);
     }
+    let mut reader = Reader::new(queue);
     for _ in 0..MAX_AT_ONCE {
         let Some(chain) = queue.iter(memory)?.next() else {
             return Ok(Again::WhenKicked);
         };
         let head = chain.head_index();
-        let written = match buffers(chain, memory, queue.size()) {
-            Ok(buffers) => match entropy.take(Instant::now, room(&buffers)) {
-                Supply::Bytes(bytes) => {
-                    let written = fill(memory, &buffers, &bytes);
+        let written = match reader.read(queue, memory, head) {
+            Ok(chain) => match take(entropy, chain) {
+                TakeOutcome::Bytes(bytes) => {
+                    let written = fill(memory, chain, &bytes);
                     entropy.reuse(bytes);
                     written
                 }
                 wait => {
                     queue.go_to_previous_position();
                     return Ok(match wait {
-                        Supply::After(time) => Again::After(time),
+                        TakeOutcome::RetryAfter(time) => Again::After(time),
                         _ => Again::WhenWoken,
                     });
                 }
             },
             Err(fault) => {
-                log.note(&format_args!("a request of the driver is refused: {fault}"));
-                if matches!(fault, Fault::NoSuchDescriptor(_)) {
+                log.note(&format_args!("a request of the driver is rejected: {fault}"));
+                if head >= queue.size() {
                     // It has no name by which it could be given back.
                     continue;
                 }
@@ -136,68 +115,128 @@ fn serve_all(
 
 /// Whether all of an available ring can be read: flags, index, and a number for each descriptor.
 fn readable(memory: &GuestMemoryMmap, ring: GuestAddress, size: u16) -> bool {
-    GuestMemory::check_range(memory, ring, 4 + 2 * usize::from(size), Permissions::Read)
+    let length = 4 + 2 * usize::from(size);
+    vm_memory::GuestMemory::check_range(memory, ring, length, Permissions::Read)
 }
 
-/// The buffers of a chain, all of which are for the device to write.
-fn buffers(
-    chain: DescriptorChain<&GuestMemoryMmap>,
-    memory: &GuestMemoryMmap,
-    size: u16,
-) -> Result<Vec<Descriptor>, Fault> {
-    let head = chain.head_index();
-    if head >= size {
-        return Err(Fault::NoSuchDescriptor(head));
-    }
-    // An indirect table may be longer than that, which is not allowed.
-    let buffers: Vec<_> = chain.take(usize::from(size) + 1).collect();
-    if buffers.len() > usize::from(size) {
-        return Err(Fault::TooLong);
-    }
-    // The iterator ends where it cannot go on, as it does at the end.
-    if buffers.last().is_none_or(Descriptor::has_next) {
-        return Err(Fault::Broken);
-    }
-    if !buffers.iter().all(Descriptor::is_write_only) {
-        return Err(Fault::Readable);
-    }
-    if room(&buffers) == 0 {
-        return Err(Fault::Empty);
-    }
-    let outside = buffers.iter().find(|buffer| {
-        let length = usize::try_from(buffer.len()).unwrap_or(usize::MAX);
-        !GuestMemory::check_range(memory, buffer.addr(), length, Permissions::Write)
-    });
-    match outside {
-        Some(buffer) => Err(Fault::Outside(buffer.addr().raw_value())),
-        None => Ok(buffers),
-    }
+/// Reads the chains of a queue.
+struct Reader {
+    reader: ChainReader,
+    /// A copy of the descriptor table.
+    table: Vec<u8>,
+    chain: DescriptorChain,
 }
 
-fn room(buffers: &[Descriptor]) -> u64 {
-    buffers.iter().map(|buffer| u64::from(buffer.len())).sum()
-}
+impl Reader {
+    fn new(queue: &Queue) -> Self {
+        let size = queue.size();
+        // What the VMM hands over has been agreed on, this feature always.
+        let reader = ChainReader::new(Features::INDIRECT_DESC, size);
+        let table = vec![0; ChainReader::table_len(size)];
+        Reader { reader, table, chain: DescriptorChain::default() }
+    }
 
-/// Puts bytes into buffers, one after the other, and returns how many.
-fn fill(memory: &GuestMemoryMmap, buffers: &[Descriptor], bytes: &[u8]) -> u32 {
-    let mut rest = bytes;
-    for buffer in buffers {
-        let length = usize::try_from(buffer.len()).unwrap_or(usize::MAX).min(rest.len());
-        let (now, later) = rest.split_at(length);
-        if memory.write_slice(now, buffer.addr()).is_err() {
-            break;
+    /// Reads a chain, all of whose buffers are for the device to write.
+    fn read(
+        &mut self,
+        queue: &Queue,
+        memory: &GuestMemoryMmap,
+        head: u16,
+    ) -> Result<&DescriptorChain, Fault> {
+        let mapped = Mapped(memory);
+        let table = Segment { address: queue.desc_table(), length: self.table.len() };
+        at_once(mapped.gather(&[table], &mut self.table))?;
+        at_once(self.reader.read(&mapped, &self.table, head, &mut self.chain))?;
+        if self.chain.buffers.iter().any(|buffer| !buffer.writable) {
+            return Err(Fault::ReadableBuffer);
         }
-        rest = later;
+        // Before bytes are taken for it.
+        let outside = self.chain.buffers.iter().find(|buffer| {
+            let length = usize::try_from(buffer.length).unwrap_or(usize::MAX);
+            let start = GuestAddress(buffer.address);
+            !vm_memory::GuestMemory::check_range(memory, start, length, Permissions::Write)
+        });
+        match outside {
+            Some(buffer) => Err(DmaError::NotMapped { address: buffer.address }.into()),
+            None => Ok(&self.chain),
+        }
     }
-    u32::try_from(bytes.len() - rest.len()).unwrap_or(u32::MAX)
+}
+
+/// The bytes for a chain.
+fn take(entropy: &mut Entropy, chain: &DescriptorChain) -> TakeOutcome {
+    match chain.writable_len() {
+        0 => TakeOutcome::Bytes(Vec::new()),
+        length => entropy.take(Instant::now, length),
+    }
+}
+
+/// Puts bytes into the buffers of a chain, and returns how many.
+fn fill(memory: &GuestMemoryMmap, chain: &DescriptorChain, bytes: &[u8]) -> u32 {
+    let places = chain.segments();
+    match at_once(Mapped(memory).scatter(&places, bytes)) {
+        Ok(()) => u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        // The memory was truncated: nothing is promised.
+        Err(_) => 0,
+    }
+}
+
+/// Memory that is mapped into this process.
+struct Mapped<'m>(&'m GuestMemoryMmap);
+
+impl Mapped<'_> {
+    /// Goes from place to place, with as many bytes for each as it has room for.
+    fn each<B>(
+        segments: &[Segment],
+        mut bytes: B,
+        mut copy: impl FnMut(B, &Segment) -> Option<B>,
+    ) -> Result<(), DmaError> {
+        for segment in segments {
+            bytes = copy(bytes, segment).ok_or(DmaError::NotMapped { address: segment.address })?;
+        }
+        Ok(())
+    }
+}
+
+impl GuestMemory for Mapped<'_> {
+    fn gather(
+        &self,
+        segments: &[Segment],
+        buffer: &mut [u8],
+    ) -> impl Future<Output = Result<(), DmaError>> + Send {
+        ready(Self::each(segments, buffer, |buffer, segment| {
+            let (piece, rest) = buffer.split_at_mut(segment.length.min(buffer.len()));
+            self.0.read_slice(piece, GuestAddress(segment.address)).ok().map(|()| rest)
+        }))
+    }
+
+    fn scatter(
+        &self,
+        segments: &[Segment],
+        data: &[u8],
+    ) -> impl Future<Output = Result<(), DmaError>> + Send {
+        ready(Self::each(segments, data, |data, segment| {
+            let (piece, rest) = data.split_at(segment.length.min(data.len()));
+            self.0.write_slice(piece, GuestAddress(segment.address)).ok().map(|()| rest)
+        }))
+    }
+}
+
+/// What a future over such memory comes to.
+fn at_once<T>(future: impl Future<Output = Result<T, impl Into<Fault>>>) -> Result<T, Fault> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result.map_err(Into::into),
+        // It never waits.
+        Poll::Pending => Err(DmaError::NotMapped { address: 0 }.into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use vfio_user_kit::Waker;
+    use vfio_user_device::Waker;
 
     use super::*;
-    use crate::source::Specification;
+    use entropy::source::Specification;
 
     /// Descriptors of the queue, and where its parts are.
     const SIZE: u16 = 512;

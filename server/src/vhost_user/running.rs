@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 
 use super::Server;
 
@@ -17,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(1);
 /// A server that runs until this value goes.
 #[derive(Debug)]
 pub struct Running {
+    name: String,
     stop: Waker,
     thread: Option<JoinHandle<()>>,
 }
@@ -28,16 +29,18 @@ impl Running {
     /// Threads or descriptors run out.
     pub fn start(server: Server) -> io::Result<Self> {
         let stop = Waker::new()?;
-        let stopped = stop.clone();
+        let (name, stopped) = (server.name().to_owned(), stop.clone());
+        let served = name.clone();
         let thread = thread::Builder::new().name("vhost-user".into()).spawn(move || {
+            super::VHOST_USER.enter();
             if let Err(error) = server.run(stopped.as_fd()) {
-                log::error!("{error}");
+                log::error!("{served}: {error}");
             }
         })?;
-        Ok(Running { stop, thread: Some(thread) })
+        Ok(Running { name, stop, thread: Some(thread) })
     }
 
-    /// Tells it to stop, which happens soon. For those who stop many.
+    /// Tells it to stop, without waiting. For a caller that stops many.
     pub fn stop(&self) {
         self.stop.wake();
     }
@@ -50,12 +53,12 @@ impl Running {
         let begun = Instant::now();
         while !thread.is_finished() {
             if begun.elapsed() >= END {
-                return log::warn!("vhost-user: a server does not end, and is left behind");
+                return log::warn!("{}: its server does not end, and is left behind", self.name);
             }
             thread::park_timeout(LOOK);
         }
         if thread.join().is_err() {
-            log::error!("vhost-user: a server panicked");
+            log::error!("{}: its server panicked", self.name);
         }
     }
 }

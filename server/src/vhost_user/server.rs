@@ -5,31 +5,28 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use vfio_user_kit::{Gate, Listening, Watch};
+use vfio_user_device::server::{self, AdmissionPolicy, ServerState, SocketPermissions};
 use vhost::vhost_user::Listener;
 
-use super::session::{Session, Stay};
-use crate::entropy::Entropy;
+use super::session::{Admission, Session};
+use entropy::service::Entropy;
 
-/// How long a session may take to end after its VMM has gone.
-const SESSION_END: Duration = Duration::from_secs(1);
-/// How long to leave the listening socket alone when a VMM cannot be served, for want of
-/// descriptors for example.
+/// How long to accept no VMM after one could not be served, when descriptors have run out for
+/// example.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// Most VMMs that are refused in one go.
-const MAX_REFUSALS: usize = 64;
+/// Most VMMs that are rejected in one go.
+const MAX_REJECTIONS: usize = 64;
 
-/// Why a server cannot be had, or cannot go on.
+/// Why a server cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The socket's file cannot be made.
+    /// The socket cannot be bound.
     #[error(transparent)]
-    Socket(#[from] vfio_user_kit::ServerError),
+    Socket(#[from] server::ServerError),
     /// Descriptors run out.
     #[error("no descriptor for the listening socket")]
     Listener(#[source] io::Error),
@@ -40,71 +37,89 @@ pub enum ServerError {
 
 /// A listening socket and the entropy device behind it. The socket's file goes with this value.
 pub struct Server {
-    listening: Listening,
+    listener: server::Listener,
+    /// The guest's name, for the log.
+    name: String,
     entropy: Arc<Mutex<Entropy>>,
-    gate: Option<Arc<dyn Gate>>,
-    watch: Watch,
+    policy: Option<Arc<dyn AdmissionPolicy>>,
+    state: ServerState,
 }
 
 impl Server {
-    /// Listens at `path`, exactly as it is given. A socket file that nobody serves is replaced.
+    /// Listens at `path`, exactly as it is given. A stale socket file is replaced.
     ///
     /// # Errors
-    /// [`ServerError::Socket`]; what is at the path is left alone then.
+    /// [`ServerError::Socket`]; what is at the path is unchanged then.
     pub fn bind(path: &Path, mode: u32, entropy: Entropy) -> Result<Self, ServerError> {
-        Ok(Self::on(Listening::at(path, mode)?, entropy))
+        Ok(Self::on(server::Listener::bind(path, mode)?, entropy))
     }
 
     /// Serves at a socket that listens already.
-    pub fn on(listening: Listening, entropy: Entropy) -> Self {
-        let entropy = Arc::new(Mutex::new(entropy));
-        Server { listening, entropy, gate: None, watch: Watch::default() }
+    pub fn on(listener: server::Listener, entropy: Entropy) -> Self {
+        let (name, entropy) = (listener.name().to_owned(), Arc::new(Mutex::new(entropy)));
+        Server { listener, name, entropy, policy: None, state: ServerState::default() }
     }
 
-    /// The same server, with a gate that is asked for each VMM. One that is refused finds its
-    /// connection closed: vhost-user has no words for a reason.
+    /// The same server, with the name of its guest for the log; otherwise that is the socket's.
     #[must_use]
-    pub fn with_gate(mut self, gate: Arc<dyn Gate>) -> Self {
-        self.gate = Some(gate);
+    pub fn with_name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
         self
     }
 
+    /// The same server, with a policy that is asked for each VMM. One that is rejected finds its
+    /// connection closed: vhost-user has no words for a reason.
+    #[must_use]
+    pub fn with_admission_policy(mut self, policy: Arc<dyn AdmissionPolicy>) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// The name of its guest.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What changes the permissions of the socket's file, if this server has made it.
+    pub fn socket_permissions(&self) -> Option<SocketPermissions> {
+        self.listener.permissions()
+    }
+
     /// What tells about this server's VMMs while it runs. Whose process they are is not known.
-    pub fn watch(&self) -> Watch {
-        self.watch.clone()
+    pub fn state(&self) -> ServerState {
+        self.state.clone()
     }
 
     /// Serves one VMM at a time, until `stop` becomes readable. The next one finds the device as
-    /// the one before has left it: with its limit, and with bytes that were read for nobody.
+    /// the one before has left it: with its limit, and with bytes that were read and not used.
     ///
     /// # Errors
     /// [`ServerError::Poll`], or [`ServerError::Listener`] at the start.
     pub fn run(&self, stop: BorrowedFd<'_>) -> Result<(), ServerError> {
-        let listener = self.listening.listener();
+        let listener = self.listener.socket();
         let mut accepting = Listener::from(listener.try_clone().map_err(ServerError::Listener)?);
         let mut current: Option<Session> = None;
         let mut failure = String::new();
         while wait_for_vmm(listener, stop)? {
-            // One that comes when its predecessor has just gone waits for the end of that session.
-            current = current.and_then(|other| other.ended_within(SESSION_END, Some(stop)));
+            // One that comes when the one before it has just gone waits for the end of that session.
+            current = current.and_then(|session| session.ended_after_disconnect(stop));
             if current.is_some() {
-                self.refuse_waiting("another one is connected");
+                self.reject_waiting("another one is connected");
                 continue;
             }
-            let stay = match Stay::ask(self.listening.name(), self.gate.clone(), &self.watch) {
-                Ok(stay) => stay,
-                Err(refused) => {
-                    self.refuse(&refused.to_string());
+            let admission = match Admission::ask(&self.name, self.policy.clone(), &self.state) {
+                Ok(admission) => admission,
+                Err(rejected) => {
+                    self.reject(&rejected.to_string());
                     continue;
                 }
             };
-            match Session::start(&mut accepting, Arc::clone(&self.entropy), stay) {
+            match Session::start(&mut accepting, Arc::clone(&self.entropy), admission) {
                 Ok(session) => current = Some(session),
                 Err(error) => {
                     let reason = error.to_string();
                     if reason != failure {
-                        let name = self.listening.name();
-                        log::error!("{name}: cannot serve a VMM: {reason}; trying again");
+                        log::error!("{}: cannot serve a VMM: {reason}; trying again", self.name);
                     }
                     failure = reason;
                     let mut stop = [PollFd::from_borrowed_fd(stop, PollFlags::IN)];
@@ -114,18 +129,15 @@ impl Server {
         }
         if let Some(session) = current {
             session.close();
-            if session.ended_within(SESSION_END, None).is_some() {
-                log::error!("{}: a session does not end", self.listening.name());
-            }
         }
         Ok(())
     }
 
-    /// Refuses all VMMs that wait by now: they have waited together.
-    fn refuse_waiting(&self, reason: &str) {
+    /// Rejects all VMMs that wait by now: they have waited together.
+    fn reject_waiting(&self, reason: &str) {
         // Not without end, if they come faster than they go.
-        for _ in 0..MAX_REFUSALS {
-            if !self.refuse(reason) {
+        for _ in 0..MAX_REJECTIONS {
+            if !self.reject(reason) {
                 break;
             }
         }
@@ -133,17 +145,17 @@ impl Server {
 
     /// Closes a connection, so that the VMM behind it fails at once and not when its guest starts.
     /// Returns whether there was one.
-    fn refuse(&self, reason: &str) -> bool {
-        let name = self.listening.name();
-        match self.listening.listener().accept() {
+    fn reject(&self, reason: &str) -> bool {
+        let name = &self.name;
+        match self.listener.socket().accept() {
             Ok(_) => {
-                log::warn!("{name}: refused a VMM: {reason}");
-                self.watch.refused();
+                log::warn!("{name}: rejected a VMM: {reason}");
+                self.state.count_rejected();
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
-                log::warn!("{name}: cannot accept a VMM to refuse it: {error}");
+                log::warn!("{name}: cannot accept a VMM to reject it: {error}");
                 false
             }
         }

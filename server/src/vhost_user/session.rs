@@ -5,12 +5,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use vfio_user_kit::{Gate, Refused, Waker, Watch};
+use vfio_user_device::Waker;
+use vfio_user_device::server::{AdmissionError, AdmissionPolicy, ServerState};
 use vhost::vhost_user::{Error as ProtocolError, Listener};
 use vhost_user_backend::{Error, ShutdownHandle, VhostUserDaemon};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
@@ -18,10 +20,16 @@ use vmm_sys_util::epoll::EventSet;
 
 use super::backend::Backend;
 use super::log::DriverLog;
-use crate::entropy::Entropy;
+use entropy::service::Entropy;
 
 /// How often to look whether a session has ended.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
+/// How long a session may take to end after its VMM has disconnected.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the thread of the protocol may take to notice that the VMM has disconnected. A VMM that
+/// comes while another one is connected is rejected after this time.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Why a VMM cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,38 +51,46 @@ impl From<Error> for StartError {
     }
 }
 
-/// What ends with a session: the gate hears of it, and whoever watches.
-pub struct Stay {
+/// The time of an admitted VMM. Its end is told to the policy.
+pub struct Admission {
+    /// The guest's name, for the log.
     name: String,
-    gate: Option<Arc<dyn Gate>>,
-    watch: Watch,
+    policy: Option<Arc<dyn AdmissionPolicy>>,
+    state: ServerState,
 }
 
-impl Stay {
-    /// Asks the gate; without one every VMM is admitted.
+impl Admission {
+    /// Asks the policy; without one every VMM is admitted.
     ///
     /// # Errors
-    /// The gate's reason.
-    pub fn ask(name: &str, gate: Option<Arc<dyn Gate>>, watch: &Watch) -> Result<Self, Refused> {
-        if let Some(gate) = &gate {
-            gate.admit()?;
+    /// The policy's reason.
+    pub fn ask(
+        name: &str,
+        policy: Option<Arc<dyn AdmissionPolicy>>,
+        state: &ServerState,
+    ) -> Result<Self, AdmissionError> {
+        if let Some(policy) = &policy {
+            policy.admit()?;
         }
-        Ok(Stay { name: name.to_owned(), gate, watch: watch.clone() })
+        Ok(Admission { name: name.to_owned(), policy, state: state.clone() })
     }
 }
 
-impl Drop for Stay {
+impl Drop for Admission {
     fn drop(&mut self) {
-        if let Some(gate) = &self.gate {
-            gate.left();
+        if let Some(policy) = &self.policy {
+            policy.release();
         }
     }
 }
 
 /// A VMM that is being served.
 pub struct Session {
+    name: String,
     thread: JoinHandle<()>,
     shutdown: Option<ShutdownHandle>,
+    /// Whether the VMM has disconnected. The session ends a moment later.
+    disconnected: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -85,39 +101,61 @@ impl Session {
     pub fn start(
         listener: &mut Listener,
         entropy: Arc<Mutex<Entropy>>,
-        stay: Stay,
+        admission: Admission,
     ) -> Result<Self, StartError> {
-        let mut service = Service::new(entropy, &stay.name)?;
+        let mut service = Service::new(entropy, &admission.name)?;
         // With a socket that does not block, the crate would try again and again if another process
         // that has it, too, took the VMM first. So it waits for the next one.
         listener.set_nonblocking(false)?;
         let started = service.daemon.start(listener);
         listener.set_nonblocking(true)?;
         started?;
-        log::info!("{}: a VMM connected", stay.name);
+        log::info!("{}: a VMM connected", admission.name);
         let shutdown = service.daemon.shutdown_handle();
+        let (name, disconnected) = (admission.name.clone(), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&disconnected);
         let waiting = move || {
-            let stay = stay;
-            let _connected = stay.watch.connected(None);
-            report(&stay.name, service.daemon.wait());
-            // The queue's thread ends before the stay does.
+            let admission = admission;
+            let _connected = admission.state.connected(None);
+            let end = service.daemon.wait();
+            seen.store(true, Ordering::Release);
+            report(&admission.name, end);
+            // The queue's thread ends before the admission does.
             drop(service);
         };
         let thread = thread::Builder::new().name("session".into()).spawn(waiting)?;
-        Ok(Session { thread, shutdown })
+        Ok(Session { name, thread, shutdown, disconnected })
     }
 
-    /// Waits for its end, at most so long, or until `stop` becomes readable. Returns itself if it does
-    /// not come.
-    pub fn ended_within(self, time: Duration, stop: Option<BorrowedFd<'_>>) -> Option<Session> {
+    /// Waits for its end if its VMM has disconnected, and for a moment to see that. Returns itself if
+    /// the VMM is still connected, or if `stop` becomes readable.
+    pub fn ended_after_disconnect(self, stop: BorrowedFd<'_>) -> Option<Session> {
+        let disconnected = Arc::clone(&self.disconnected);
+        self.wait(Some(stop), || {
+            if disconnected.load(Ordering::Acquire) { SESSION_TIMEOUT } else { DISCONNECT_TIMEOUT }
+        })
+    }
+
+    /// Ends the connection, and waits until the session has ended.
+    pub fn close(self) {
+        if let Some(shutdown) = &self.shutdown {
+            shutdown.shutdown();
+        }
+        if let Some(session) = self.wait(None, || SESSION_TIMEOUT) {
+            log::error!("{}: the session does not end", session.name);
+        }
+    }
+
+    /// Waits for its end, at most so long. Returns itself if it does not come.
+    fn wait(self, stop: Option<BorrowedFd<'_>>, timeout: impl Fn() -> Duration) -> Option<Session> {
         let begun = Instant::now();
         while !self.thread.is_finished() {
-            if begun.elapsed() >= time || self.rest(stop) {
+            if begun.elapsed() >= timeout() || self.rest(stop) {
                 return Some(self);
             }
         }
         if self.thread.join().is_err() {
-            log::error!("vhost-user: a session panicked");
+            log::error!("{}: the session panicked", self.name);
         }
         None
     }
@@ -127,13 +165,6 @@ impl Session {
         let stop = stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN));
         let mut fds: Vec<_> = stop.into_iter().collect();
         matches!(poll(&mut fds, Some(&LOOK)), Ok(1))
-    }
-
-    /// Ends the connection, which takes a moment.
-    pub fn close(&self) {
-        if let Some(shutdown) = &self.shutdown {
-            shutdown.shutdown();
-        }
     }
 }
 
@@ -187,7 +218,7 @@ mod tests {
     use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
-    use crate::source::Specification;
+    use entropy::source::Specification;
 
     /// The processor time of this thread in milliseconds.
     fn processor_time() -> i64 {
@@ -205,18 +236,18 @@ mod tests {
         let waker = Waker::new().unwrap();
         let source = Specification::default().open(waker.clone()).unwrap();
         let entropy = Arc::new(Mutex::new(Entropy::new(source, waker, None)));
-        let stay = Stay::ask("test", None, &Watch::default()).unwrap();
+        let admission = Admission::ask("test", None, &ServerState::default()).unwrap();
         let server = thread::spawn(move || {
             let before = processor_time();
-            let session = Session::start(&mut listener, entropy, stay).unwrap();
+            let session = Session::start(&mut listener, entropy, admission).unwrap();
             (processor_time() - before, session)
         });
-        // Nobody is there, and then the next one comes.
+        // No VMM waits, and then the next one connects.
         thread::sleep(Duration::from_millis(500));
         let vmm = UnixStream::connect(&path).unwrap();
         let (used, session) = server.join().unwrap();
         assert!(used < 100, "{used} ms of 500");
         drop(vmm);
-        assert!(session.ended_within(Duration::from_secs(20), None).is_none());
+        assert!(session.wait(None, || Duration::from_secs(20)).is_none());
     }
 }

@@ -53,9 +53,9 @@ mod tests {
 
     use super::*;
 
-    fn readable(timer: &Timer, patience: i64) -> bool {
+    fn readable(timer: &Timer, timeout: i64) -> bool {
         let mut fds = [PollFd::new(timer, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec { tv_sec: patience, tv_nsec: 0 })).unwrap() > 0
+        poll(&mut fds, Some(&Timespec { tv_sec: timeout, tv_nsec: 0 })).unwrap() > 0
     }
 
     #[test]

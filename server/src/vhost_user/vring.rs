@@ -1,6 +1,11 @@
 //! The virtqueue as rust-vmm's `vhost-user-backend` has it, but for one thing: that one ignores a size
 //! that is no power of two and serves the queue with the size before. Here such a queue does not
 //! start, and the VMM is told when it names the ring's addresses.
+//!
+//! The rings themselves stay rust-vmm's: its backend moves a queue's positions by messages of the VMM
+//! (SET_VRING_BASE, GET_VRING_BASE) and translates its addresses, which the virtqueue of a vfio-user
+//! device, whose task alone knows its positions, has no use for. Descriptor chains are read by the same
+//! code.
 
 use std::fs::File;
 use std::io;
@@ -9,8 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vhost_user_backend::{VringMutex, VringStateGuard, VringStateMutGuard, VringT};
 use virtio_queue::Error;
+use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
-use super::backend::Memory;
+/// Guest memory that is exchanged as a whole when the VMM changes it.
+pub type Memory = GuestMemoryAtomic<GuestMemoryMmap>;
 
 /// A queue and its state, shared by rust-vmm's threads.
 #[derive(Clone)]

@@ -21,11 +21,11 @@ fn a_second_client_is_told_so_and_closed_and_the_first_goes_on() {
         second.assert_closed();
         first.assert_in_sync();
     }
-    daemon.wait_for_log("refused client");
+    daemon.wait_for_log("rejected client");
 }
 
 #[test]
-fn second_clients_that_say_nothing_are_closed_and_hold_nobody_up() {
+fn silent_second_clients_are_closed_and_delay_no_other() {
     let daemon = Daemon::start(&[]);
     let mut first = daemon.client();
     let mut silent: Vec<_> = (0..40).map(|_| Client::connect(&daemon.path())).collect();
@@ -104,7 +104,7 @@ fn a_half_closed_connection_gets_its_answers_and_ends() {
     let daemon = Daemon::start(&[]);
     let mut client = daemon.client();
     client.send(GET_INFO, &info(16), &[]);
-    shutdown(&client.socket, Shutdown::Write).unwrap();
+    shutdown(client.socket(), Shutdown::Write).unwrap();
     client.receive().ok();
     client.assert_closed();
     daemon.client().assert_in_sync();
@@ -149,7 +149,7 @@ fn a_client_that_never_ends_its_version_is_dropped() {
 }
 
 #[test]
-fn a_client_that_does_not_read_stops_nobody_but_itself() {
+fn a_client_that_does_not_read_stops_itself_alone() {
     let daemon = Daemon::start(&[]);
     let mut greedy = daemon.client();
     // More replies than both socket buffers hold.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use my_rng_server::generator::{ChaCha20, Generator};
+use my_rng_model::generator::{ChaCha20, Generator};
 use vfio_user::Client;
 
 use crate::common::*;

@@ -37,8 +37,12 @@ fn help_mentions_every_option() {
         "-m, --max-bytes",
         "-p, --period",
         "--socket-mode",
+        "--sandbox <MODE>",
+        "--sandbox-folder <PATH>",
         "--ready-fd",
         "--busy-poll-us",
+        "--record",
+        "--record-limit",
         "-v, --verbose",
         "--help",
         "--version",
@@ -50,7 +54,13 @@ fn help_mentions_every_option() {
 #[test]
 fn version_is_the_crates() {
     let output = run(&["--version"]);
-    assert_eq!(text(&output.stdout), concat!("my-rng-server ", env!("CARGO_PKG_VERSION"), "\n"));
+    let version = concat!("my-rng-server ", env!("CARGO_PKG_VERSION"));
+    let said = text(&output.stdout);
+    let rest = said.strip_prefix(version).expect("it begins with name and version").trim();
+    // A source without its history names no commit.
+    let commit = rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    let is_commit = |commit: &str| commit.chars().all(|digit| digit.is_ascii_hexdigit());
+    assert!(rest.is_empty() || commit.is_some_and(is_commit), "{said}");
 }
 
 #[test]
@@ -72,7 +82,7 @@ fn a_path_that_is_served_is_refused_and_goes_on() {
     let daemon = Daemon::start(&[]);
     let output = run(&["--socket-path", daemon.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("is served by a running process"));
+    assert!(text(&output.stderr).contains("is in use by a running process"));
     daemon.client().assert_in_sync();
 }
 
@@ -145,7 +155,7 @@ fn systemd_is_notified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(RECEIVE_TIMEOUT)).unwrap();
     let _daemon = Daemon::start_under(Command::new(BINARY).env("NOTIFY_SOCKET", &path), &[]);
     let mut datagram = [0; 256];
     let length = socket.recv(&mut datagram).unwrap();

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -105,6 +107,16 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten().and_then(|status| status.signal());
+        if ended == Some(Signal::SYS.as_raw()) {
+            let says =
+                "the sandbox has ended the daemon: the kernel's log (type=1326) has the call";
+            if thread::panicking() {
+                eprintln!("{says}");
+            } else {
+                panic!("{says}");
+            }
+        }
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

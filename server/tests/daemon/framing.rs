@@ -84,7 +84,7 @@ fn a_type_that_is_neither_command_nor_reply_is_refused() {
 }
 
 #[test]
-fn a_reply_nobody_asked_for_is_refused() {
+fn an_unexpected_reply_is_rejected() {
     let daemon = Daemon::start(&[]);
     let mut client = daemon.client();
     for command in [GET_INFO, DMA_READ, DMA_WRITE, VERSION, 77] {

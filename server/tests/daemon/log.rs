@@ -46,11 +46,11 @@ fn clients_that_are_refused_do_not_fill_it() {
         assert_eq!(other.receive().errno(), Errno::BUSY);
     }
     client.assert_in_sync();
-    assert_limited(&daemon, &["refused"]);
+    assert_limited(&daemon, &["rejected"]);
 }
 
 #[test]
-fn monitors_that_talk_nonsense_over_vhost_user_do_not_fill_it() {
+fn invalid_vhost_user_messages_do_not_fill_it() {
     let daemon = Daemon::start(&["--transport", "vhost-user", "-v"]);
     for _ in 0..ROUNDS {
         let mut monitor = UnixStream::connect(daemon.path()).unwrap();

@@ -3,7 +3,7 @@
 // Tests count in small numbers.
 #![allow(clippy::cast_possible_truncation)]
 
-#[path = "../../vfio-user/tests/common/mod.rs"]
+#[path = "../../../crates/vfio-user-device/tests/common/mod.rs"]
 mod common;
 
 mod clients;
@@ -18,13 +18,16 @@ mod info;
 mod irqs;
 mod libvirt;
 mod log;
+mod migration;
 mod negotiation;
 mod others;
 mod passed;
 mod peer;
 mod probe;
 mod probe_servers;
+mod recordings;
 mod regions;
 mod rng_guest;
 mod signals;
+mod traces;
 mod virtio_rng;

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::common::PATIENCE;
+use crate::common::RECEIVE_TIMEOUT;
 use crate::daemon::{BINARY, Daemon};
 
 /// What the probe shows of the teaching device; the guest's lspci shows the same.
@@ -45,9 +45,9 @@ const VIRTIO_RNG: &str = "\
 
 /// Runs a probe, which has to end by itself.
 pub fn probe(socket: &Path, arguments: &[&str]) -> Output {
-    let patience = PATIENCE.as_secs().to_string();
+    let timeout = RECEIVE_TIMEOUT.as_secs().to_string();
     let mut command = Command::new("timeout");
-    command.args([&patience, BINARY, "probe"]).arg(socket).args(arguments);
+    command.args([&timeout, BINARY, "probe"]).arg(socket).args(arguments);
     command.output().unwrap()
 }
 
@@ -142,7 +142,7 @@ fn a_dump_of_a_large_bar_says_what_it_leaves_out() {
 }
 
 #[test]
-fn dumps_that_nobody_reads_to_the_end_are_no_failure() {
+fn a_dump_that_is_not_read_to_the_end_is_no_failure() {
     let daemon = Daemon::start(&[]);
     let mut command = Command::new(BINARY);
     command.arg("probe").arg(daemon.path()).args(["read", "0", "0", "4", "100000"]);

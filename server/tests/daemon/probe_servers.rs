@@ -67,7 +67,7 @@ fn a_path_without_a_server_is_explained() {
     let (folder, path) = socket();
     assert!(complaint(&path, &[]).contains("there is no such socket"));
     drop(UnixListener::bind(&path).unwrap());
-    assert!(complaint(&path, &[]).contains("nobody listens at this socket"));
+    assert!(complaint(&path, &[]).contains("no process listens at this socket"));
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(complaint(&file, &[]).contains("this is not a socket"));
@@ -80,7 +80,7 @@ fn a_path_without_a_server_is_explained() {
 }
 
 #[test]
-fn a_server_that_accepts_nobody_is_given_up() {
+fn a_server_that_accepts_no_client_is_given_up() {
     let (_folder, path) = socket();
     let listener = UnixListener::bind(&path).unwrap();
     rustix::net::listen(&listener, 0).unwrap();

@@ -12,7 +12,10 @@ use crate::common::*;
 const BAR: u32 = 4;
 const NOTIFY: u64 = 0x3000;
 /// Guest memory in bytes, and where the test has its rings and buffer.
-const MEMORY: u64 = 1 << 20;
+pub const MEMORY: u64 = 1 << 20;
+/// Features from bit 32 on.
+pub const VERSION_1: u32 = 1;
+const RING_PACKED: u32 = 4;
 const DESCRIPTORS: u64 = 0x1000;
 const AVAILABLE: u64 = 0x2000;
 const USED: u64 = 0x3000;
@@ -23,6 +26,8 @@ pub struct Guest {
     pub client: Client,
     memory: File,
     made: u16,
+    /// Whether its queue is a packed one.
+    packed: bool,
 }
 
 impl Guest {
@@ -35,43 +40,105 @@ impl Guest {
     pub fn of(mut client: Client) -> Guest {
         let memory: OwnedFd = memory(MEMORY);
         client.map(0, MEMORY, Some(&memory));
-        client.write(CONFIG, 4, &[6, 0]);
-        client.write(BAR, 0x14, &[0]);
-        client.write(BAR, 0x14, &[3]);
-        client.write_u32(BAR, 0x08, 1);
-        client.write_u32(BAR, 0x0c, 1);
-        client.write(BAR, 0x14, &[11]);
-        client.write(BAR, 0x18, &16_u16.to_le_bytes());
-        for (register, address) in [(0x20, DESCRIPTORS), (0x28, AVAILABLE), (0x30, USED)] {
-            client.write_u32(BAR, register, address as u32);
-        }
-        client.write(BAR, 0x1c, &[1, 0]);
-        client.write(BAR, 0x14, &[15]);
+        set_up(&mut client, VERSION_1);
         assert_eq!(client.read(BAR, 0x14, 1), [15]);
-        Guest { client, memory: File::from(memory), made: 0 }
+        Guest { client, memory: File::from(memory), made: 0, packed: false }
+    }
+
+    /// The guest of a socket, with a packed queue.
+    // The tests of the daemon alone do not use it.
+    #[allow(dead_code)]
+    pub fn packed_at(socket: &Path) -> Guest {
+        let mut client = Client::negotiated(socket);
+        let memory: OwnedFd = memory(MEMORY);
+        client.map(0, MEMORY, Some(&memory));
+        set_up(&mut client, VERSION_1 | RING_PACKED);
+        assert_eq!(client.read(BAR, 0x14, 1), [15]);
+        Guest { client, memory: File::from(memory), made: 0, packed: true }
+    }
+
+    /// The same guest, with a copy of its memory, behind another client that has agreed on a version.
+    // The tests of many guests do not use it.
+    #[allow(dead_code)]
+    pub fn moved(&self, mut client: Client) -> Guest {
+        let copy: OwnedFd = memory(MEMORY);
+        client.map(0, MEMORY, Some(&copy));
+        let copy = File::from(copy);
+        copy.write_all_at(&self.bytes(0, MEMORY as usize), 0).unwrap();
+        Guest { client, memory: copy, made: self.made, packed: self.packed }
     }
 
     /// Asks for bytes.
     pub fn ask(&mut self, length: u32) {
-        let descriptor = Bytes::new().u64(BUFFER).u32(length).u16(2).u16(0).0;
-        self.memory.write_all_at(&descriptor, DESCRIPTORS).unwrap();
         self.made += 1;
-        self.memory.write_all_at(&self.made.to_le_bytes(), AVAILABLE + 2).unwrap();
+        if self.packed {
+            let (place, wrap) = self.packed_place();
+            let flags = 2 | wrap << 7 | (1 - wrap) << 15;
+            let descriptor = Bytes::new().u64(BUFFER).u32(length).u16(self.made).0;
+            self.memory.write_all_at(&descriptor, place).unwrap();
+            self.memory.write_all_at(&flags.to_le_bytes(), place + 14).unwrap();
+        } else {
+            let descriptor = Bytes::new().u64(BUFFER).u32(length).u16(2).u16(0).0;
+            self.memory.write_all_at(&descriptor, DESCRIPTORS).unwrap();
+            self.memory.write_all_at(&self.made.to_le_bytes(), AVAILABLE + 2).unwrap();
+        }
         self.client.write(BAR, NOTIFY, &[0, 0]);
+    }
+
+    /// Where the descriptor of the last request is in a packed queue, and the wrap counter of its lap.
+    fn packed_place(&self) -> (u64, u16) {
+        let before = self.made - 1;
+        (DESCRIPTORS + 16 * u64::from(before % 16), 1 - before / 16 % 2)
     }
 
     /// Waits for the answer to the last request.
     pub fn answer(&mut self) -> Vec<u8> {
         wait_until("the request is answered", || self.answered() == self.made);
-        let element = USED + 4 + 8 * u64::from((self.made - 1) % 16);
-        let length = u32_at(&self.bytes(element + 4, 4), 0);
+        let length = match self.packed {
+            true => self.packed_place().0 + 8,
+            false => USED + 8 + 8 * u64::from((self.made - 1) % 16),
+        };
+        let length = u32_at(&self.bytes(length, 4), 0);
         self.bytes(BUFFER, length as usize)
+    }
+
+    /// Keeps requests pending until then, so that the guest always has some however seldom this thread
+    /// runs. Returns the bytes of those that were answered.
+    // The tests of the daemon alone do not use it.
+    #[allow(dead_code)]
+    pub fn ask_until(&mut self, end: Instant, length: u32) -> usize {
+        let descriptor = Bytes::new().u64(BUFFER).u32(length).u16(2).u16(0).0;
+        self.memory.write_all_at(&descriptor, DESCRIPTORS).unwrap();
+        let (mut bytes, mut seen) = (0, self.made);
+        while Instant::now() < end {
+            let answered = self.answered();
+            for number in seen..answered {
+                bytes += u32_at(&self.bytes(USED + 8 + 8 * u64::from(number % 16), 4), 0) as usize;
+            }
+            seen = answered;
+            // All of them are descriptor 0.
+            self.made = answered + 15;
+            self.memory.write_all_at(&self.made.to_le_bytes(), AVAILABLE + 2).unwrap();
+            self.client.write(BAR, NOTIFY, &[0, 0]);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        bytes
     }
 
     /// How many requests are answered.
     pub fn answered(&self) -> u16 {
-        let index = self.bytes(USED + 2, 2);
-        u16::from_le_bytes([index[0], index[1]])
+        if self.packed {
+            let (place, wrap) = self.packed_place();
+            let flags = self.u16_at(place + 14);
+            let answered = (flags >> 7 & 1, flags >> 15) == (wrap, wrap);
+            return self.made - u16::from(!answered);
+        }
+        self.u16_at(USED + 2)
+    }
+
+    fn u16_at(&self, address: u64) -> u16 {
+        let bytes = self.bytes(address, 2);
+        u16::from_le_bytes([bytes[0], bytes[1]])
     }
 
     fn bytes(&self, address: u64, length: usize) -> Vec<u8> {
@@ -92,4 +159,20 @@ impl Guest {
         times.sort_unstable();
         (times[reads / 2], times[reads * 99 / 100])
     }
+}
+
+/// Sets up the device's queue, which the device then looks at.
+pub fn set_up(client: &mut Client, features: u32) {
+    client.write(CONFIG, 4, &[6, 0]);
+    client.write(BAR, 0x14, &[0]);
+    client.write(BAR, 0x14, &[3]);
+    client.write_u32(BAR, 0x08, 1);
+    client.write_u32(BAR, 0x0c, features);
+    client.write(BAR, 0x14, &[11]);
+    client.write(BAR, 0x18, &16_u16.to_le_bytes());
+    for (register, address) in [(0x20, DESCRIPTORS), (0x28, AVAILABLE), (0x30, USED)] {
+        client.write_u32(BAR, register, address as u32);
+    }
+    client.write(BAR, 0x1c, &[1, 0]);
+    client.write(BAR, 0x14, &[15]);
 }

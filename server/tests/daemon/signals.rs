@@ -61,7 +61,7 @@ fn a_server_whose_client_does_not_read_ends() {
 }
 
 #[test]
-fn a_socket_that_somebody_else_put_there_stays() {
+fn a_socket_of_another_process_stays() {
     let mut daemon = Daemon::start(&[]);
     std::fs::remove_file(daemon.path()).unwrap();
     let _other = std::os::unix::net::UnixListener::bind(daemon.path()).unwrap();
@@ -73,7 +73,10 @@ fn a_socket_that_somebody_else_put_there_stays() {
 #[test]
 fn the_log_says_how_many_clients_lose_their_device_and_what_that_means() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let mut daemon = Daemon::start(&["-c", "3"]);
+        // The tests may run under nohup.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", BINARY]);
+        let mut daemon = Daemon::start_under(&mut command, &["-c", "3"]);
         let _clients = ["s0", "s2"].map(|name| Client::negotiated(&daemon.file(name)));
         daemon.signal(signal);
         assert_eq!(daemon.wait().code(), Some(i32::from(signal == Signal::HUP)));

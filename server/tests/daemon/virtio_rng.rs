@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use my_rng_server::generator::{ChaCha20, Generator};
+use my_rng_model::generator::{ChaCha20, Generator};
 
 use crate::common::*;
 use crate::daemon::{BINARY, Daemon};
@@ -44,12 +44,12 @@ fn impossible_limits_are_refused_in_qemus_words() {
 
 #[test]
 fn sources_that_cannot_be_are_refused() {
-    is_refused(&["--source", "/dev/urandom"], "is not a source");
+    is_refused(&["--source", "/dev/urandom"], "unknown kind; expected one of");
     is_refused(&["--source", "file:/does/not/exist"], "/does/not/exist");
     for option in ["-f", "--filename", "--rng-source"] {
         is_refused(&[option, "/does/not/exist"], "/does/not/exist");
     }
-    is_refused(&["--source", "getrandom", "--file-loop"], "--file-loop is for a file");
+    is_refused(&["--source", "getrandom", "--file-loop"], "cannot use --file-loop with");
     is_refused(&["--source", "getrandom", "-f", "/dev/zero"], "cannot be used with");
 }
 
@@ -145,11 +145,11 @@ fn a_source_that_has_nothing_for_long_is_in_the_log_once() {
     let daemon = entropy(&["-v", "-f", fifo.to_str().unwrap()]);
     let mut guest = Guest::at(&daemon.path());
     guest.ask(4);
-    daemon.wait_for_log("it has nothing at the moment; requests wait");
+    daemon.wait_for_log("it has nothing at the moment; requests stay pending");
     std::fs::write(&fifo, b"1234").unwrap();
     assert_eq!(guest.answer(), b"1234");
     daemon.wait_for_log("gives bytes again");
-    assert_eq!(daemon.log().matches("requests wait").count(), 1);
+    assert_eq!(daemon.log().matches("requests stay pending").count(), 1);
 }
 
 #[test]

@@ -58,13 +58,16 @@ fn a_wrong_file_is_refused_with_every_line_that_is_wrong() {
         assert!(said.contains("c.toml:4: unknown field `sed`"), "{said}");
         let output = check(&format!("{GUEST}socket-mode = \"x\"\n{GUEST}"), options);
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("c.toml:4: socket-mode: an octal number"), "{said}");
-        assert!(said.contains("c.toml:6: \"a\" is the guest of line 2 already"), "{said}");
+        assert!(
+            said.contains("c.toml:4: invalid socket-mode: \"x\"; expected an octal number"),
+            "{said}"
+        );
+        assert!(said.contains("c.toml:6: \"a\" is in use: it is the guest of line 2"), "{said}");
     }
 }
 
 #[test]
-fn what_the_file_says_cannot_be_said_by_options_too() {
+fn options_beside_a_file_are_rejected() {
     for options in [&["--seed", "1"][..], &["-m", "5"], &["--device", "my-rng"]] {
         let said = String::from_utf8(check(GUEST, options).stderr).unwrap();
         assert!(said.contains("with --config, the file says this"), "{said}");

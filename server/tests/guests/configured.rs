@@ -11,9 +11,14 @@ use crate::daemon::{BINARY, Daemon};
 impl Daemon {
     /// A daemon with a configuration file, in which `FOLDER` is the daemon's folder.
     pub fn configured(text: &str) -> Self {
+        Daemon::configured_with(text, &[])
+    }
+
+    /// The same with options beside the file.
+    pub fn configured_with(text: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(BINARY);
-        command.arg("--config").arg(write_configuration(folder.path(), text));
+        command.arg("--config").arg(write_configuration(folder.path(), text)).args(options);
         Daemon::launch(&mut command, folder)
     }
 

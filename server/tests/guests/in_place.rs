@@ -1,5 +1,7 @@
 //! SIGHUP: limits and sources change under connected guests, and what cannot is refused.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::common::*;
 use crate::daemon::Daemon;
 use crate::reload::{guest, reload, sharing};
@@ -111,12 +113,14 @@ fn a_change_that_disconnects_a_guest_is_refused_and_named_unless_its_entry_allow
     let daemon = Daemon::configured(&plain);
     let mut client = Client::negotiated(&daemon.file("a"));
     let changed = |keys: &str| [guest("a", keys), guest("b", "seed = 1")].concat();
+    for (keys, named) in [
+        ("generator = \"glibc\"\nkeep-state = true", "generator, keep-state"),
+        ("device = \"virtio-rng\"\nvectors = 0", "device"),
+    ] {
+        let line = format!("nothing has changed: guest \"a\" ({named}): connected");
+        reload(&daemon, &changed(keys), &line);
+    }
     let keys = "device = \"virtio-rng\"\nvectors = 0";
-    reload(
-        &daemon,
-        &changed(keys),
-        "nothing has changed: guest \"a\" (device, vectors): connected",
-    );
     client.assert_in_sync();
     Client::negotiated(&daemon.file("b")).assert_in_sync();
     let allowed = changed(&format!("{keys}\ndisconnect = true"));
@@ -125,6 +129,54 @@ fn a_change_that_disconnects_a_guest_is_refused_and_named_unless_its_entry_allow
     assert!(daemon.log().contains("a: its client is disconnected"));
     assert!(!daemon.log().contains("b: its client is disconnected"));
     Client::negotiated(&daemon.file("a"));
+}
+
+#[test]
+fn the_removal_of_a_connected_guest_is_refused_unless_its_entry_allowed_it_before() {
+    let daemon = Daemon::configured(&[guest("a", ""), guest("b", "")].concat());
+    let mut client = Client::negotiated(&daemon.file("a"));
+    let rest = guest("b", "seed = 1");
+    reload(&daemon, &rest, "nothing has changed: guest \"a\" (removed): connected");
+    client.assert_in_sync();
+    let allowed = [guest("a", "disconnect = true"), rest.clone()].concat();
+    reload(&daemon, &allowed, "1 guests go on, 1 stopped, 1 started, 0 failed");
+    client.assert_in_sync();
+    reload(&daemon, &rest, "1 guests go on, 1 stopped, 0 started, 0 failed");
+    client.assert_closed();
+    assert!(!daemon.file("a").exists());
+}
+
+#[test]
+fn the_permissions_of_a_socket_change_under_a_connected_guest() {
+    let both = |mode: &str| {
+        let keys = format!("socket-mode = \"{mode}\"");
+        let vhost_user = format!("{keys}\ntransport = \"vhost-user\"");
+        [guest("a", &keys), guest("b", &vhost_user)].concat()
+    };
+    let daemon = Daemon::configured(&both("0600"));
+    let mut client = Client::negotiated(&daemon.file("a"));
+    let mode = |name: &str| daemon.file(name).metadata().unwrap().permissions().mode() & 0o777;
+    reload(&daemon, &both("0660"), "2 guests go on, 0 stopped, 0 started, 0 failed");
+    client.assert_in_sync();
+    assert_eq!(["a", "b"].map(mode), [0o660; 2]);
+}
+
+#[test]
+fn permissions_are_as_before_when_a_reload_fails() {
+    let both = |mode: &str| {
+        ["a", "b"].map(|name| guest(name, &format!("socket-mode = \"{mode}\""))).concat()
+    };
+    let daemon = Daemon::configured(&both("0600"));
+    std::fs::remove_file(daemon.file("b")).unwrap();
+    reload(&daemon, &both("0660"), "nothing has changed: guest \"b\": cannot set its socket-mode");
+    assert_eq!(daemon.file("a").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_guest_without_a_client_is_removed_without_a_question() {
+    let daemon = Daemon::configured(&[guest("a", ""), guest("b", "")].concat());
+    reload(&daemon, &guest("b", ""), "1 guests go on, 1 stopped, 0 started, 0 failed");
+    assert!(!daemon.file("a").exists());
 }
 
 #[test]

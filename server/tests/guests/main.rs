@@ -5,10 +5,12 @@
 // The helpers are made for the daemon's other tests, too.
 #![allow(dead_code)]
 
-#[path = "../../vfio-user/tests/common/mod.rs"]
+#[path = "../../../crates/vfio-user-device/tests/common/mod.rs"]
 mod common;
 #[path = "../daemon/daemon.rs"]
 mod daemon;
+#[path = "../daemon/in_sandbox.rs"]
+mod in_sandbox;
 #[path = "../daemon/rng_guest.rs"]
 mod rng_guest;
 
@@ -16,8 +18,11 @@ mod configuration;
 mod configured;
 mod count;
 mod in_place;
+mod names;
 mod numbers;
 mod passed;
 mod reload;
+mod sandbox;
 mod sharing;
+mod state_file;
 mod status;

@@ -143,7 +143,8 @@ fn a_guest_that_leaves_the_configuration_leaves_its_number() {
 #[test]
 fn a_status_file_that_cannot_be_written_is_reported_once_and_serves_all_the_same() {
     let text = SHARING.replace("FOLDER/classes.json", "FOLDER/later/classes.json");
-    let daemon = Daemon::configured(&text);
+    // Its folder comes later.
+    let daemon = Daemon::configured_with(&text, &["--sandbox-folder", "."]);
     let complaint = "cannot write the status file";
     assert_eq!(daemon.log().matches(complaint).count(), 1, "{}", daemon.log());
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Sockets that somebody else has bound: systemd's socket activation, and `--fd`.
+//! Sockets that another process has bound: systemd's socket activation, and `--fd`.
 
 use std::io::ErrorKind;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -69,7 +69,7 @@ fn a_socket_that_is_passed_is_that_of_the_guest_with_its_path() {
 }
 
 #[test]
-fn a_socket_that_nobody_has_a_use_for_is_named() {
+fn a_socket_without_a_guest_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("c.toml");
     std::fs::write(&config, "[[guest]]\nname = \"a\"\nsocket = \"a\"\n").unwrap();
@@ -78,7 +78,7 @@ fn a_socket_that_nobody_has_a_use_for_is_named() {
     pass(&mut command, &[folder.path().join("lonely")]);
     let output = command.arg("-c").arg(script).current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("lonely, and no guest has it"), "{said}");
+    assert!(said.contains("lonely, which is not the socket of any guest"), "{said}");
 }
 
 #[test]
@@ -108,8 +108,12 @@ fn a_socket_that_was_passed_for_a_guest_that_is_gone_is_closed() {
     let daemon = activated(folder, &["stays", "goes"], "x:x", &["--config", "c.toml"]);
     Client::negotiated(&daemon.file("goes")).assert_in_sync();
     std::fs::write(daemon.file("c.toml"), stays).unwrap();
-    daemon.signal(rustix::process::Signal::HUP);
-    daemon.wait_for_log("1 guests go on, 1 stopped, 0 started, 0 failed");
+    // Again, if the daemon has not seen yet that the client has gone.
+    wait_until("the guest is removed", || {
+        daemon.signal(rustix::process::Signal::HUP);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        daemon.log().contains("1 guests go on, 1 stopped, 0 started, 0 failed")
+    });
     // The session that used it can take a moment longer.
     wait_until("the socket is closed", || {
         UnixStream::connect(daemon.file("goes"))

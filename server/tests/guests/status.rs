@@ -96,7 +96,7 @@ fn a_request_that_waits_is_told_and_so_is_its_end() {
     guest.ask(1);
     wait_until("it waits", || json(&daemon)["guests"][0]["waiting"] == 1);
     drop(guest);
-    wait_until("nobody waits", || json(&daemon)["guests"][0]["waiting"] == 0);
+    wait_until("no guest waits", || json(&daemon)["guests"][0]["waiting"] == 0);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn nonsense_is_answered_with_an_error_and_others_are_served() {
     for nonsense in ["\n", "{}\n", "{\"command\":\"stop\"}\n", &long] {
         assert!(ask(nonsense)["error"].is_string(), "{nonsense}");
     }
-    // Some who never say anything keep nobody else from being answered.
+    // Silent connections do not keep others from being answered.
     let _silent: Vec<_> =
         (0..5).map(|_| UnixStream::connect(daemon.file("control")).unwrap()).collect();
     assert_eq!(ask("{\"command\":\"status\"}\n")["status"]["guests"][0]["name"], "s");
@@ -218,7 +218,7 @@ fn a_daemon_that_hangs_is_not_waited_for_without_end() {
     let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
     bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
     listen(&listener, 0).unwrap();
-    // It accepts nobody, and has no room for more.
+    // It accepts no client, and its backlog is full.
     let _first = UnixStream::connect(&path).unwrap();
     let mut command = Command::new(BINARY);
     let output = command.args(["status", "--control-socket"]).arg(&path).output().unwrap();
@@ -236,4 +236,30 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let output = command.stdout(writer).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let output = output.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_stuck_source_is_stopped_and_its_alarms_are_told() {
+    let daemon = Daemon::configured(
+        "control-socket = \"FOLDER/control\"\n\
+         [[source]]\nname = \"hw\"\nsource = \"file:/dev/zero\"\nhealth = \"stop\"\n\
+         bandwidth = { average = 64 }\n\
+         [[guest]]\nname = \"shared\"\nsocket = \"FOLDER/shared\"\ndevice = \"virtio-rng\"\n\
+         source = \"hw\"\nbandwidth = { floor = 1 }\n\
+         [[guest]]\nname = \"own\"\nsocket = \"FOLDER/own\"\ndevice = \"virtio-rng\"\n\
+         source = \"file:/dev/zero\"\nhealth = \"warn\"\n",
+    );
+    let mut guests = ["shared", "own"].map(|name| Guest::at(&daemon.file(name)));
+    guests.iter_mut().for_each(|guest| guest.ask(40));
+    assert_eq!(guests[1].answer(), [0; 40], "its guest is only warned of");
+    daemon
+        .wait_for_log("no bytes from file:/dev/zero: health test: the byte 0x00 11 times in a row");
+    daemon.wait_for_log("file:/dev/zero: health test: ");
+    let status = json(&daemon);
+    let hw = &status["classes"][0]["health"];
+    assert_eq!(hw["stopped"], true, "{status}");
+    assert!(hw["repetition-alarms"].as_u64().unwrap() > 0, "{status}");
+    assert_eq!(status["guests"][1]["bytes"], 0, "{status}");
+    let own = &status["guests"][0]["health"];
+    assert_eq!((&own["stopped"], &own["repetition-alarms"]), (&false.into(), &3.into()));
 }

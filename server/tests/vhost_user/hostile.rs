@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use my_rng_server::entropy::Entropy;
-use my_rng_server::generator::{ChaCha20, Generator};
-use my_rng_server::source::Specification;
+use entropy::service::Entropy;
+use entropy::source::Specification;
+use my_rng_model::generator::{ChaCha20, Generator};
 use rustix::fs::ftruncate;
-use vfio_user_kit::Waker;
+use vfio_user_device::Waker;
 use vhost::VhostBackend;
 use vmm_sys_util::eventfd::EventFd;
 
-use crate::server::{PATIENCE, TestServer, counted, wait_until};
+use crate::server::{TEST_TIMEOUT, TestServer, counted, wait_until};
 use crate::vmm::{AVAILABLE, BUFFER, MEMORY, Vmm, WRITE};
 
 /// Numbers of messages, from the specification.
@@ -50,7 +50,7 @@ fn message(number: u32, flags: u32, length: u32, payload: &[u8]) -> Vec<u8> {
 /// Sends bytes and hangs up. What the server makes of it shows when the next one is served.
 fn send(path: &Path, bytes: &[u8]) {
     let mut stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     // The server may have closed the connection already.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -59,7 +59,7 @@ fn send(path: &Path, bytes: &[u8]) {
 
 /// Checks that the server is alive: that it serves a good monitor.
 fn assert_serves(server: &TestServer) {
-    wait_until("the last one's end is seen", || server.watch.status().client.is_none());
+    wait_until("the last one's end is seen", || server.state.stats().client.is_none());
     assert_eq!(Vmm::start(&server.path(), &[]).get(16).len(), 16);
 }
 
@@ -177,7 +177,7 @@ fn memory_with_less_file_than_it_says_ends_no_process() {
 }
 
 #[test]
-fn rings_outside_of_memory_are_refused_or_left_alone() {
+fn rings_outside_of_memory_are_rejected_or_disable_the_queue() {
     let server = TestServer::counting();
     for available in [MEMORY, MEMORY - 2, MEMORY - 8, u64::MAX - 0x7000_0000] {
         let mut vmm = Vmm::connect(&server.path(), &[]);
@@ -199,7 +199,7 @@ fn kicks_that_are_no_eventfd_cost_their_own_queue_alone() {
     for raw in [end.into_raw_fd(), closed.into_raw_fd(), file.into_raw_fd()] {
         let mut vmm = Vmm::connect(&server.path(), &[]);
         vmm.share_memory();
-        // SAFETY: the descriptor is open, and nobody else's.
+        // SAFETY: the descriptor is open, and only used here.
         vmm.kick = unsafe { EventFd::from_raw_fd(raw) };
         let _ = vmm.start_queue_at(0, 0x1000);
         drop(vmm);
@@ -232,11 +232,11 @@ fn a_driver_that_never_stops_asking_does_not_keep_the_server() {
 }
 
 #[test]
-fn a_monitor_that_stops_in_the_middle_of_a_message_does_not_keep_the_server() {
+fn a_vmm_that_stops_within_a_message_does_not_block_the_server() {
     let mut server = TestServer::counting();
     let mut stream = UnixStream::connect(server.path()).unwrap();
     stream.write_all(&message(SET_VRING_ADDR, VERSION, 40, &[])[..7]).unwrap();
-    wait_until("it is connected", || server.watch.status().client.is_some());
+    wait_until("it is connected", || server.state.stats().client.is_some());
     server.stop();
 }
 
@@ -270,7 +270,7 @@ fn a_driver_cannot_fill_the_log() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
-    assert!(log.contains("a request of the driver is refused"), "{log}");
+    assert!(log.contains("a request of the driver is rejected"), "{log}");
     assert!(log.lines().count() < 20, "{} lines", log.lines().count());
 }
 

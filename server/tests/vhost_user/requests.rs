@@ -31,7 +31,7 @@ fn memory_in_more_slots_than_a_message_has_regions_is_reached() {
 }
 
 #[test]
-fn what_was_there_before_the_queue_started_is_answered_without_a_kick() {
+fn requests_from_before_the_queue_started_are_completed_without_a_kick() {
     let server = TestServer::counting();
     let mut vmm = Vmm::connect(&server.path(), &[]);
     vmm.share_memory();
@@ -168,7 +168,7 @@ fn notify_on_empty_calls_whatever_the_driver_wants() {
 }
 
 #[test]
-fn an_available_ring_that_makes_no_sense_is_left_alone_until_the_queue_starts_again() {
+fn a_corrupt_available_ring_disables_the_queue_until_it_starts_again() {
     let server = TestServer::counting();
     let mut vmm = Vmm::start(&server.path(), &[]);
     // More than a ring has.

@@ -7,21 +7,22 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use my_rng_server::entropy::Entropy;
-use my_rng_server::limiter::Limit;
-use my_rng_server::source::{Drawn, Source};
+use entropy::limiter::Limit;
+use entropy::service::Entropy;
+use entropy::source::{ReadOutcome, Source};
 use my_rng_server::vhost_user;
 use tempfile::TempDir;
-use vfio_user_kit::{Gate, Waker, Watch};
+use vfio_user_device::Waker;
+use vfio_user_device::server::{AdmissionPolicy, ServerState};
 
 /// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until it is so.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
+        assert!(begun.elapsed() < TEST_TIMEOUT, "{what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -56,13 +57,13 @@ impl Scripted {
 }
 
 impl Source for Scripted {
-    fn draw(&mut self, buffer: &mut [u8]) -> Drawn {
+    fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         let mut bytes = self.bytes.lock().unwrap();
         let count = buffer.len().min(bytes.len());
         for (to, from) in buffer.iter_mut().zip(bytes.drain(..count)) {
             *to = from;
         }
-        if count == 0 { Drawn::WhenWoken } else { Drawn::Bytes(count) }
+        if count == 0 { ReadOutcome::Pending } else { ReadOutcome::Bytes(count) }
     }
 }
 
@@ -74,7 +75,7 @@ pub fn counted(from: usize, count: usize) -> Vec<u8> {
 /// A server that runs until the value goes.
 pub struct TestServer {
     pub folder: TempDir,
-    pub watch: Watch,
+    pub state: ServerState,
     stop: Waker,
     thread: Option<JoinHandle<()>>,
 }
@@ -84,8 +85,8 @@ impl TestServer {
         TestServer::run(entropy, |server| server)
     }
 
-    pub fn start_gated(entropy: Entropy, gate: Arc<dyn Gate>) -> Self {
-        TestServer::run(entropy, |server| server.with_gate(gate))
+    pub fn start_with_policy(entropy: Entropy, policy: Arc<dyn AdmissionPolicy>) -> Self {
+        TestServer::run(entropy, |server| server.with_admission_policy(policy))
     }
 
     fn run(
@@ -95,11 +96,11 @@ impl TestServer {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let server = change(vhost_user::Server::bind(&path, 0o600, entropy).unwrap());
-        let watch = server.watch();
+        let state = server.state();
         let stop = Waker::new().unwrap();
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || server.run(stopped.as_fd()).unwrap());
-        TestServer { folder, watch, stop, thread: Some(thread) }
+        TestServer { folder, state, stop, thread: Some(thread) }
     }
 
     /// One that gives [counted] bytes without end.

@@ -17,7 +17,7 @@ use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::server::PATIENCE;
+use crate::server::TEST_TIMEOUT;
 
 /// Bytes of guest memory, and where the monitor has it itself.
 pub const MEMORY: u64 = 1 << 20;
@@ -253,7 +253,7 @@ impl Vmm {
     pub fn answer(&mut self) -> (u32, u32) {
         let begun = Instant::now();
         while self.answers() == self.used {
-            assert!(begun.elapsed() < PATIENCE, "no answer");
+            assert!(begun.elapsed() < TEST_TIMEOUT, "no answer");
             sleep(Duration::from_micros(200));
         }
         let element = USED + 4 + 8 * u64::from(self.used % SIZE);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use my_rng_server::limiter::Limit;
+use entropy::limiter::Limit;
 
 use crate::server::{Scripted, TestServer, counted, wait_until};
 use crate::vmm::{BUFFER, Vmm, WRITE};
@@ -41,7 +41,7 @@ fn requests_that_wait_are_answered_in_their_order() {
 }
 
 #[test]
-fn a_request_waits_for_the_next_period_and_the_monitor_is_answered_meanwhile() {
+fn a_request_is_pending_until_the_next_period_and_the_vmm_is_served_meanwhile() {
     let limit = Limit::new(100, PERIOD).unwrap();
     let server = TestServer::start(Scripted::counting().entropy(Some(limit)));
     let mut vmm = Vmm::start(&server.path(), &[]);
@@ -75,7 +75,7 @@ fn a_queue_that_stops_gives_a_waiting_request_back_and_no_byte_is_lost() {
 }
 
 #[test]
-fn a_monitor_that_goes_leaves_the_bytes_to_the_next_one() {
+fn a_vmm_that_disconnects_leaves_the_bytes_to_the_next_one() {
     let source = Scripted::empty();
     let server = TestServer::start(source.entropy(None));
     let mut first = Vmm::start(&server.path(), &[]);
@@ -83,7 +83,7 @@ fn a_monitor_that_goes_leaves_the_bytes_to_the_next_one() {
     first.assert_waits();
     drop(first);
     // Until then it is as if the bytes had come a moment earlier.
-    wait_until("the end is seen", || server.watch.status().client.is_none());
+    wait_until("the end is seen", || server.state.stats().client.is_none());
     source.put(counted(0, 8));
     let mut second = Vmm::start(&server.path(), &[]);
     assert_eq!(second.get(8), counted(0, 8));

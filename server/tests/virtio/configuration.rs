@@ -1,7 +1,7 @@
 //! Configuration space: identity, capabilities, and the window to the BARs.
 
 use my_rng_server::devices::virtio_rng::VirtioRng;
-use my_rng_server::virtio::{Interface, Status};
+use virtio_device::{Interface, Status};
 
 use crate::driver::{Driver, QUEUE_COUNT, STATUS};
 

@@ -1,14 +1,14 @@
 //! A driver for the tests: it knows the specification, and can break each of its rules.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use entropy::limiter::Limit;
+use entropy::service::Entropy;
+use entropy::source::{ReadOutcome, Source};
 use my_rng_server::devices::virtio_rng::VirtioRng;
-use my_rng_server::entropy::Entropy;
-use my_rng_server::limiter::Limit;
-use my_rng_server::source::{Drawn, Source};
-use my_rng_server::virtio::{Features, Interface, Status};
-use vfio_user_kit::{TestBench, Waker};
+use vfio_user_device::{TestBench, Waker};
+use virtio_device::{Features, Interface, Status};
 
 /// Guest memory in bytes.
 pub const MEMORY: u64 = 256 << 10;
@@ -92,25 +92,34 @@ impl Supply {
 }
 
 impl Source for Supply {
-    fn draw(&mut self, buffer: &mut [u8]) -> Drawn {
+    fn read(&mut self, buffer: &mut [u8]) -> ReadOutcome {
         let mut counting = self.0.lock().unwrap();
         let count = counting.left.min(buffer.len() as u64);
         counting.most = counting.most.max(buffer.len() as u64);
         if count == 0 {
-            return Drawn::WhenWoken;
+            return ReadOutcome::Pending;
         }
-        for byte in &mut buffer[..count as usize] {
-            *byte = byte_at(counting.drawn);
-            counting.drawn += 1;
+        for piece in buffer[..count as usize].chunks_mut(PIECE_LEN) {
+            let start = (counting.drawn % PERIOD) as usize;
+            piece.copy_from_slice(&STREAM[start..start + piece.len()]);
+            counting.drawn += piece.len() as u64;
         }
         counting.left -= count;
-        Drawn::Bytes(count as usize)
+        ReadOutcome::Bytes(count as usize)
     }
 }
 
+/// The stream repeats itself after so many bytes.
+const PERIOD: u64 = 253;
+/// Bytes of it that are copied at once.
+const PIECE_LEN: usize = 4096;
+/// Enough of it to copy so many from each place: a fuzz target wants millions.
+static STREAM: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..PERIOD + PIECE_LEN as u64).map(byte_at).collect());
+
 /// Byte number `position` of the source.
 pub fn byte_at(position: u64) -> u8 {
-    let byte = (position % 253) as u8 + 1;
+    let byte = (position % PERIOD) as u8 + 1;
     if byte == UNTOUCHED { 0xff } else { byte }
 }
 
@@ -154,14 +163,25 @@ impl Driver {
         make: impl FnOnce(Entropy) -> VirtioRng,
         prepare: impl FnOnce(TestBench) -> TestBench,
     ) -> Driver {
+        Driver::with_memory(bytes, limit, make, |bench| {
+            let mut bench = prepare(bench.with_memory(MEMORY).unwrap());
+            bench.write_memory(0, &vec![UNTOUCHED; MEMORY as usize]);
+            bench
+        })
+    }
+
+    /// On a bench that the test gives its memory.
+    pub fn with_memory(
+        bytes: u64,
+        limit: Option<Limit>,
+        make: impl FnOnce(Entropy) -> VirtioRng,
+        prepare: impl FnOnce(TestBench) -> TestBench,
+    ) -> Driver {
         let (supply, waker) = (Supply::default(), Waker::new().unwrap());
         supply.add(bytes);
         let entropy = Entropy::new(Box::new(supply.clone()), waker.clone(), limit);
-        let bench = TestBench::new(make(entropy)).unwrap();
-        let bench = prepare(bench.with_memory(MEMORY).unwrap());
-        let mut driver = Driver { bench, supply, waker, place: PLACE, made: 0, seen: 0 };
-        driver.bench.write_memory(0, &vec![UNTOUCHED; MEMORY as usize]);
-        driver
+        let bench = prepare(TestBench::new(make(entropy)).unwrap());
+        Driver { bench, supply, waker, place: PLACE, made: 0, seen: 0 }
     }
 
     /// A driver that is ready, with MSI-X and every feature.

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use my_rng_server::virtio::{Features, Status};
 use proptest::prelude::RngCore;
 use proptest::test_runner::{RngAlgorithm, TestRng};
+use virtio_device::{Features, Status};
 
 use crate::driver::{
     BUFFERS, CONFIG, Driver, INDIRECT, MEMORY, NEXT, NOTIFY, PLACE, Place, QUEUE_ENABLE, UNTOUCHED,

@@ -1,6 +1,6 @@
 //! How the driver hears of answers and of faults.
 
-use my_rng_server::virtio::{Features, Interface};
+use virtio_device::{Features, Interface};
 
 use crate::driver::{CONFIG, CONFIG_VECTOR, Driver, ISR, QUEUE, QUEUE_VECTOR};
 
@@ -92,7 +92,7 @@ fn a_fault_is_in_the_isr_status_with_msix_too() {
 }
 
 #[test]
-fn what_was_pending_does_not_outlive_a_reset() {
+fn a_pending_interrupt_does_not_outlive_a_reset() {
     let mut driver = Driver::ready();
     driver.bench.write_config(MSIX_CONTROL, 2, ENABLE | MASK);
     driver.ask(1);

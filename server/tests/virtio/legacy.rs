@@ -1,8 +1,8 @@
 //! The legacy interface of a transitional device.
 
 use my_rng_server::devices::virtio_rng::VirtioRng;
-use my_rng_server::virtio::{Features, Interface, Status};
-use vfio_user_kit::TestBench;
+use vfio_user_device::TestBench;
+use virtio_device::{Features, Interface, Status};
 
 use crate::driver::{
     BUFFERS, DRIVER_FEATURE as MODERN_DRIVER_FEATURE, DRIVER_FEATURE_SELECT, Driver, Place, WRITE,

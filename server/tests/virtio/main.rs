@@ -2,8 +2,10 @@
 //! a hostile driver can do to both. No guest and no socket: the device lies on the kit's bench.
 #![allow(clippy::cast_possible_truncation)]
 
+mod concurrent;
 mod configuration;
 mod driver;
+mod exchange;
 mod hostile;
 mod interrupts;
 mod legacy;

@@ -1,8 +1,8 @@
 //! The packed virtqueue: requests and answers in one ring.
 
 use my_rng_server::devices::virtio_rng::VirtioRng;
-use my_rng_server::virtio::{Features, Interface, Status};
-use vfio_user_kit::TestBench;
+use vfio_user_device::TestBench;
+use virtio_device::{Features, Interface, Status};
 
 use crate::driver::{
     BUFFERS, CONFIG, DRIVER_FEATURE, DRIVER_FEATURE_SELECT, Driver, INDIRECT, MEMORY, NEXT, PLACE,
@@ -27,17 +27,29 @@ pub struct Packed {
 
 impl Packed {
     fn new(prepare: impl FnOnce(TestBench) -> TestBench) -> Packed {
+        Packed::with(u64::MAX, prepare)
+    }
+
+    /// A driver of a device whose source has so many bytes.
+    pub fn with(bytes: u64, prepare: impl FnOnce(TestBench) -> TestBench) -> Packed {
         let offering = |entropy| {
             let mut device = VirtioRng::new(entropy, Interface::Modern);
             device.offer_packed_queue();
             device
         };
         let prepare = |bench: TestBench| prepare(bench.with_msix().unwrap());
-        let mut driver = Driver::of_device(u64::MAX, None, offering, prepare);
+        let mut driver = Driver::of_device(bytes, None, offering, prepare);
         driver.place = Place { size: SIZE, ..PLACE };
-        driver.start(Features::all());
-        driver.bench.write_memory(PLACE.available as usize, &[0; 4]);
-        Packed { driver, next: 0, wrap: true }
+        let mut packed = Packed { driver, next: 0, wrap: true };
+        packed.start();
+        packed
+    }
+
+    /// All of the initialisation, also after a reset.
+    pub fn start(&mut self) {
+        self.driver.start(Features::all());
+        self.driver.bench.write_memory(PLACE.available as usize, &[0; 4]);
+        (self.next, self.wrap) = (0, true);
     }
 
     pub fn ready() -> Packed {

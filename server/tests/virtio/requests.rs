@@ -1,6 +1,6 @@
 //! Requests and their answers.
 
-use my_rng_server::virtio::Features;
+use virtio_device::Features;
 
 use crate::driver::{BUFFERS, Driver, INDIRECT, NEXT, QUEUE, UNTOUCHED, WRITE, byte_at};
 
@@ -122,7 +122,7 @@ fn requests_made_before_the_driver_was_ready_are_answered() {
     driver.offer(0);
     driver.notify();
     assert_eq!(driver.answer(), None, "not yet");
-    driver.add_status(my_rng_server::virtio::Status::DRIVER_OK);
+    driver.add_status(virtio_device::Status::DRIVER_OK);
     assert_eq!(driver.answer(), Some((0, 9)));
 }
 

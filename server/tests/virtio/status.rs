@@ -1,6 +1,6 @@
 //! The status machine: what a driver and the device say to each other before the first request.
 
-use my_rng_server::virtio::{Features, Interface, Status};
+use virtio_device::{Features, Interface, Status};
 
 use crate::driver::{
     CONFIG, CONFIG_VECTOR, DRIVER_FEATURE, DRIVER_FEATURE_SELECT, Driver, PLACE, QUEUE_COUNT,

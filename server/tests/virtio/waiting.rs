@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use my_rng_server::limiter::Limit;
-use my_rng_server::virtio::{Interface, Status};
-use vfio_user_kit::TestBench;
+use entropy::limiter::Limit;
+use vfio_user_device::TestBench;
+use virtio_device::{Interface, Status};
 
 use crate::driver::{BUFFERS, Driver, QUEUE_COUNT, SPLIT, STATUS, UNTOUCHED};
 
@@ -40,7 +40,7 @@ fn a_reset_ends_the_wait_and_loses_no_bytes() {
     driver.reset();
     driver.supply.add(100);
     driver.waker.wake();
-    assert!(!driver.bench.wait_for_waker(Duration::ZERO), "nobody waits");
+    assert!(!driver.bench.wait_for_waker(Duration::ZERO), "no request waits");
     assert_eq!(driver.memory(BUFFERS, 64), [UNTOUCHED; 64]);
     driver.assert_works();
 }

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
-use my_rng_server::bandwidth::Bandwidth;
+use entropy::bandwidth::Bandwidth;
+use entropy::source::{Change, Joining, Share, Source};
 use my_rng_server::config::{self, Configuration, GuestSource};
-use my_rng_server::source::{Change, Joining, Share, Source};
 
 use super::{Daemon, Names};
 use crate::daemon::sources::Family;
@@ -35,11 +35,13 @@ impl Daemon {
         let stay = self.classes_that_stay(new);
         let moving = self.moving(new, going_on, &stay);
         let opened = self.open_sources(&families, &moving)?;
+        let modes = self.change_socket_modes(new, going_on)?;
         let started = self.start_sources(&families, &moving)?;
         if let Err(error) = self.change_sources(new, &families, &moving, going_on) {
             started.iter().for_each(|name| self.sources.stop(name));
             return Err(error);
         }
+        modes.keep();
         self.apply(new, &moving, opened, going_on);
         Ok(())
     }
@@ -75,7 +77,7 @@ impl Daemon {
             }
             moving.guests.push(after);
             let GuestSource::Shared { parent, bandwidth } = &after.source else { continue };
-            if let Some(source) = new.source_of(parent).filter(|_| guest.gate.is_connected()) {
+            if let Some(source) = new.source_of(parent).filter(|_| guest.admission.is_connected()) {
                 let joining = Joining { parent, guest: &after.name, bandwidth: *bandwidth };
                 moving.joining.entry(source).or_default().push(joining);
             }
@@ -121,7 +123,8 @@ impl Daemon {
                 continue;
             }
             let joining = moving.joining.get(family.name()).map_or(&[][..], Vec::as_slice);
-            let done = family.fits(joining).and_then(|()| self.sources.start(family, &self.kept));
+            let done =
+                family.fits(joining).and_then(|()| self.sources.start(family, &self.class_ids));
             if let Err(error) = done {
                 started.iter().for_each(|name| self.sources.stop(name));
                 return Err(error);
@@ -193,8 +196,8 @@ impl Daemon {
         for after in new.guests.iter().filter(|guest| going_on.contains(&guest.name)) {
             let Some(guest) = self.guests.get(&after.name) else { continue };
             let Some(control) = &guest.control else { continue };
-            if guest.configuration.settings.limit != after.settings.limit {
-                control.set_limit(after.settings.limit);
+            if guest.configuration.limit() != after.limit() {
+                control.set_limit(after.limit());
             }
         }
     }
@@ -215,7 +218,7 @@ impl Daemon {
             (own, _) => own,
         };
         guest.class.clone_from(&class);
-        let moved = guest.gate.move_to(class);
+        let moved = guest.admission.move_to(class);
         if let Some(source) = source {
             drop(control.set_source(source));
         }

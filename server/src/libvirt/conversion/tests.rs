@@ -1,4 +1,4 @@
-//! Whole domains, as administrators have them and as nobody should.
+//! Whole domains, right ones and wrong ones.
 
 use proptest::prelude::*;
 
@@ -63,14 +63,13 @@ fn a_domain_is_attached_and_nothing_else_changes() {
     assert!(conversion.left_out.is_empty());
     let [guest] = &conversion.guests[..] else { panic!("{:?}", conversion.guests) };
     assert_eq!((guest.name.as_str(), guest.socket.as_str()), ("web1", "/run/rng/web1.sock"));
-    let expected = Device::VirtioRng {
-        virtio: "modern",
-        packed: false,
-        source: "file:/dev/hwrng".to_owned(),
-        max_bytes: Some(123),
-        period: Some(1234),
+    let expected = VirtioRngOptions {
+        source: "file:/dev/hwrng".parse().unwrap(),
+        max_bytes: Some("123".parse().unwrap()),
+        period: "1234".parse().unwrap(),
+        ..VirtioRngOptions::default()
     };
-    assert_eq!(guest.device, expected);
+    assert_eq!(guest.device, expected.into());
 }
 
 #[test]
@@ -89,7 +88,7 @@ fn each_generator_has_a_name_and_a_slot() {
     let both = convert(&text, &wishes(true)).unwrap();
     let names: Vec<&str> = both.guests.iter().map(|guest| guest.name.as_str()).collect();
     assert_eq!(names, ["web1", "web1-1", "web1-2", "web1-teaching"]);
-    assert_eq!(both.guests[3].device, Device::MyRng);
+    assert_eq!(both.guests[3].device, MyRngOptions::default().into());
     for slot in ["0x1c", "0x19", "0x18", "0x17"] {
         assert_eq!(both.domain.matches(&format!("\"addr\":\"{slot}\"")).count(), 1, "{slot}");
     }
@@ -110,8 +109,8 @@ fn the_interface_is_qemus_on_the_same_bus() {
             .replace("pc-q35-9.2", machine)
             .replace("model='virtio'>", &format!("model='{model}'>{driver}"));
         match converted(&text).guests.remove(0).device {
-            Device::VirtioRng { virtio, .. } => virtio,
-            Device::MyRng => panic!("it is an entropy device"),
+            DeviceOptions::VirtioRng(options) => options.virtio.name(),
+            DeviceOptions::MyRng(_) => panic!("it is an entropy device"),
         }
     };
     assert_eq!(interface("q35", "virtio", ""), "modern");
@@ -124,10 +123,10 @@ fn the_interface_is_qemus_on_the_same_bus() {
 #[test]
 fn only_a_domain_for_qemu_is_taken() {
     for (text, expected) in [
-        ("<domain", "this is no well-formed XML"),
+        ("<domain", "this is not well-formed XML"),
         ("<domain>\n<a></b></domain>", "expected 'a' tag, not 'b' at 2:4"),
-        ("<!DOCTYPE a [<!ENTITY x 'y'>]><domain/>", "this is no well-formed XML"),
-        ("<network/>", "line 1: <network>: this is no domain definition"),
+        ("<!DOCTYPE a [<!ENTITY x 'y'>]><domain/>", "this is not well-formed XML"),
+        ("<network/>", "line 1: <network>: this is not a domain definition"),
         ("<domain type='lxc'/>", "a domain of type 'lxc' is not run by QEMU"),
         ("<domain type='hvf'/>", "a domain of type 'hvf' runs on macOS"),
         ("<domain type='kvm'/>", "missing domain name"),
@@ -169,7 +168,7 @@ fn a_second_definition_in_the_file_is_told() {
     assert!(error.starts_with("line 16: another element begins"), "{error}");
     // What else is wrong is told as it was.
     let error = refused(&format!("{WEB}garbage"));
-    assert!(error.contains("is no well-formed XML"), "{error}");
+    assert!(error.contains("is not well-formed XML"), "{error}");
 }
 
 #[test]
