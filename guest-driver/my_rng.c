@@ -12,7 +12,7 @@
  *
  * Snapshots: the device's configuration is no part of what a virtual machine
  * saves.  After a restore, memory decoding is off and BAR 0 is empty, and the
- * reads that nobody decodes give 0 or all ones, which are legal numbers.  So
+ * reads that no device decodes give 0 or all ones, which are legal numbers.  So
  * these two are checked against the configuration space, which is restored from
  * what it was when the driver was bound.
  */
@@ -500,7 +500,7 @@ static void my_rng_remove(struct pci_dev *pdev)
 {
 	struct my_rng *my_rng = pci_get_drvdata(pdev);
 
-	misc_deregister(&my_rng->misc);	/* nobody opens it any more */
+	misc_deregister(&my_rng->misc);	/* no new opens */
 	my_rng_set_regs(my_rng, NULL);	/* who has it open gets -ENODEV */
 }
 

@@ -1,7 +1,7 @@
 //! The numbers a seeded device has to give, computed without it.
 
 use clap::ValueEnum;
-use my_rng_server::generator::{ChaCha20, Generator, Glibc};
+use my_rng_model::generator::{ChaCha20, Generator, Glibc};
 
 /// The generators a server can be started with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,8 @@
 
 #![deny(unsafe_code)]
 
+#[expect(unsafe_code, reason = "Rust has no load or store that is one instruction for certain")]
+mod instruction;
 pub mod pci;
 pub mod registers;
 #[expect(unsafe_code, reason = "ioctls and mapped registers have no safe interface")]

@@ -1,7 +1,7 @@
 //! Finding the device in sysfs.
 
 use anyhow::{Context as _, Result, ensure};
-use my_rng_server::devices::my_rng::{DEVICE_ID, VENDOR_ID};
+use my_rng_model::registers::{DEVICE_ID, VENDOR_ID};
 use std::fs;
 use std::path::{Path, PathBuf};
 

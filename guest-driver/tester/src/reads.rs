@@ -1,7 +1,7 @@
 //! Timing of a device's reads, for the benchmark on the host that starts this program in a guest.
 
 use anyhow::{Context as _, Result};
-use my_rng_server::latency::Latency;
+use my_rng_model::latency::Latency;
 use serde_json::json;
 use std::fs::File;
 use std::io::Read as _;

@@ -7,10 +7,10 @@
 
 use crate::pci::Function;
 use crate::registers::{self, Access as Attempt};
-use crate::sys::Size;
+use crate::sys::{self, Size};
 use anyhow::{Result, bail};
-use my_rng_server::devices::my_rng::{BAR_SIZE, SEED};
-use my_rng_server::generator::{ChaCha20, Generator as _};
+use my_rng_model::generator::{ChaCha20, Generator as _};
+use my_rng_model::registers::{BAR_SIZE, SEED};
 use std::fmt;
 use std::io::{BufWriter, Write as _};
 
@@ -63,8 +63,9 @@ impl Iterator for Sequence {
         let bytes = size as u64;
         let room = if self.below(2) == 0 { NEAR } else { BAR_SIZE };
         let mut offset = self.below(room - bytes + 1);
-        // Most programs align what they access.
-        if self.below(2) == 0 {
+        // Most programs align what they access, and some processors have to.
+        let possible = usize::try_from(offset).is_ok_and(|offset| sys::can_access(offset, size));
+        if self.below(2) == 0 || !possible {
             offset -= offset % bytes;
         }
         let value = (self.below(3) == 0).then(|| self.wide() >> (64 - 8 * bytes));

@@ -1,7 +1,7 @@
 //! What came out: TAP on the go, or one JSON document at the end.
 
 use anyhow::{Error, Result};
-use my_rng_server::latency::Latency;
+use my_rng_model::latency::Latency;
 use serde_json::{Map, Value, json};
 
 /// How a check that did not fail ended.

@@ -1,10 +1,12 @@
-//! The only unsafe code here: the driver's ioctls and access to mapped registers.
+//! The unsafe code here, with that in `instruction`: the driver's ioctls and access to mapped
+//! registers.
 
+pub use crate::instruction::Size;
+use crate::instruction::{load, store};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io;
 use rustix::ioctl::{Getter, IntegerSetter, Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
-use std::arch::asm;
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
@@ -71,58 +73,43 @@ unsafe impl Ioctl for AnyIoctl {
 pub trait Word: Copy {
     /// Bytes moved.
     const SIZE: usize = size_of::<Self>();
-}
-impl Word for u8 {}
-impl Word for u16 {}
-impl Word for u32 {}
-impl Word for u64 {}
+    /// The same, to choose an instruction by.
+    const MOVED: Size;
 
-/// The bytes that one load or store moves, where it is chosen at run time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Size {
-    /// 8 bits.
-    One = 1,
-    /// 16 bits.
-    Two = 2,
-    /// 32 bits.
-    Four = 4,
-    /// 64 bits.
-    Eight = 8,
+    /// What a load of this size gives.
+    fn of(loaded: u64) -> Self;
+
+    /// What a store of this size takes.
+    fn stored(self) -> u64;
 }
 
-/// Loads by one instruction, which Rust promises for aligned words only.
-///
-/// # Safety
-/// So many bytes have to be mapped there.
-unsafe fn load(from: *const u8, size: Size) -> u64 {
-    let value: u64;
-    // SAFETY: they only read those bytes, and the upper halves of the registers are cleared by the
-    // processor or by the instruction.
-    unsafe {
-        match size {
-            Size::One => asm!("movzx {0:e}, byte ptr [{1}]", out(reg) value, in(reg) from),
-            Size::Two => asm!("movzx {0:e}, word ptr [{1}]", out(reg) value, in(reg) from),
-            Size::Four => asm!("mov {0:e}, dword ptr [{1}]", out(reg) value, in(reg) from),
-            Size::Eight => asm!("mov {0}, qword ptr [{1}]", out(reg) value, in(reg) from),
+macro_rules! word {
+    ($type:ty, $moved:expr) => {
+        impl Word for $type {
+            const MOVED: Size = $moved;
+
+            fn of(loaded: u64) -> Self {
+                let mut bytes = [0; size_of::<Self>()];
+                bytes.copy_from_slice(&loaded.to_le_bytes()[..size_of::<Self>()]);
+                Self::from_le_bytes(bytes)
+            }
+
+            fn stored(self) -> u64 {
+                self.into()
+            }
         }
-    }
-    value
+    };
 }
+word!(u8, Size::One);
+word!(u16, Size::Two);
+word!(u32, Size::Four);
+word!(u64, Size::Eight);
 
-/// Stores by one instruction, likewise.
-///
-/// # Safety
-/// So many bytes have to be mapped there, and no reference to them may exist.
-unsafe fn store(to: *mut u8, size: Size, value: u64) {
-    // SAFETY: they only write those bytes.
-    unsafe {
-        match size {
-            Size::One => asm!("mov byte ptr [{0}], {1:l}", in(reg) to, in(reg_abcd) value),
-            Size::Two => asm!("mov word ptr [{0}], {1:x}", in(reg) to, in(reg) value),
-            Size::Four => asm!("mov dword ptr [{0}], {1:e}", in(reg) to, in(reg) value),
-            Size::Eight => asm!("mov qword ptr [{0}], {1}", in(reg) to, in(reg) value),
-        }
-    }
+/// Whether one load or store can be made at an offset of a device's registers. On x86-64 each can;
+/// elsewhere only those at multiples of the size.
+#[must_use]
+pub fn can_access(offset: usize, size: Size) -> bool {
+    cfg!(target_arch = "x86_64") || offset % size as usize == 0
 }
 
 /// Device registers mapped into this process.
@@ -148,10 +135,8 @@ impl Mapping {
     /// # Panics
     /// When the word is outside of the mapping or not aligned.
     pub fn read<T: Word>(&self, offset: usize) -> T {
-        let word = self.word::<T>(offset);
-        // SAFETY: word() checked bounds and alignment, the mapping lives as long as self, and any
-        // bytes are a valid T (Word is only implemented for integers).
-        unsafe { word.read_volatile() }
+        assert!(offset % T::SIZE == 0, "unaligned register access");
+        T::of(self.read_anywhere(offset, T::MOVED))
     }
 
     /// One store of a word.
@@ -159,19 +144,18 @@ impl Mapping {
     /// # Panics
     /// When the word is outside of the mapping or not aligned.
     pub fn write<T: Word>(&self, offset: usize, value: T) {
-        let word = self.word::<T>(offset);
-        // SAFETY: as in read(); no Rust reference to this memory exists.
-        unsafe { word.write_volatile(value) }
+        assert!(offset % T::SIZE == 0, "unaligned register access");
+        self.write_anywhere(offset, T::MOVED, value.stored());
     }
 
-    /// One load of a word at any offset. What becomes of an unaligned one is the machine's affair.
+    /// One load of a word at an offset that [`can_access`] allows. What becomes of an unaligned one
+    /// is the machine's affair.
     ///
     /// # Panics
     /// When the word is outside of the mapping.
     pub fn read_anywhere(&self, offset: usize, size: Size) -> u64 {
-        let start = self.at(offset, size as usize);
-        // SAFETY: at() checked the bounds, and the mapping lives as long as self; the processor
-        // does not mind unaligned loads.
+        let start = self.at(offset, size);
+        // SAFETY: at() checked bounds and alignment, and the mapping lives as long as self.
         unsafe { load(start, size) }
     }
 
@@ -180,18 +164,15 @@ impl Mapping {
     /// # Panics
     /// When the word is outside of the mapping.
     pub fn write_anywhere(&self, offset: usize, size: Size, value: u64) {
-        let start = self.at(offset, size as usize);
+        let start = self.at(offset, size);
         // SAFETY: as in read_anywhere(); no Rust reference to this memory exists.
         unsafe { store(start, size, value) }
     }
 
-    fn word<T: Word>(&self, offset: usize) -> *mut T {
-        assert!(offset % T::SIZE == 0, "unaligned register access");
-        self.at(offset, T::SIZE).cast()
-    }
-
-    fn at(&self, offset: usize, size: usize) -> *mut u8 {
-        assert!(offset <= self.size && size <= self.size - offset, "outside of the BAR");
+    fn at(&self, offset: usize, size: Size) -> *mut u8 {
+        let bytes = size as usize;
+        assert!(offset <= self.size && bytes <= self.size - offset, "outside of the BAR");
+        assert!(can_access(offset, size), "unaligned access, which this processor cannot make");
         self.start.as_ptr().wrapping_add(offset)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Check, Group, Subject};
 use crate::report::Outcome;
 use anyhow::{Context as _, Result, ensure};
-use my_rng_server::devices::my_rng::BAR_SIZE;
+use my_rng_model::registers::BAR_SIZE;
 
 pub const CHECKS: &[Check] = &[
     check("class, revision and subsystem are the published ones", published_identity),

@@ -4,7 +4,7 @@
 use super::{Check, Group, Subject};
 use crate::report::Outcome;
 use anyhow::{Result, ensure};
-use my_rng_server::latency::Latency;
+use my_rng_model::latency::Latency;
 use serde_json::Map;
 use std::time::Instant;
 

@@ -17,7 +17,7 @@ pub const CHECKS: &[Check] = &[
     check("every length is served in full", lengths),
     check("the bytes are the numbers, low byte first", bytes_of_numbers),
     check("each read starts with a new number", reads_start_anew),
-    check("O_NONBLOCK gives bytes when nobody else reads", nonblocking),
+    check("O_NONBLOCK gives bytes when no other process reads", nonblocking),
     check("O_NONBLOCK does not wait for other readers", nonblocking_beside_others),
     check("there is no position to seek to", no_position),
     check("a signal ends a long read with what it has", signal_ends_read),

@@ -6,8 +6,8 @@ use crate::registers::{Access, map};
 use crate::report::Outcome;
 use crate::sys::{Mapping, Word};
 use anyhow::{Result, ensure};
-use my_rng_server::devices::my_rng as device;
-use my_rng_server::latency::Latency;
+use my_rng_model::latency::Latency;
+use my_rng_model::registers as device;
 
 pub const CHECKS: &[Check] = &[
     check("RANDOM gives new numbers", |s| with_bar(s, random_changes)),
