@@ -1,9 +1,9 @@
 //! How long a person waits from saving a change until the guest sees it: with the device in a
 //! process of its own, and with the device inside QEMU.
 //!
-//! Both change the number that a read of RANDOM returns. Ours is compiled, unplugged and plugged into
-//! the running guest; the other one is compiled into QEMU, and a guest booted on that. The kernel
-//! module is changed in the running guest, too.
+//! Both change the number that a read of RANDOM returns. Ours is compiled, and a process with it takes
+//! the running one's place under the guest (docs/exchange.md); the other one is compiled into QEMU, and a
+//! guest booted on that. The kernel module is changed in the running guest, too.
 
 use std::fs;
 use std::path::Path;
@@ -12,11 +12,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lab::device_crate::DeviceCrate;
-use lab::twin::workshop::Workshop;
-use lab::{Choice, Guest, RunDir, Workbench, module_build, paths, twin, world};
+use lab::live_guest::Setup;
+use lab::patched_qemu::workshop::Workshop;
+use lab::{Choice, Guest, LiveGuest, RunDir, environment, module_build, patched_qemu, paths};
 
 /// Changes of each kind.
 const ROUNDS: u32 = 3;
+
+/// Reads RANDOM of our device in the guest.
+const READ_RANDOM: &str =
+    "devmem $(head -c 18 /sys/bus/pci/devices/0000:00:04.0/resource) 32 | tr A-F a-f";
 
 /// Where the device's BAR is after the machine's firmware has run.
 const BASE_AT_BOOT: &str = "0xfebf1000";
@@ -110,12 +115,12 @@ fn number(round: u32) -> u32 {
 
 /// Changes our device and the kernel module in a running guest.
 fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
-    let source = read(&paths::checkout().join("server/vfio-user/examples/skeleton.rs"))?;
+    let source = read(&paths::checkout().join("crates/vfio-user-device/examples/skeleton.rs"))?;
     let file = run.path().join("my_device.rs");
     fs::write(&file, &source).context("cannot write the device")?;
     let device = DeviceCrate::open(&file)?;
     let program = device.build()?;
-    let mut bench = Workbench::boot(run, Choice::default(), Some(&program), false, Vec::new())?;
+    let mut live = LiveGuest::boot(run, Setup { program: Some(program), ..Setup::default() })?;
     let mut devices = Vec::new();
     for round in 0..ROUNDS {
         let changed = format!("u64::from(self.random()) + {}", number(round));
@@ -123,9 +128,9 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
         devices.push(time(
             || device.build(),
             |program| {
-                bench.exchange_device(&program)?;
-                let shown = bench.show(None)?.text;
-                ensure!(shown.contains(&format!("0x000 {:#010x}", number(round))), "{shown}");
+                live.exchange_device(&program)?;
+                let shown = live.show(Some(READ_RANDOM))?.text;
+                ensure!(shown.trim() == format!("{:#010x}", number(round)), "{shown}");
                 Ok(())
             },
         )?);
@@ -138,8 +143,8 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
         fs::copy(ours.join(name), folder.join(name)).context("cannot copy the module")?;
     }
     let source = read(&ours.join("my_rng.c"))?;
-    let world = world::get()?;
-    let kernel = world.kernel(Choice::default());
+    let environment = environment::get()?;
+    let kernel = environment.kernel(Choice::default());
     let mut modules = Vec::new();
     for round in 0..ROUNDS {
         let changed = format!("/dev/%s ready, {}", number(round));
@@ -147,8 +152,8 @@ fn ours(run: &RunDir) -> Result<(Vec<Change>, Vec<Change>)> {
         modules.push(time(
             || module_build::build_folder(&folder, kernel),
             |built| {
-                bench.exchange_driver(&built.module, &[])?;
-                let shown = bench.show(Some("dmesg"))?.text;
+                live.exchange_driver(&built.module, &[])?;
+                let shown = live.show(Some("dmesg"))?.text;
                 ensure!(shown.contains(&format!("ready, {}", number(round))), "{shown}");
                 Ok(())
             },
@@ -172,7 +177,7 @@ fn inside_qemu(run: &RunDir) -> Result<Vec<Change>> {
                     .qemu(&built.qemu)
                     .without_driver()
                     .default_devices()
-                    .arguments(&["-device", &twin::device("inside", None).to_string()])
+                    .arguments(&["-device", &patched_qemu::device("inside", None).to_string()])
                     .boot()?;
                 let shown = guest.run(&format!("devmem {BASE_AT_BOOT} 32"))?;
                 let seen = format!("{:#010X}", number(round)).replace('X', "x");

@@ -1,7 +1,7 @@
 //! A device for a test in a guest: it reads as much guest memory at once as its driver wants, and
 //! panics when it is told to.
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, DmaDone, Identity, Register};
+use vfio_user_device::{Access, Bar, Bus, DeviceConfig, Device, DmaCompletion, Identity, Register};
 
 /// Write: reads so many bytes from 1 MiB on. Read: how the last access ended.
 const LENGTH: u64 = 0x0;
@@ -18,9 +18,9 @@ struct LongReader {
 }
 
 impl Device for LongReader {
-    fn describe(&self) -> Description {
+    fn config(&self) -> DeviceConfig {
         let registers = [Register::new("LENGTH", LENGTH, 4), Register::new("PANIC", PANIC, 4)];
-        Description::new(Identity::new(0x1234, 0xcafe))
+        DeviceConfig::new(Identity::new(0x1234, 0xcafe))
             .bar(0, Bar::memory32(4096).registers(&registers))
     }
 
@@ -42,11 +42,11 @@ impl Device for LongReader {
         }
     }
 
-    fn dma_done(&mut self, _bus: &mut Bus, done: DmaDone) {
+    fn on_dma_complete(&mut self, _bus: &mut Bus, done: DmaCompletion) {
         self.read = done.result.map_or(u32::MAX, |bytes| bytes.len() as u32);
     }
 }
 
 fn main() -> std::process::ExitCode {
-    vfio_user_kit::main(LongReader::default())
+    vfio_user_device::main(LongReader::default())
 }

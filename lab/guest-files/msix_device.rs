@@ -1,12 +1,12 @@
 //! A device with MSI-X, which QEMU cannot unplug.
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Msix};
+use vfio_user_device::{Access, Bar, Bus, DeviceConfig, Device, Identity, Msix};
 
 struct WithMsix;
 
 impl Device for WithMsix {
-    fn describe(&self) -> Description {
-        Description::new(Identity::new(0x1234, 0xc0df).revision(1))
+    fn config(&self) -> DeviceConfig {
+        DeviceConfig::new(Identity::new(0x1234, 0xc0df).revision(1))
             .bar(0, Bar::memory32(4096))
             .msix(Msix { vectors: 1, bar: 0, table: 0x800, pba: 0xc00 })
     }
@@ -19,5 +19,5 @@ impl Device for WithMsix {
 }
 
 fn main() -> std::process::ExitCode {
-    vfio_user_kit::main(WithMsix)
+    vfio_user_device::main(WithMsix)
 }

@@ -6,12 +6,14 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
+use crate::environment::Roots;
 use crate::initramfs::{self, Initramfs};
 use crate::kernel::Kernel;
 use crate::process::Child;
@@ -51,7 +53,8 @@ impl Accel {
     /// QEMU's arguments for it.
     #[must_use]
     pub fn arguments(&self) -> [String; 4] {
-        ["-accel", self.name, "-cpu", "max"].map(str::to_owned)
+        let processor = if self.is_kvm() { "max" } else { Arch::guest().emulated_processor() };
+        ["-accel", self.name, "-cpu", processor].map(str::to_owned)
     }
 }
 
@@ -64,7 +67,7 @@ impl fmt::Display for Accel {
 /// Chooses, trying KVM if nothing else decides.
 pub fn choose(
     qemu: &Qemu,
-    guest_root: &Path,
+    roots: &Roots,
     kernel: &Kernel,
     _right: &lock::Preparing,
 ) -> Result<Accel> {
@@ -72,7 +75,7 @@ pub fn choose(
         return Ok(accel);
     }
     progress::say("trying whether KVM really runs a guest");
-    let verdict = probe(qemu, guest_root, kernel)?;
+    let verdict = probe(qemu, roots, kernel)?;
     let path = verdict_path();
     std::fs::write(&path, format!("{}\n{verdict}", probed(qemu)))
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -84,6 +87,11 @@ pub fn choose(
 pub fn without_probe(qemu: &Qemu) -> Result<Option<Accel>> {
     if let Some(name) = qemu::one_of(VARIABLE, &["tcg", "kvm"])? {
         return Ok(Some(Accel::new(name, format!("chosen by {VARIABLE}="))));
+    }
+    let arch = Arch::guest();
+    if arch.is_foreign() {
+        let reason = format!("this machine's processors are not {arch}");
+        return Ok(Some(Accel::tcg(&reason)));
     }
     if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
         return Ok(Some(Accel::tcg(&format!("/dev/kvm cannot be opened: {error}"))));
@@ -115,15 +123,16 @@ fn from_verdict(verdict: &str) -> Accel {
 }
 
 /// Boots a guest under KVM until its first words.
-fn probe(qemu: &Qemu, guest_root: &Path, kernel: &Kernel) -> Result<String> {
-    let initramfs = Initramfs::minimal(guest_root).write("kvm-probe")?;
+fn probe(qemu: &Qemu, roots: &Roots, kernel: &Kernel) -> Result<String> {
+    let initramfs = Initramfs::minimal(roots).write("kvm-probe")?;
     let console = paths::lab().join("kvm-probe.log");
     lock::remove(&console)?;
     let machine = Machine { shared: false, ..Machine::default() };
     let mut command = qemu.command();
     command.args(Accel::new("kvm", "probe").arguments()).args(machine.arguments());
     command.arg("-chardev").arg(format!("file,id=console,path={}", qemu::escape(&console)));
-    command.args(["-serial", "chardev:console", "-append", "console=ttyS0 quiet", "-kernel"]);
+    let words = format!("console={} quiet", roots.arch.console());
+    command.args(["-serial", "chardev:console", "-append", &words, "-kernel"]);
     command.arg(kernel.image.as_deref().context("a chosen kernel has an image")?);
     command.arg("-initrd").arg(initramfs);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -5,8 +5,6 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 
 use crate::lines::Lines;
 
@@ -41,11 +39,28 @@ impl Agent {
 
     /// Runs a shell command.
     pub fn run(&mut self, command: &str, timeout: Duration) -> Result<Output> {
+        // A command without a byte cannot be read.
+        let bytes = format!("{command}\n");
+        self.exchange("", bytes.as_bytes(), timeout, &|| format!("running in the guest: {command}"))
+    }
+
+    /// Writes a file that is not empty; its name has no line end.
+    pub fn write(&mut self, file: &str, bytes: &[u8], timeout: Duration) -> Result<Output> {
+        self.exchange(file, bytes, timeout, &|| format!("writing {file} in the guest"))
+    }
+
+    /// Sends bytes, for a file if one is named, and waits for the result.
+    fn exchange(
+        &mut self,
+        file: &str,
+        bytes: &[u8],
+        timeout: Duration,
+        told: &dyn Fn() -> String,
+    ) -> Result<Output> {
         let deadline = Instant::now() + timeout;
         self.sent += 1;
-        // In base64 any command is a single line of plain letters.
-        self.lines.send(&format!("{} {}", self.sent, BASE64_STANDARD.encode(command)))?;
-        let told = || format!("running in the guest: {command}");
+        self.lines.send(&format!("{} {} {file}", self.sent, bytes.len()))?;
+        self.lines.send_bytes(bytes)?;
         let (status, length) = loop {
             let line = self.lines.line(deadline).with_context(told)?;
             if line == "ready" {

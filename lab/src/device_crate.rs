@@ -1,8 +1,8 @@
 //! A device of somebody's own, as source: a crate's folder, or a single Rust file.
 //!
-//! Either is a program that takes the kit's usual options (`vfio_user_kit::main`). A file needs no
+//! Either is a program that takes the kit's usual options (`vfio_user_device::main`). A file needs no
 //! more than itself: the lab writes a crate around it, with the device kit as its only dependency.
-//! A crate names the kit by its version (`vfio-user-kit = "0.1"`), wherever the checkout is, or by
+//! A crate names the kit by its version (`vfio-user-device = "0.1"`), wherever the checkout is, or by
 //! a path of its own.
 
 use std::ffi::OsString;
@@ -13,8 +13,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo_build, lock, paths};
 
-/// The package that a crate around a file is based on: the optimisation and the versions of all
-/// dependencies are the checkout's own, so that they are compiled once.
+/// What the checkout's own profile has for all crates, and a device for its dependencies: they are compiled
+/// once. A debugger shows the device's own variables.
+const PROFILE: &str = "profile.dev.package.\"*\".debug=\"line-tables-only\"";
+
+/// The device kit's package.
+const KIT: &str = "vfio-user-device";
+
+/// The package that a crate around a file is based on: the versions of all dependencies are the
+/// checkout's own, so that they are compiled once.
 const MANIFEST: &str = r#"[package]
 name = "NAME"
 version = "0.0.0"
@@ -26,10 +33,7 @@ name = "NAME"
 path = FILE
 
 [dependencies]
-vfio-user-kit = { path = KIT }
-
-[profile.release]
-debug = "line-tables-only"
+vfio-user-device = { path = KIT, features = ["cli"] }
 
 # A workspace of its own, wherever this folder is.
 [workspace]
@@ -77,9 +81,11 @@ impl DeviceCrate {
 
     /// Cargo's arguments to build it with the checkout's device kit.
     fn cargo_arguments(&self) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = ["build", "--release", "--bins"].map(Into::into).into();
+        let mut arguments: Vec<OsString> =
+            ["build", "--bins", "--config", PROFILE].map(Into::into).into();
+        arguments.extend(cargo_build::OPTIMISED.iter().map(Into::into));
         arguments.extend(["--manifest-path".into(), self.manifest.clone().into_os_string()]);
-        arguments.extend(kit_arguments());
+        arguments.extend(kit_arguments(&self.manifest));
         arguments
     }
 
@@ -112,16 +118,35 @@ impl DeviceCrate {
     }
 }
 
-/// Cargo's arguments that make a crate's device kit the checkout's.
+/// Cargo's arguments that make the device kit of a crate with this manifest the checkout's, with
+/// the feature that its `main` needs: a crate need not name it.
 #[must_use]
-pub fn kit_arguments() -> [OsString; 2] {
+pub fn kit_arguments(manifest: &Path) -> Vec<OsString> {
     let kit = toml_string(&kit().to_string_lossy());
-    ["--config".into(), format!("patch.crates-io.vfio-user-kit.path={kit}").into()]
+    let mut arguments: Vec<OsString> =
+        vec!["--config".into(), format!("patch.crates-io.{KIT}.path={kit}").into()];
+    let text = fs::read_to_string(manifest).unwrap_or_default();
+    for name in kit_names(&text) {
+        arguments.extend(["--features".into(), format!("{name}/cli").into()]);
+    }
+    arguments
+}
+
+/// The names that a manifest gives to the device kit.
+fn kit_names(manifest: &str) -> Vec<String> {
+    // What is wrong with a manifest, cargo tells.
+    let manifest: toml::Table = manifest.parse().unwrap_or_default();
+    let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+    let is_kit = |(name, dependency): &(&String, &toml::Value)| {
+        let package = dependency.get("package").and_then(toml::Value::as_str);
+        package.unwrap_or(name) == KIT
+    };
+    dependencies.into_iter().flatten().filter(is_kit).map(|(name, _)| name.clone()).collect()
 }
 
 /// The device kit of this checkout.
 fn kit() -> PathBuf {
-    paths::checkout().join("server/vfio-user")
+    paths::checkout().join("crates/vfio-user-device")
 }
 
 /// Writes the crate around a file, and returns its manifest.
@@ -144,8 +169,14 @@ fn write_crate(file: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(manifest)
 }
 
+/// Whether a device's build depends on a file.
+pub(crate) fn is_source(path: &Path) -> bool {
+    let ending = path.extension().is_some_and(|extension| extension == "rs" || extension == "toml");
+    ending && !path.components().any(|part| part.as_os_str() == "target")
+}
+
 /// A package's name for a file or folder.
-fn program_name(source: &Path) -> String {
+pub(crate) fn program_name(source: &Path) -> String {
     let stem = source.file_stem().unwrap_or_default().to_string_lossy();
     let plain: String = stem
         .chars()
@@ -188,6 +219,16 @@ mod tests {
         assert!(text.contains("my \\\"device\\\".rs\""), "{text}");
         assert!(folder.path().join("crate/Cargo.lock").is_file());
         assert_eq!(made.source(), file);
+    }
+
+    #[test]
+    fn a_crate_need_not_name_the_kits_feature() {
+        let names = |dependencies: &str| kit_names(&format!("[dependencies]\n{dependencies}"));
+        assert_eq!(names("vfio-user-device = \"0.1\"\nlog = \"0.4\""), [KIT]);
+        let renamed = "kit = { package = \"vfio-user-device\", version = \"0.1\" }";
+        assert_eq!(names(renamed), ["kit"]);
+        assert!(names("log = \"0.4\"").is_empty());
+        assert!(kit_names("no manifest").is_empty());
     }
 
     #[test]

@@ -5,15 +5,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::cpio::Archive;
+use crate::environment::Roots;
 use crate::kernel::Kernel;
-use crate::{paths, process};
+use crate::{paths, process, root};
 
 /// What `/init` prints on the console first.
 pub const FIRST_WORDS: &str = "lab: the guest is up";
@@ -21,14 +23,15 @@ pub const FIRST_WORDS: &str = "lab: the guest is up";
 const INIT: &str = include_str!("../guest-files/init");
 const AGENT: &str = include_str!("../guest-files/agent");
 const SHELL: &str = include_str!("../guest-files/interactive-shell");
+const REG: &str = include_str!("../guest-files/reg");
 
-/// Where the C library's loader looks first.
-const LIBRARIES: &str = "lib/x86_64-linux-gnu";
+/// The scripts that each guest runs. A guest that was saved with others cannot be talked to.
+pub const SCRIPTS: [&str; 4] = [INIT, AGENT, SHELL, REG];
 
 /// The contents of an initramfs.
 #[derive(Debug)]
 pub struct Initramfs {
-    guest_root: PathBuf,
+    roots: Roots,
     files: Vec<(String, PathBuf)>,
     tools: bool,
     kernel: Option<Kernel>,
@@ -37,14 +40,17 @@ pub struct Initramfs {
 /// The programs that a guest with tools has, as they are named in the guest's root.
 const TOOLS: [&str; 4] = ["usr/bin/lspci", "usr/bin/setpci", "usr/sbin/kexec", "usr/bin/rngtest"];
 
+/// The guest's shell and its like, as it is named in the roots.
+const BUSYBOX: &str = "usr/bin/busybox";
+
 /// The kernel's own modules that every guest with tools has.
 const MODULES: [&str; 1] = ["virtio-rng"];
 
 impl Initramfs {
     /// Just enough to boot.
     #[must_use]
-    pub fn minimal(guest_root: &Path) -> Self {
-        Self { guest_root: guest_root.to_path_buf(), files: Vec::new(), tools: false, kernel: None }
+    pub fn minimal(roots: &Roots) -> Self {
+        Self { roots: roots.clone(), files: Vec::new(), tools: false, kernel: None }
     }
 
     /// With lspci, setpci, kexec and rngtest.
@@ -74,14 +80,42 @@ impl Initramfs {
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join(format!("{name}.cpio"));
+        let stamp_path = folder.join(format!("{name}.stamp"));
+        let contents = self.stamp()?;
+        // With the file's own number: of two that are made at once, one has the other's stamp.
+        let stamp =
+            |file: &Path| Some(format!("{contents:016x} {}\n", fs::metadata(file).ok()?.ino()));
+        if fs::read_to_string(&stamp_path).ok().is_some_and(|made| stamp(&path) == Some(made)) {
+            return Ok(path);
+        }
         // Others may be starting a guest from the one that is there. The thread's number keeps
         // two tests of one process apart.
         let thread = rustix::thread::gettid().as_raw_nonzero();
         let partial = folder.join(format!("{name}-{thread}.partial"));
         self.write_to(&partial)?;
+        let stamp = stamp(&partial).unwrap_or_default();
         fs::rename(&partial, &path)
             .with_context(|| format!("cannot rename {}", partial.display()))?;
+        fs::write(&stamp_path, stamp)
+            .with_context(|| format!("cannot write {}", stamp_path.display()))?;
         Ok(path)
+    }
+
+    /// What it is made of: one with the same stamp has the same contents.
+    pub fn stamp(&self) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        (SCRIPTS, self.tools, &self.roots.guest, TOOLS, MODULES).hash(&mut hasher);
+        self.kernel.as_ref().map(|kernel| &kernel.release).hash(&mut hasher);
+        let versions = (String::new(), self.roots.guest.join(root::VERSIONS));
+        for (in_guest, on_host) in self.files.iter().chain([&versions]) {
+            let read = || -> std::io::Result<_> {
+                let metadata = fs::metadata(on_host)?;
+                Ok((metadata.len(), metadata.permissions().mode(), metadata.modified()?))
+            };
+            let found = read().with_context(|| format!("cannot read {}", on_host.display()))?;
+            (in_guest, on_host, found).hash(&mut hasher);
+        }
+        Ok(hasher.finish())
     }
 
     /// Writes it to a file that nobody else uses.
@@ -98,6 +132,7 @@ impl Initramfs {
         archive.file("init", 0o755, INIT.as_bytes());
         archive.file("sbin/agent", 0o755, AGENT.as_bytes());
         archive.file("sbin/interactive-shell", 0o755, SHELL.as_bytes());
+        archive.file("bin/reg", 0o755, REG.as_bytes());
         self.busybox(&mut archive)?;
         if self.tools {
             self.add_tools(&mut archive)?;
@@ -112,41 +147,53 @@ impl Initramfs {
     }
 
     fn busybox(&self, archive: &mut Archive) -> Result<()> {
-        let busybox = self.busybox_path();
-        add(archive, "bin/busybox", &busybox)?;
-        // It is linked statically, so this system can run it.
-        let list = process::output("busybox", process::tied(&busybox).arg("--list"))?;
+        add(archive, "bin/busybox", &self.roots.guest.join(BUSYBOX))?;
+        // Debian's has the same applets everywhere. It is linked statically, so this system can run it.
+        let list = process::output("busybox", self.busybox_here().arg("--list"))?;
         for applet in String::from_utf8_lossy(&list).lines().filter(|name| *name != "busybox") {
             archive.link(&format!("bin/{applet}"), "busybox");
         }
         Ok(())
     }
 
-    fn busybox_path(&self) -> PathBuf {
-        self.guest_root.join("usr/bin/busybox")
+    /// A command that runs busybox on this system.
+    fn busybox_here(&self) -> Command {
+        process::tied(self.roots.build.join(BUSYBOX))
     }
 
     /// Adds the tools, the libraries they need, and the names that lspci prints.
     fn add_tools(&self, archive: &mut Archive) -> Result<()> {
-        let loader = self.guest_root.join("usr/lib64/ld-linux-x86-64.so.2");
-        let libraries = self.guest_root.join("usr/lib/x86_64-linux-gnu");
-        let mut needed = BTreeSet::new();
-        for tool in TOOLS {
-            let program = self.guest_root.join(tool);
+        let (arch, guest) = (self.roots.arch, &self.roots.guest);
+        let mut unseen: Vec<PathBuf> = TOOLS.iter().map(|tool| guest.join(tool)).collect();
+        for program in &unseen {
             // Where the guest's PATH leads.
-            let name = tool.rsplit('/').next().unwrap_or(tool);
-            add(archive, &format!("usr/bin/{name}"), &program)?;
-            let mut ask = process::tied(&loader);
-            ask.arg("--library-path").arg(&libraries).arg("--list").arg(&program);
-            let answer = process::output("the dynamic loader of the lab's guest", &mut ask)?;
-            needed.extend(libraries_in(&String::from_utf8_lossy(&answer)));
+            let name = program.file_name().unwrap_or_default().to_string_lossy();
+            add(archive, &format!("usr/bin/{name}"), program)?;
         }
-        add(archive, "lib64/ld-linux-x86-64.so.2", &loader)?;
-        for library in needed {
-            add(archive, &format!("{LIBRARIES}/{library}"), &libraries.join(&library))?;
+        let loader = arch.loader();
+        add(archive, loader, &guest.join("usr").join(loader))?;
+        let mut seen = BTreeSet::new();
+        while let Some(file) = unseen.pop() {
+            let needed = self.libraries_of(&file)?;
+            for library in needed.into_iter().filter(|library| !loader.ends_with(library)) {
+                let path = format!("{}/{library}", arch.libraries());
+                let file = guest.join("usr").join(&path);
+                if seen.insert(library) {
+                    add(archive, &path, &file)?;
+                    unseen.push(file);
+                }
+            }
         }
         let ids = "usr/share/misc/pci.ids";
-        add(archive, ids, &self.guest_root.join(ids))
+        add(archive, ids, &guest.join(ids))
+    }
+
+    /// The libraries that a program or a library names. Its own loader would know more, but runs on
+    /// its own architecture only.
+    fn libraries_of(&self, file: &Path) -> Result<Vec<String>> {
+        let mut read = self.roots.command("usr/bin/readelf");
+        let said = process::output("readelf", read.arg("--dynamic").arg(file))?;
+        Ok(libraries_in(&String::from_utf8_lossy(&said)))
     }
 
     /// Adds the modules, and the indexes that modprobe and lspci look for.
@@ -169,21 +216,13 @@ impl Initramfs {
                 fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
             write(name, &list)?;
         }
-        let mut index = self.in_root("usr/sbin/depmod");
+        let mut index = self.roots.command("usr/sbin/depmod");
         process::output("depmod", index.arg("-b").arg(stage.path()).arg(&kernel.release))?;
         for entry in fs::read_dir(&folder).context("cannot read a temporary folder")?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             add(archive, &format!("{in_guest}/{name}"), &entry.path())?;
         }
         Ok(())
-    }
-
-    /// A command that runs a program of the guest's root on this system.
-    fn in_root(&self, program: &str) -> Command {
-        let mut command = process::tied(self.guest_root.join("usr/lib64/ld-linux-x86-64.so.2"));
-        command.arg("--library-path").arg(self.guest_root.join("usr/lib/x86_64-linux-gnu"));
-        command.arg(self.guest_root.join(program));
-        command
     }
 
     /// A module of the kernel's own, uncompressed.
@@ -200,7 +239,7 @@ impl Initramfs {
             return fs::read(&plain).with_context(|| format!("cannot read {}", plain.display()));
         }
         let compressed = modules.join(format!("{path}.xz"));
-        let mut unpack = process::tied(self.busybox_path());
+        let mut unpack = self.busybox_here();
         process::output("busybox", unpack.args(["unxz", "-c"]).arg(compressed))
     }
 }
@@ -215,12 +254,12 @@ fn add(archive: &mut Archive, in_guest: &str, on_host: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The libraries in a dynamic loader's list: lines like `libz.so.1 => /path/libz.so.1 (0x7f..)`.
+/// The libraries in readelf's list: lines like `0x1 (NEEDED)  Shared library: [libz.so.1]`.
 fn libraries_in(list: &str) -> Vec<String> {
     list.lines()
-        .filter_map(|line| line.trim().split_once(" => "))
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| !name.contains('/'))
+        .filter(|line| line.contains("(NEEDED)"))
+        .filter_map(|line| line.split_once('[')?.1.strip_suffix(']'))
+        .map(str::to_owned)
         .collect()
 }
 
@@ -229,10 +268,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_are_told_from_the_loader_itself() {
-        let list = "\tlinux-vdso.so.1 (0x00007ff9)\n\
-                    \tlibz.so.1 => /root/libz.so.1 (0x0000)\n\
-                    \t/lib64/ld-linux-x86-64.so.2 => /root/ld.so (0x0000)\n";
+    fn needed_libraries_are_told_from_other_entries() {
+        let list = " 0x0000000000000001 (NEEDED)             Shared library: [libz.so.1]\n \
+                    0x000000000000000e (SONAME)             Library soname: [libpci.so.3]\n \
+                    0x000000000000000c (INIT)               0x3000\n";
         assert_eq!(libraries_in(list), ["libz.so.1"]);
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub const VARIABLE: &str = "KERNEL";
 
 /// Which kernel a guest boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Choice {
     /// Debian's stable kernel, which boots fastest.
     #[default]

@@ -11,17 +11,23 @@
 //!
 //! What happens behind them, one idea per file:
 //!
-//! * The world: [`root`] makes private folders of Debian packages with [`mmdebstrap`], [`world`]
-//!   says which ones, [`skip`] counts the tests that a missing one leaves out, [`kernel`] finds the
+//! * The environment: [`root`] makes private folders of Debian packages with [`mmdebstrap`], [`packages`]
+//!   says which ones, and [`arch`] what differs between processor architectures; [`environment`] has what
+//!   was found in them, [`entry`] how their programs are run. [`skip`] counts the tests that a missing one leaves out, [`kernel`] finds the
 //!   kernels in them, [`qemu`] chooses the QEMU, and [`accel`] finds out whether KVM really works
-//!   here. [`twin`] builds a QEMU that has the teaching device inside, to compare ours with.
+//!   here. [`patched_qemu`] builds a QEMU that has the teaching device inside, to compare ours with.
 //! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
-//!   daemon and the tester, [`device_crate`] the user's own device and [`driver_build`] the user's
+//!   daemon and the tester, with [`cross_cargo`] for another architecture, [`device_source`] the
+//!   user's own device ([`device_crate`] in Rust, [`c_device`] in C) and [`driver_build`] the user's
 //!   own module, [`initramfs`] packs the guest's files with [`cpio`].
-//! * A run: [`run_dir`], [`server`], [`guest`], which talks to the guest through [`agent`] and to
-//!   QEMU through [`qmp`]; [`workbench`] exchanges devices and drivers while it runs.
-//! * Others: [`libvirt`] is a session of a libvirt user, with the programs that they have.
-//! * Strangers: [`sandbox`] runs what somebody handed in behind a wall.
+//! * A run: [`run_dir`], [`server`], [`guest`], which boots or goes on from a guest that was
+//!   [saved](guest::saved) when it had booted, and talks to the guest through [`agent`] and to
+//!   QEMU through [`qmp`]; [`live_guest`] exchanges devices and drivers while it runs, and says what
+//!   [`oops`] the guest's kernel has met.
+//! * Others: [`libvirt`] is a session of a libvirt user, with the programs that they have; [`system`]
+//!   a guest that is a Debian system with systemd.
+//! * Submissions: [`sandbox`] runs what was handed in with few rights; [`container`] tries the lab
+//!   where there are no namespaces.
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
 //!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to.
@@ -31,10 +37,17 @@
 
 pub mod accel;
 pub mod agent;
+pub mod arch;
+pub mod c_device;
 pub mod cargo_build;
+pub mod container;
 pub mod cpio;
+pub mod cross_cargo;
 pub mod device_crate;
+pub mod device_source;
 pub mod driver_build;
+pub mod entry;
+pub mod environment;
 pub mod follow;
 pub mod guest;
 pub mod initramfs;
@@ -42,9 +55,13 @@ pub mod interruption;
 pub mod kernel;
 pub mod libvirt;
 pub mod lines;
+pub mod live_guest;
 pub mod lock;
 pub mod mmdebstrap;
 pub mod module_build;
+pub mod oops;
+pub mod packages;
+pub mod patched_qemu;
 pub mod paths;
 pub mod process;
 pub mod progress;
@@ -56,12 +73,11 @@ pub mod sandbox;
 pub mod server;
 pub mod skip;
 pub mod slots;
-pub mod twin;
-pub mod workbench;
-pub mod world;
+pub mod system;
 
+pub use arch::Arch;
 pub use guest::Guest;
 pub use kernel::Choice;
+pub use live_guest::LiveGuest;
 pub use run_dir::RunDir;
 pub use server::Server;
-pub use workbench::Workbench;

@@ -1,8 +1,8 @@
 //! A user who runs guests with libvirt: `virsh` in a session of their own, and our server.
 //!
-//! libvirt comes from Debian packages in a private root and runs behind the lab's wall
+//! libvirt comes from Debian packages in a private root and runs in the lab's sandbox
 //! ([`crate::sandbox`]), as an ordinary user without a network and without `/dev/kvm`. All that the
-//! user sees of the run's folder is [`HOME`]; the server runs behind a wall of its own, with the
+//! user sees of the run's folder is [`HOME`]; the server runs behind a sandbox of its own, with the
 //! libraries that it was built for, as the same user and with the same folder.
 
 use std::fs;
@@ -19,7 +19,7 @@ use crate::process::{self, Child};
 use crate::run_dir::RunDir;
 use crate::sandbox::{End, Limits, Outcome, Sandbox};
 use crate::slots::Slot;
-use crate::{Choice, cargo_build, lock, world};
+use crate::{Choice, cargo_build, environment, lock, packages};
 
 /// The run's folder, as the user sees it: the place of their files and sockets.
 pub const HOME: &str = "/run/lab";
@@ -35,7 +35,7 @@ const SERVER: &str = "/opt/my-rng-server";
 /// What libvirt and the guests may use. A guest's memory is a file, so it counts as disk.
 const LIMITS: Limits = Limits { processes: 512, ..Limits::BUILD };
 /// How long a daemon may take to its socket, and a guest to its agent, on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const BOOT: Duration = Duration::from_secs(180);
 
 /// The session; libvirt, its guests and our server end when the value goes.
@@ -53,12 +53,9 @@ pub struct Session<'run> {
 impl<'run> Session<'run> {
     /// Starts libvirt for a user whose home is the run's folder.
     pub fn start(run: &'run RunDir) -> Result<Self> {
-        let world = world::get()?;
-        let root = if world::LIBVIRT.ready() {
-            world::LIBVIRT.path()
-        } else {
-            world::LIBVIRT.ensure(&lock::preparing()?)?
-        };
+        let environment = environment::get()?;
+        let root = packages::libvirt();
+        let root = if root.ready() { root.path() } else { root.ensure(&lock::preparing()?)? };
         let slot = run.slot();
         let home = Path::new(HOME);
         let user = Sandbox::empty(LIMITS)?
@@ -71,9 +68,9 @@ impl<'run> Session<'run> {
             .clone()
             .programs_of(Path::new("/"))
             .shows(&cargo_build::server()?, Path::new(SERVER));
-        let kernel = world.kernel(Choice::V6_12);
+        let kernel = environment.kernel(Choice::V6_12);
         let image = kernel.image.as_deref().context("a chosen kernel has an image")?;
-        let files = Initramfs::minimal(&world.guest_root).tools().modules_of(kernel);
+        let files = Initramfs::minimal(&environment.roots).tools().modules_of(kernel);
         let initramfs = files.write(&format!("{}-without-driver", kernel.release))?;
         let programs = user
             .programs_of(&root)
@@ -108,8 +105,8 @@ impl<'run> Session<'run> {
     /// Runs a line, whatever its exit status.
     pub fn try_run(&self, line: &str) -> Result<Outcome> {
         let ours = line.trim_start().starts_with("my-rng-server ");
-        let wall = if ours { &self.server } else { &self.programs };
-        let outcome = wall.run("/busybox", &["sh", "-c", &with_server(line)])?;
+        let sandbox = if ours { &self.server } else { &self.programs };
+        let outcome = sandbox.run("/busybox", &["sh", "-c", &with_server(line)])?;
         match outcome.end {
             End::Ended(_) => Ok(outcome),
             end => bail!("`{line}` {}", end.describe()),
@@ -155,7 +152,7 @@ fn with_server(line: &str) -> String {
     }
 }
 
-/// Settings of libvirt: the wall lets nobody dump core, and libvirt would ask for it.
+/// Settings of libvirt: the sandbox allows no core dumps, and libvirt would ask for it.
 fn settings(run: &RunDir) -> Result<()> {
     let folder = run.path().join("libvirt");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -196,11 +193,11 @@ fn start_libvirtd(run: &RunDir, programs: &Sandbox) -> Result<Child> {
 /// Tries until there is something.
 fn wait<T>(mut attempt: impl FnMut() -> Option<T>) -> Result<T> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < WAIT_TIMEOUT {
         if let Some(result) = attempt() {
             return Ok(result);
         }
         std::thread::sleep(process::POLL);
     }
-    bail!("nothing happened in {} s", PATIENCE.as_secs())
+    bail!("nothing happened in {} s", WAIT_TIMEOUT.as_secs())
 }

@@ -2,9 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+/// How long the other end may take until there is room for more.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Both directions of a conversation in lines.
 #[derive(Debug)]
@@ -25,9 +28,16 @@ impl Lines {
 
     /// Sends a line.
     pub fn send(&mut self, line: &str) -> Result<()> {
+        self.send_bytes(format!("{line}\n").as_bytes())
+    }
+
+    /// Sends bytes.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        // A peer that reads nothing any more would hold it up for ever.
         self.stream
-            .write_all(format!("{line}\n").as_bytes())
-            .with_context(|| format!("cannot send to {}", self.peer))
+            .set_write_timeout(Some(WRITE_TIMEOUT))
+            .context("cannot set a socket's timeout")?;
+        self.stream.write_all(bytes).with_context(|| format!("cannot send to {}", self.peer))
     }
 
     /// The next line, without its end.
@@ -76,8 +86,6 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

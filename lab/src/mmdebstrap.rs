@@ -113,7 +113,7 @@ fn download(right: &lock::Preparing) -> Result<()> {
 }
 
 fn fetch(folder: &Path) -> Result<()> {
-    let mut fetch = process::namespaced(process::Identity::Same, "apt-get");
+    let mut fetch = process::contained("apt-get");
     fetch.args(["download", "-qq", "mmdebstrap", "debian-archive-keyring"]).current_dir(folder);
     process::output("apt-get download", &mut fetch)
         .with_context(|| format!("{MISSING}, and it could not be downloaded. {BY_HAND}"))?;
@@ -125,7 +125,7 @@ fn fetch(folder: &Path) -> Result<()> {
 
 fn unpack(package: &Path, to: &Path) -> Result<()> {
     if package.extension().is_some_and(|extension| extension == "deb") {
-        let mut unpack = process::namespaced(process::Identity::Same, "dpkg-deb");
+        let mut unpack = process::contained("dpkg-deb");
         process::output("dpkg-deb", unpack.arg("--extract").arg(package).arg(to))?;
         lock::remove(package)?;
     }

@@ -1,9 +1,8 @@
 //! Builds kernel modules for the guest, ours and others, with the compiler and headers of the
 //! guest's root.
 //!
-//! The build runs inside the root (chroot), because the headers' helper programs are linked
-//! against that release's C library; an ordinary user can do that in a user namespace. The source
-//! is copied, so that the checkout stays clean.
+//! The build runs inside the root ([`entry`]), because the headers' helper programs are linked
+//! against that release's C library. The source is copied, so that the checkout stays clean.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,28 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
+use crate::entry::{self, Entry};
 use crate::kernel::Kernel;
-use crate::process::{self, Identity};
-use crate::{lock, paths, progress, root};
+use crate::{lock, paths, process, progress, root};
 
 /// The folder of our own module, in the checkout.
 const OURS: &str = "guest-driver";
-
-/// Runs in namespaces of its own: $1 is the root, $2 the source, $3 the kernel, $4 the warnings.
-/// The root brings mount and chroot itself: a small system may lack the one, an ordinary user's
-/// PATH the other. The compiler's temporary files are not the root's, which may be another user's.
-/// Without debug information a module is a twentieth as large.
-const BUILD: &str = r#"
-set -eu
-box=$1/usr/bin/busybox
-"$box" mount -o rbind /dev "$1/dev"
-"$box" mount -t proc proc "$1/proc"
-"$box" mount -o bind "$2" "$1/mnt"
-"$box" mount -t tmpfs tmp "$1/tmp"
-exec "$box" chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/ LC_ALL=C \
-    sh -c 'make -C "/usr/lib/modules/$1/build" M=/mnt W="$2" modules 2>&1 &&
-        find /mnt -name "*.ko" -exec strip --strip-debug {} +' sh "$3" "$4"
-"#;
 
 /// A module that was built.
 #[derive(Debug)]
@@ -50,12 +34,12 @@ pub fn build(kernel: &Kernel) -> Result<Built> {
 
 /// Builds the module whose sources and Kbuild are in a folder, likewise.
 pub fn build_folder(source: &Path, kernel: &Kernel) -> Result<Built> {
-    let _right = lock::preparing()?;
+    let right = lock::preparing()?;
     let source = &std::path::absolute(source).context("cannot find the current folder")?;
-    let (guest_root, release) = (&kernel.root, &kernel.release);
+    let release = &kernel.release;
     let folder = paths::lab().join("modules").join(release).join(folder_name(source));
     let sources = sources(source)?;
-    let stamp = stamp(guest_root, source, &sources)?;
+    let stamp = stamp(kernel, source, &sources)?;
     let stamp_path = folder.join("stamp");
     let said_path = folder.join("said");
     if fs::read_to_string(&stamp_path).is_ok_and(|before| before == stamp) {
@@ -63,7 +47,7 @@ pub fn build_folder(source: &Path, kernel: &Kernel) -> Result<Built> {
             .with_context(|| format!("cannot read {}", said_path.display()))?;
         return Ok(Built { module: module_in(&folder, source)?, said });
     }
-    process::check_namespaces()?;
+    let entry = entry::with(&right)?;
     progress::say(&format!("building the module of {} for {release}", source.display()));
     // What is in the folder is not complete until it has a stamp.
     lock::remove(&folder)?;
@@ -72,7 +56,7 @@ pub fn build_folder(source: &Path, kernel: &Kernel) -> Result<Built> {
         let to = folder.join(path.file_name().context("a source file has a name")?);
         fs::copy(path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
     }
-    let said = make(guest_root, &folder, release)
+    let said = make(entry, &folder, kernel)
         .with_context(|| format!("building the module of {}", source.display()))?;
     let module = module_in(&folder, source)?;
     fs::write(&said_path, &said)
@@ -88,15 +72,28 @@ fn folder_name(source: &Path) -> String {
     format!("{name}-{}", paths::key(source))
 }
 
-fn make(guest_root: &Path, folder: &Path, release: &str) -> Result<String> {
-    let mut command = process::namespaced(Identity::Root, "sh");
-    command.args(["-c", BUILD, "sh"]).arg(guest_root).arg(folder).args([release, "1"]);
+/// Builds in the root, where the folder is `/mnt`. Without debug information a module is a twentieth
+/// as large.
+fn script(kernel: &Kernel) -> String {
+    let arch = Arch::guest();
+    format!(
+        "make -C /usr/lib/modules/{}/build M=/mnt W=1 {} modules && \
+         find /mnt -name '*.ko' -exec {} --strip-debug {{}} +",
+        kernel.release,
+        arch.make_variables().join(" "),
+        arch.tool("strip")
+    )
+}
+
+fn make(entry: &Entry, folder: &Path, kernel: &Kernel) -> Result<String> {
+    let mut command = entry.shell(&kernel.root, folder, &script(kernel));
     let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let errors = String::from_utf8_lossy(&output.stderr);
         bail!(
-            "make for {release} ended with {}:\n{said}{errors}",
+            "make for {} ended with {}:\n{said}{errors}",
+            kernel.release,
             process::describe(output.status)
         );
     }
@@ -144,15 +141,15 @@ pub fn is_source(path: &Path) -> bool {
 }
 
 /// What a build was made of: the source, and the root with its headers and compiler.
-fn stamp(guest_root: &Path, source: &Path, sources: &[PathBuf]) -> Result<String> {
+fn stamp(kernel: &Kernel, source: &Path, sources: &[PathBuf]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    for path in sources.iter().chain([&guest_root.join(root::VERSIONS)]) {
+    for path in sources.iter().chain([&kernel.root.join(root::VERSIONS)]) {
         fs::read(path)
             .with_context(|| format!("cannot read {}", path.display()))?
             .hash(&mut hasher);
         path.file_name().hash(&mut hasher);
     }
-    (BUILD, guest_root, source).hash(&mut hasher);
+    (script(kernel), &kernel.root, source).hash(&mut hasher);
     Ok(format!("{:016x}\n", hasher.finish()))
 }
 

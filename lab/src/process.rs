@@ -3,17 +3,25 @@
 //! Three lines of defence: a [`Child`] is killed when its value goes; `setpriv --pdeathsig KILL`
 //! has the kernel kill it when the thread that started it ends for whatever reason, SIGKILL
 //! included; and a program that has children of its own runs in a process namespace
-//! ([`namespaced`]), which the kernel empties when its first process dies.
+//! ([`namespaced`]), which the kernel empties when its first process dies. Where there are no
+//! namespaces, the children of what is [contained] may go on for a moment, and those of proot are
+//! killed one by one ([`traced`]).
 //!
-//! So start a process from the thread that will keep it.
+//! So start a process from the thread that will keep it. A server that was exchanged is not a child of
+//! the lab any more; it has a guard (`server::guard`).
 
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use crate::entry;
+
+mod traced;
 
 /// How often a wait looks whether its process is done.
 pub const POLL: Duration = Duration::from_millis(10);
@@ -21,9 +29,24 @@ pub const POLL: Duration = Duration::from_millis(10);
 /// A command whose process dies with the calling thread.
 #[must_use]
 pub fn tied(program: impl AsRef<OsStr>) -> Command {
+    tied_by("KILL", program)
+}
+
+/// A command whose process gets a signal when the calling thread ends.
+#[must_use]
+pub fn tied_by(signal: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command.args(["--pdeathsig", signal, "--"]).arg(program);
     command
+}
+
+/// A command for a program with children of its own, which die with it where namespaces can be made.
+#[must_use]
+pub fn contained(program: impl AsRef<OsStr>) -> Command {
+    match namespaces() {
+        Ok(()) => namespaced(Identity::Same, program),
+        Err(_) => tied(program),
+    }
 }
 
 /// Who a process in a namespace believes to be. For root it makes no difference.
@@ -50,27 +73,20 @@ pub fn namespaced(identity: Identity, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Checks that [`namespaced`] works here.
-pub fn check_namespaces() -> Result<()> {
-    let output = namespaced(Identity::Root, "true")
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot run setpriv and unshare; install the package util-linux")?;
+/// Whether [`namespaced`] works here; why not, in a few words.
+pub fn namespaces() -> Result<(), &'static str> {
+    static PROBED: OnceLock<Result<(), String>> = OnceLock::new();
+    PROBED.get_or_init(probe_namespaces).as_ref().copied().map_err(String::as_str)
+}
+
+fn probe_namespaces() -> Result<(), String> {
+    let output = namespaced(Identity::Root, "true").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot run setpriv of util-linux: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if is_root() {
-        bail!(
-            "this system does not let root make namespaces ({said}). In a container, start the \
-             container with --privileged"
-        );
-    }
-    bail!(
-        "this system does not let an ordinary user make namespaces ({said}). Ask for it: \
-         `sysctl kernel.unprivileged_userns_clone=1` on older Debian, \
-         `sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu; or run this as root"
-    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(said.lines().last().unwrap_or("unshare says nothing").trim().to_owned())
 }
 
 /// Whether this is root.
@@ -90,16 +106,18 @@ pub fn in_path(program: &str) -> bool {
 #[derive(Debug)]
 pub struct Child {
     name: String,
+    /// It traces its children, which do not die with it.
+    traces: bool,
     inner: std::process::Child,
 }
 
 impl Child {
-    /// Starts a command made with [`tied`] or [`namespaced`].
+    /// Starts a command made with [`tied`] or its relatives.
     pub fn spawn(name: &str, command: &mut Command) -> Result<Self> {
         let inner = command.spawn().with_context(|| {
             format!("cannot start {name} with setpriv (package util-linux): {command:?}")
         })?;
-        Ok(Self { name: name.to_owned(), inner })
+        Ok(Self { name: name.to_owned(), traces: entry::is_proot(command), inner })
     }
 
     /// The process id.
@@ -153,14 +171,23 @@ impl Child {
 
     /// Ends it at once, as `kill -9` does.
     pub fn kill(&mut self) -> Result<()> {
+        self.kill_traced();
         self.inner.kill().with_context(|| format!("cannot kill {}", self.name))?;
         self.inner.wait().with_context(|| format!("cannot wait for {}", self.name))?;
         Ok(())
+    }
+
+    fn kill_traced(&mut self) {
+        // What has ended has no children left, and its number may be another's.
+        if self.traces && matches!(self.inner.try_wait(), Ok(None)) {
+            traced::kill_children(self.pid());
+        }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
+        self.kill_traced();
         // Already gone is as good as killed.
         let _ = self.inner.kill();
         let _ = self.inner.wait();

@@ -12,12 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{lock, process, world};
+use crate::arch::Arch;
+use crate::{environment, lock, packages, process};
 
 /// The environment variable that names a QEMU.
 pub const VARIABLE: &str = "QEMU";
-/// The program's name.
-pub const PROGRAM: &str = "qemu-system-x86_64";
 /// The device that a QEMU for our servers has to have.
 const DEVICE: &str = "vfio-user-pci";
 
@@ -42,8 +41,8 @@ impl Qemu {
         if let Some(present) = Self::present()? {
             return Ok(present);
         }
-        let root = world::QEMU.ensure(right)?;
-        Self::private(&root)
+        let root = packages::qemu(Arch::guest());
+        Self::private(&root.ensure(right)?)
     }
 
     /// Finds one without fetching anything.
@@ -60,24 +59,27 @@ impl Qemu {
                 )
             });
         }
-        if process::in_path(PROGRAM) {
-            let start = vec![PROGRAM.to_owned()];
+        let program = Arch::guest().qemu();
+        if process::in_path(program) {
+            let start = vec![program.to_owned()];
             let reason = "this system's, has vfio-user-pci".to_owned();
             if let Some(host) = Self::try_one(start, DEVICE, reason)? {
                 return Ok(Some(host));
             }
         }
-        if world::QEMU.ready() { Self::private(&world::QEMU.path()).map(Some) } else { Ok(None) }
+        let root = packages::qemu(Arch::guest());
+        if root.ready() { Self::private(&root.path()).map(Some) } else { Ok(None) }
     }
 
     /// The QEMU of a private root.
     fn private(root: &Path) -> Result<Self> {
-        let reason = if process::in_path(PROGRAM) {
+        let program = Arch::guest().qemu();
+        let reason = if process::in_path(program) {
             "the lab's own: this system's has no vfio-user-pci"
         } else {
             "the lab's own: this system has none"
         };
-        let program = root.join("usr/bin").join(PROGRAM);
+        let program = root.join("usr/bin").join(program);
         Self::in_root(root, &program, DEVICE, reason)
     }
 
@@ -133,8 +135,8 @@ fn version(start: &[String]) -> Result<String> {
 }
 
 /// Checks that a new root's QEMU can attach a vfio-user device.
-pub fn check(root: &Path) -> Result<()> {
-    let start = start_private(root, &root.join("usr/bin").join(PROGRAM));
+pub fn check(root: &Path, arch: Arch) -> Result<()> {
+    let start = start_private(root, &root.join("usr/bin").join(arch.qemu()));
     match Qemu::try_one(start.clone(), DEVICE, String::new())? {
         Some(_) => Ok(()),
         None => bail!("their QEMU {} has no {DEVICE}", version(&start)?),
@@ -154,8 +156,7 @@ fn named_program(path: PathBuf) -> PathBuf {
 /// How a QEMU is started with the libraries of a private root.
 fn start_private(root: &Path, program: &Path) -> Vec<String> {
     let inside = |path: &str| root.join(path).display().to_string();
-    let mut start = vec![inside("usr/lib64/ld-linux-x86-64.so.2")];
-    start.extend(["--library-path".to_owned(), inside("usr/lib/x86_64-linux-gnu")]);
+    let mut start = environment::loader(root).to_vec();
     start.push(program.display().to_string());
     for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
         start.extend(["-L".to_owned(), inside(data)]);
@@ -172,7 +173,7 @@ pub fn vfio_user_device(id: &str, socket: &str) -> Value {
 /// The machine around a guest, as far as tests differ in it.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// `pc`, `q35`, with options.
+    /// `pc`, `q35`, `virt`, with options.
     pub machine: String,
     /// Whether QEMU adds its default devices: a network card, a VGA card and drives.
     pub default_devices: bool,
@@ -191,7 +192,7 @@ pub struct Machine {
 impl Default for Machine {
     fn default() -> Self {
         Self {
-            machine: "pc".to_owned(),
+            machine: Arch::guest().machine().to_owned(),
             default_devices: false,
             processors: 1,
             memory: 256,
@@ -202,7 +203,32 @@ impl Default for Machine {
     }
 }
 
+/// How many devices can be plugged into a machine that takes them in ports of its own only.
+pub const PORTS: usize = 4;
+/// The slot of the first of these ports, behind those of other devices.
+const FIRST_PORT: usize = 0x18;
+
+/// The name of a port, from 0 on.
+#[must_use]
+pub fn port(number: usize) -> String {
+    format!("port{number}")
+}
+
 impl Machine {
+    /// Whether its root bus takes no devices while it runs, so that it has ports for them.
+    #[must_use]
+    pub fn has_ports(&self) -> bool {
+        self.machine.split(',').next() == Some("virt")
+    }
+
+    /// The slot of the device with this number, from 0 on, where QEMU would choose another one than
+    /// on a PC: teaching pages and guests' scripts know it there.
+    #[must_use]
+    pub fn slot(&self, number: usize) -> Option<usize> {
+        let first = if self.default_devices { 4 } else { 2 };
+        self.has_ports().then_some(first + number)
+    }
+
     /// The arguments that describe it.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
@@ -223,6 +249,13 @@ impl Machine {
             machine.push_str(",memory-backend=ram");
         }
         arguments.extend(["-machine".to_owned(), machine]);
+        if self.has_ports() {
+            for number in 0..PORTS {
+                let (id, slot) = (port(number), FIRST_PORT + number);
+                let port = format!("pcie-root-port,id={id},chassis={number},addr={slot:#x}");
+                arguments.extend(["-device".to_owned(), port]);
+            }
+        }
         if self.paused {
             arguments.push("-S".to_owned());
         }
@@ -259,7 +292,8 @@ mod tests {
     fn shared_memory_is_a_file_the_machine_names() {
         let arguments = Machine::default().arguments().join(" ");
         assert!(arguments.contains("memory-backend-memfd,id=ram,size=256M,share=on"));
-        assert!(arguments.contains("-machine pc,memory-backend=ram"));
+        let machine = Arch::guest().machine();
+        assert!(arguments.contains(&format!("-machine {machine},memory-backend=ram")));
         let plain = Machine { shared: false, ..Machine::default() }.arguments().join(" ");
         assert!(!plain.contains("memory-backend"));
         assert!(plain.contains("-m 256M"));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::lines::Lines;
 
 /// How long QEMU may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A QMP connection.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Qmp {
     /// Greets QEMU over a socket.
     pub fn new(stream: UnixStream) -> Result<Self> {
         let mut qmp = Self { lines: Lines::new("QEMU", stream), events: VecDeque::new() };
-        let greeting = qmp.message(Instant::now() + PATIENCE)?;
+        let greeting = qmp.message(Instant::now() + WAIT_TIMEOUT)?;
         if greeting.get("QMP").is_none() {
             bail!("QEMU's greeting is no QMP: {greeting}");
         }
@@ -36,7 +36,7 @@ impl Qmp {
         let told = || format!("QMP {command} {arguments}");
         let request = json!({"execute": command, "arguments": arguments});
         self.lines.send(&request.to_string()).with_context(told)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         loop {
             let mut message = self.message(deadline).with_context(told)?;
             if let Some(error) = message.get("error") {

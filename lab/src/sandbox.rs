@@ -1,16 +1,20 @@
-//! A wall around a stranger's program or build.
+//! A sandbox for an untrusted program or build.
 //!
 //! What a student handed in is code that anybody may have written: a Makefile, a `build.rs`, a
-//! device. It runs in namespaces of its own, made by bubblewrap (the guest root has it): no
-//! network, no process but its own, a file system of nothing but what was asked for, all of it
-//! read-only except for the folders that were made [`writable`](Sandbox::writable). It is nobody
-//! there, without capabilities and without the lab's environment.
+//! device. It sees a file system of nothing but what was asked for, all of it read-only except for
+//! the folders that were made [`writable`](Sandbox::writable), has no network, no privileges and
+//! nothing of the lab's environment. There are two ways to that:
 //!
-//! The wall also has a lid, [`Limits`]: how long it may run, how much memory, how many processes
-//! and how much disk it may use, and how much of what it says is kept. Processes, the size of a
-//! file and the address space are limited by the kernel; the sums, which it does not limit without
-//! cgroups, are looked at several times a second ([`watch`]). Whoever is over the limit ends, with
-//! all of its family.
+//! * Namespaces (`namespaces.rs`), made by bubblewrap, which the build root has: the program sees no
+//!   process but its own and has no rights there.
+//! * Where a system gives no namespaces (`traced.rs`), proot shows the files, and [`Protection`] says
+//!   what the kernel enforces then.
+//!
+//! The sandbox also has [`Limits`]: how long the program may run, how much memory, how many processes
+//! and how much disk it may use, and how much of what it says is kept. Processes, the size of a file
+//! and the address space are limited by the kernel; the sums, which it does not limit without
+//! cgroups, are looked at several times a second ([`watch`]). A program over the limit ends, with all
+//! of its family.
 //!
 //! Root runs the program as a user of its own, because the kernel limits neither the processes nor
 //! the file access of root. For an ordinary user a user namespace does the same.
@@ -20,160 +24,82 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::arch::Arch;
+use crate::entry::{self, Entry};
 use crate::kernel::Kernel;
 use crate::process::{self, Child};
-use crate::{lock, world};
+use crate::{lock, packages};
 
+mod limits;
+mod namespaces;
+mod protection;
+mod traced;
+mod view;
 mod watch;
 mod watched;
 
+pub use limits::{End, Limits, Outcome};
+pub use protection::Protection;
+use traced::Stage;
+use view::View;
 pub use watched::Watched;
 
 /// The users that programs run as: those that systemd gives to services without a user of their
 /// own, and that nobody owns files by.
-const STRANGERS: std::ops::Range<u32> = 61184..65520;
+const SANDBOX_USERS: std::ops::Range<u32> = 61184..65520;
 /// Where busybox is inside, to set the limits with.
 const BUSYBOX: &str = "/busybox";
-/// Sets the limits, which only count for a process that is already inside, and becomes the
-/// program. $1 is KiB of address space, $2 processes, $3 blocks of 512 bytes in a file, $4 seconds.
-const LIMITED: &str = r#"ulimit -c 0 -v "$1" -u "$2" -f "$3" -t "$4"; shift 4; exec "$@""#;
-/// How much the file systems in memory hold: /tmp and /dev/shm.
-const MEMORY_FILES: &str = "268435456";
-
-/// How far a program may go.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Until it is killed.
-    pub time: Duration,
-    /// Bytes of memory of its own, all processes together. Files in memory without a name
-    /// (`memfd_create`), while no process maps them, are not counted.
-    pub memory: u64,
-    /// Processes and threads.
-    pub processes: u32,
-    /// Bytes on disk in the writable folders, together; also the most that a file can have.
-    pub disk: u64,
-    /// Bytes that are kept of its standard output, and of its standard error.
-    pub output: usize,
-}
-
-impl Limits {
-    /// For a compiler, with time for a machine that does much else.
-    pub const BUILD: Self = Self {
-        time: Duration::from_secs(300),
-        memory: 3 << 30,
-        processes: 256,
-        disk: 1 << 30,
-        output: 1 << 20,
-    };
-
-    /// For a small program.
-    pub const PROGRAM: Self = Self {
-        time: Duration::from_secs(60),
-        memory: 1 << 30,
-        processes: 64,
-        disk: 64 << 20,
-        output: 1 << 20,
-    };
-}
-
-/// How a program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// By itself, or by a signal.
-    Ended(ExitStatus),
-    /// It was still running when its time was over.
-    OutOfTime,
-    /// It used too much memory.
-    TooMuchMemory,
-    /// It filled the disk.
-    TooMuchDisk,
-}
-
-impl End {
-    /// Whether it ended by itself and was content.
-    #[must_use]
-    pub fn success(self) -> bool {
-        matches!(self, Self::Ended(status) if status.success())
-    }
-
-    /// In words, for a sentence that begins with the program's name.
-    #[must_use]
-    pub fn describe(self) -> String {
-        match self {
-            Self::Ended(status) => format!("ended with {}", process::describe(status)),
-            Self::OutOfTime => "did not end in time and was killed".to_owned(),
-            Self::TooMuchMemory => "used too much memory and was killed".to_owned(),
-            Self::TooMuchDisk => "wrote too much to the disk and was killed".to_owned(),
-        }
-    }
-}
-
-/// What came of a program.
-#[derive(Debug)]
-pub struct Outcome {
-    /// How it ended.
-    pub end: End,
-    /// The beginning of its standard output.
-    pub output: Vec<u8>,
-    /// The beginning of its standard error.
-    pub errors: Vec<u8>,
-}
-
-impl Outcome {
-    /// Its standard output and its standard error as text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let output = String::from_utf8_lossy(&self.output);
-        format!("{output}{}", String::from_utf8_lossy(&self.errors))
-    }
-}
-
-/// A wall: what is inside, and the limits.
+/// A sandbox: what is inside, and the limits.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
-    guest_root: PathBuf,
-    /// bubblewrap's arguments for the files.
-    files: Vec<OsString>,
-    environment: Vec<OsString>,
-    writable: Vec<PathBuf>,
+    /// The root with bubblewrap, and with what builds for the guest.
+    build_root: PathBuf,
+    view: View,
+    environment: Vec<(OsString, OsString)>,
     folder: PathBuf,
     limits: Limits,
+    /// Whether the address space is limited, too.
+    address_space: bool,
     /// The user it runs as; nothing for an ordinary user, who cannot choose.
-    stranger: Option<u32>,
+    user: Option<u32>,
+    /// Where there are no namespaces.
+    stage: Option<Arc<Stage>>,
 }
 
 impl Sandbox {
     /// With no files at all but `/proc`, `/dev` and an empty `/tmp`.
     pub fn empty(limits: Limits) -> Result<Self> {
-        process::check_namespaces()?;
-        // Without the lock when there is nothing to prepare: somebody may prepare something else.
-        let guest_root = if world::GUEST.ready() {
-            world::GUEST.path()
-        } else {
-            world::GUEST.ensure(&lock::preparing()?)?
+        let stage = match entry::get()? {
+            Entry::Namespaces => None,
+            Entry::Proot(proot) => Some(Arc::new(Stage::new(proot)?)),
         };
+        // Without the lock when there is nothing to prepare: another process may prepare something else.
+        let root = packages::build(Arch::guest());
+        let build_root = if root.ready() { root.path() } else { root.ensure(&lock::preparing()?)? };
         Ok(Self {
-            guest_root,
-            files: Vec::new(),
+            build_root,
+            view: View::default(),
             environment: Vec::new(),
-            writable: Vec::new(),
             folder: "/".into(),
             limits,
-            stranger: stranger(),
+            address_space: true,
+            user: sandbox_user(),
+            stage,
         })
     }
 
-    /// With the programs of the guest root, to build for the guest with.
-    pub fn with_guest_root(limits: Limits) -> Result<Self> {
+    /// With the programs of the build root, to build for the guest with.
+    pub fn with_build_root(limits: Limits) -> Result<Self> {
         let sandbox = Self::empty(limits)?;
-        let root = sandbox.guest_root.clone();
+        let root = sandbox.build_root.clone();
         Ok(sandbox.programs_of(&root))
     }
 
@@ -194,7 +120,7 @@ impl Sandbox {
             let path = root.join(name);
             let inside = Path::new("/").join(name);
             if let Ok(target) = fs::read_link(&path) {
-                self.add(["--symlink".as_ref(), target.as_os_str(), inside.as_os_str()]);
+                self.view.link(&target, &inside);
             } else if path.is_dir() {
                 self = self.shows(&path, &inside);
             }
@@ -208,10 +134,18 @@ impl Sandbox {
         self.environment("PATH", "/usr/bin:/usr/sbin:/bin")
     }
 
+    /// Lets programs reserve as much address space as they like, as those with the address sanitizer
+    /// do. What they use of it is limited all the same.
+    #[must_use]
+    pub fn reserves_memory(mut self) -> Self {
+        self.address_space = false;
+        self
+    }
+
     /// Shows a file or folder of the host, read-only.
     #[must_use]
     pub fn shows(mut self, path: &Path, inside: &Path) -> Self {
-        self.bind("--ro-bind", path, inside);
+        self.view.show(path, inside);
         self
     }
 
@@ -219,15 +153,14 @@ impl Sandbox {
     /// it belongs to the program's user from then on.
     #[must_use]
     pub fn writable(mut self, path: &Path, inside: &Path) -> Self {
-        self.bind("--bind", path, inside);
-        self.writable.push(path.to_path_buf());
+        self.view.writable(path, inside);
         self
     }
 
     /// The user that the program is inside; its group has the same number.
     #[must_use]
     pub fn user(&self) -> u32 {
-        self.stranger.unwrap_or(STRANGERS.start)
+        self.user.unwrap_or(SANDBOX_USERS.start)
     }
 
     /// The folder the program starts in, as seen from inside.
@@ -240,81 +173,54 @@ impl Sandbox {
     /// Sets a variable of the program's environment, which is empty otherwise.
     #[must_use]
     pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.environment.extend(["--setenv".into(), name.into(), value.as_ref().to_owned()]);
+        self.environment.push((name.into(), value.as_ref().to_owned()));
         self
     }
 
-    fn bind(&mut self, kind: &str, path: &Path, inside: &Path) {
-        // bubblewrap itself would make the folders above so that only root may enter.
-        let mut above: Vec<&Path> = inside.ancestors().skip(1).collect();
-        above.pop();
-        for folder in above.into_iter().rev() {
-            self.add(["--dir".as_ref(), folder.as_os_str()]);
-        }
-        self.add([kind.as_ref(), path.as_os_str(), inside.as_os_str()]);
-    }
-
-    fn add<const N: usize>(&mut self, arguments: [&OsStr; N]) {
-        self.files.extend(arguments.map(OsStr::to_owned));
-    }
-
-    /// The command that runs a program behind the wall; add the program's arguments. Everything in
+    /// The command that runs a program in the sandbox; add the program's arguments. Everything in
     /// there dies with the process, which dies with the calling thread. Nobody watches the sums of
     /// memory and disk of what is started from it otherwise than with [`Self::start`].
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
-        for folder in &self.writable {
+        for folder in self.view.writable_folders() {
             self.hand_over(folder)?;
         }
-        let root = &self.guest_root;
-        let mut command = process::tied(root.join("usr/lib64/ld-linux-x86-64.so.2"));
-        command.arg("--library-path").arg(root.join("usr/lib/x86_64-linux-gnu"));
-        command.arg(root.join("usr/bin/bwrap"));
-        command.args(["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]);
-        command.args(["--unshare-cgroup-try", "--die-with-parent", "--new-session"]);
-        command.args(["--clearenv", "--cap-drop", "ALL"]);
-        if self.stranger.is_some() {
-            // To become the stranger with, which loses them.
-            command.args(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]);
-        } else {
-            let nobody = STRANGERS.start.to_string();
-            command.args(["--unshare-user", "--disable-userns"]);
-            command.args(["--uid", &nobody, "--gid", &nobody]);
-        }
-        command.args(["--setenv", "HOME", "/tmp", "--setenv", "LC_ALL", "C"]);
-        command.args(&self.environment);
-        command.args(["--proc", "/proc", "--dev", "/dev"]);
-        for folder in ["/tmp", "/dev/shm"] {
-            command.args(["--perms", "1777", "--size", MEMORY_FILES, "--tmpfs", folder]);
-        }
-        command.args(&self.files);
-        command.arg("--ro-bind").arg(root.join("usr/bin/busybox")).arg(BUSYBOX);
-        command.args(["--remount-ro", "/dev", "--remount-ro", "/"]);
-        command.arg("--chdir").arg(&self.folder).arg("--");
-        if let Some(user) = self.stranger {
-            let user = user.to_string();
-            command.args([BUSYBOX, "nsenter", "-F", "-S", &user, "-G", &user]);
-        }
-        command.args([BUSYBOX, "sh", "-c", LIMITED, "sh"]).args(self.limit_arguments());
+        let mut command = match &self.stage {
+            None => self.in_namespaces(),
+            Some(stage) => self.traced(stage)?,
+        };
+        command.args([BUSYBOX, "sh", "-c", limits::LIMITED, "sh"]).args(self.limit_arguments());
         command.arg(program);
         Ok(command)
     }
 
+    /// The folders whose size is limited.
+    fn watched_folders(&self) -> Vec<PathBuf> {
+        let own = self.stage.iter().map(|stage| stage.path());
+        self.view.writable_folders().chain(own).map(Path::to_path_buf).collect()
+    }
+
     fn limit_arguments(&self) -> [String; 4] {
         // Reserved is not used: programs reserve a multiple of what they touch.
-        let address_space = self.limits.memory.saturating_mul(4) / 1024;
+        let address_space = (self.limits.memory.saturating_mul(4) / 1024).to_string();
         let file = self.limits.disk / 512;
         let processor = self.limits.time.as_secs().saturating_mul(2).max(1);
         [
-            address_space.to_string(),
-            self.limits.processes.to_string(),
+            if self.address_space { address_space } else { "unlimited".to_owned() },
+            self.process_limit().to_string(),
             file.to_string(),
             processor.to_string(),
         ]
     }
 
+    /// Without namespaces the kernel counts all processes of an ordinary user together.
+    fn process_limit(&self) -> u32 {
+        let shared = self.stage.is_some() && self.user.is_none();
+        self.limits.processes + if shared { watch::user_threads() } else { 0 }
+    }
+
     /// Makes the program's user the owner of a folder and all in it.
     fn hand_over(&self, path: &Path) -> Result<()> {
-        let Some(user) = self.stranger else { return Ok(()) };
+        let Some(user) = self.user else { return Ok(()) };
         lchown(path, Some(user), Some(user))
             .with_context(|| format!("cannot change the owner of {}", path.display()))?;
         if path.is_dir() && !path.is_symlink() {
@@ -332,7 +238,7 @@ impl Sandbox {
         let mut command = self.command(program)?;
         command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = Child::spawn("bubblewrap", &mut command)?;
+        let mut child = Child::spawn("the sandbox", &mut command)?;
         let output = child.take_stdout().context("its standard output is a pipe")?;
         let errors = child.take_stderr().context("its standard error is a pipe")?;
         let output = keep(output, self.limits.output);
@@ -346,7 +252,7 @@ impl Sandbox {
 
     fn wait(&self, child: &mut Child) -> Result<End> {
         let begun = Instant::now();
-        let mut watch = watch::Watch::new(child.pid(), &self.writable);
+        let mut watch = watch::Watch::new(child.pid(), &self.watched_folders());
         loop {
             if let Some(status) = child.ended()? {
                 return Ok(End::Ended(status));
@@ -383,16 +289,31 @@ fn keep(mut pipe: impl Read + Send + 'static, most: usize) -> JoinHandle<Vec<u8>
 
 /// A user for a program, when this is a root that can become other users. The root of a user
 /// namespace has often nobody else.
-fn stranger() -> Option<u32> {
+fn sandbox_user() -> Option<u32> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    if !process::is_root() || !maps(&map, &STRANGERS) {
+    let may = [CAP_CHOWN, CAP_SETGID, CAP_SETUID].into_iter().all(has_capability);
+    if !process::is_root() || !may || !maps(&map, &SANDBOX_USERS) {
         return None;
     }
     // Different ones, so that those that run at once do not share a limit. Two labs may take the
     // same; the limit is then for both.
     let number = std::process::id().wrapping_mul(64) + NEXT.fetch_add(1, Ordering::Relaxed);
-    Some(STRANGERS.start + number % (STRANGERS.end - STRANGERS.start))
+    Some(SANDBOX_USERS.start + number % (SANDBOX_USERS.end - SANDBOX_USERS.start))
+}
+
+/// Capabilities (capabilities(7)) by their numbers in the kernel's sets.
+const CAP_CHOWN: u32 = 0;
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
+
+/// Whether this process has a capability: the root of a container lacks some.
+fn has_capability(number: u32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set >> number & 1 == 1)
 }
 
 /// Whether a user namespace's map has all of the users in one of its lines.

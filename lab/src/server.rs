@@ -1,5 +1,9 @@
 //! The daemon of a run: `my-rng-server`, or another program with a device.
 
+mod crash;
+mod exchange;
+mod guard;
+
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -7,13 +11,15 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use exchange::Successor;
+use rustix::process::Signal;
 
 use crate::process::{self, Child};
 use crate::run_dir::RunDir;
 use crate::{cargo_build, qemu};
 
 /// How long it may take to its end or to a line of its log.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running daemon; it ends when the value goes.
 #[derive(Debug)]
@@ -24,6 +30,8 @@ pub struct Server<'run> {
     /// The program's.
     called: String,
     child: Child,
+    /// The process that has taken its place.
+    successor: Option<Successor>,
     /// Whether a debugger may stop it.
     debugged: bool,
 }
@@ -75,11 +83,11 @@ impl<'run> Server<'run> {
         let mut newline = [0];
         // It closes the pipe when it ends, so this ends too.
         if ready.read(&mut newline).unwrap_or(0) == 0 {
-            let end = child.wait(PATIENCE).map(process::describe);
+            let end = child.wait(WAIT_TIMEOUT).map(process::describe);
             let end = end.unwrap_or_else(|error| error.to_string());
             bail!("{called} did not start ({end}); {}", run.tail(&log));
         }
-        Ok(Self { run, name: name.to_owned(), called, child, debugged: false })
+        Ok(Self { run, name: name.to_owned(), called, child, successor: None, debugged: false })
     }
 
     /// Lets a debugger stop it: a QEMU that attaches from now on waits for its answers.
@@ -114,7 +122,7 @@ impl<'run> Server<'run> {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.pid()
+        self.successor.as_ref().map_or(self.child.pid(), Successor::pid)
     }
 
     /// What it has logged so far.
@@ -127,9 +135,13 @@ impl<'run> Server<'run> {
     pub fn wait_for_log(&self, text: &str) -> Result<()> {
         let begun = Instant::now();
         while !self.log().contains(text) {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > WAIT_TIMEOUT {
                 let log = self.run.tail(&format!("{}.log", self.name));
-                bail!("{} did not log {text:?} in {} s; {log}", self.called, PATIENCE.as_secs());
+                bail!(
+                    "{} did not log {text:?} in {} s; {log}",
+                    self.called,
+                    WAIT_TIMEOUT.as_secs()
+                );
             }
             std::thread::sleep(process::POLL);
         }
@@ -138,7 +150,10 @@ impl<'run> Server<'run> {
 
     /// Whether it still runs.
     pub fn running(&mut self) -> Result<bool> {
-        Ok(self.child.ended()?.is_none())
+        match &self.successor {
+            Some(successor) => Ok(successor.runs()),
+            None => Ok(self.child.ended()?.is_none()),
+        }
     }
 
     /// How many descriptors it has open.
@@ -166,13 +181,21 @@ impl<'run> Server<'run> {
 
     /// Ends it at once, as `kill -9` does.
     pub fn kill(mut self) -> Result<()> {
-        self.child.kill()
+        match &self.successor {
+            Some(successor) => successor.end(Signal::KILL),
+            None => self.child.kill(),
+        }
     }
 
-    /// Asks it to end, as `kill` does, and returns how it ended.
+    /// Asks it to end, as `kill` does, and returns how it ended; for one that was exchanged, how the
+    /// first process did.
     pub fn stop(mut self) -> Result<ExitStatus> {
+        if let Some(successor) = &self.successor {
+            successor.end(Signal::TERM)?;
+            return self.child.wait(WAIT_TIMEOUT);
+        }
         self.child.terminate()?;
-        self.child.wait(PATIENCE)
+        self.child.wait(WAIT_TIMEOUT)
     }
 }
 

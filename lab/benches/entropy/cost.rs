@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use lab::process::{self, Child};
 
 /// How long strace may take to attach, and to write its table.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// What happens less often than that is no cost of a request.
 const RARE: f64 = 0.01;
 
@@ -74,14 +74,14 @@ impl SystemCalls {
             if strace.ended()?.is_some() {
                 return Ok(Self::Unknown("strace may not look at the process"));
             }
-            if begun.elapsed() > PATIENCE {
-                bail!("strace does not attach in {} s", PATIENCE.as_secs());
+            if begun.elapsed() > WAIT_TIMEOUT {
+                bail!("strace does not attach in {} s", WAIT_TIMEOUT.as_secs());
             }
             std::thread::sleep(process::POLL);
         }
         let requests = serve()?;
         strace.terminate()?;
-        strace.wait(PATIENCE)?;
+        strace.wait(WAIT_TIMEOUT)?;
         let table = fs::read_to_string(&table).context("strace has written no table")?;
         Ok(Self::Counted(calls(&table, requests)))
     }

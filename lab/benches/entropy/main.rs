@@ -33,7 +33,7 @@ use round::{Contender, Measurement};
 const ROUND: usize = 1_000;
 /// Rounds of each contender.
 const ROUNDS: usize = 45;
-/// How often `--check` measures before it gives up: somebody else may have had the processor.
+/// How often `--check` measures before it gives up: another process may have had the processor.
 const ATTEMPTS: usize = 3;
 
 fn main() -> Result<()> {

@@ -14,7 +14,7 @@ const PROGRAM: &str = "target/tools/bin/vhost-device-rng";
 /// What its sockets are called; it appends their numbers.
 const SOCKET: &str = "vhost-device-rng.sock";
 /// How long it may take to listen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A guest with QEMU's own device.
 pub fn inside_qemu(guest: Builder<'_>) -> Builder<'_> {
@@ -40,7 +40,7 @@ impl VhostDeviceRng {
         let mut child = Child::spawn("vhost-device-rng", &mut command)?;
         let begun = Instant::now();
         while !["0", "1"].iter().all(|end| run.path().join(format!("{SOCKET}{end}")).exists()) {
-            if child.ended()?.is_some() || begun.elapsed() > PATIENCE {
+            if child.ended()?.is_some() || begun.elapsed() > WAIT_TIMEOUT {
                 bail!("vhost-device-rng does not listen; {}", run.tail("vhost-device-rng.log"));
             }
             std::thread::sleep(process::POLL);

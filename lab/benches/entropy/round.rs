@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cost::Usage;
 
 /// How long a round may take on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What a round has found. Times are in microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +88,7 @@ impl Contender {
              my-rng-tester --device /dev/hwrng --time-reads {requests}",
             self.device
         );
-        let output = guest.try_run_for(&command, PATIENCE)?;
+        let output = guest.try_run_for(&command, WAIT_TIMEOUT)?;
         ensure!(output.status == 0, "{}: the guest cannot read: {}", self.name, output.text);
         serde_json::from_str(&output.text)
             .with_context(|| format!("the tester said {:?}", output.text))

@@ -1,13 +1,13 @@
-//! The twin: a QEMU that has the teaching device inside, as a virtualisation course builds it.
+//! The patched QEMU: a QEMU that has the teaching device inside, as a virtualisation course builds it.
 //!
 //! What guests see of our server's device has to be what they see of a device that is a part of
 //! QEMU. The patch in `qemu-patches` makes such a QEMU of Debian's source, in `target/lab`:
 //!
-//! * [`TOOLS`] is a private root with the compiler, the libraries and the source,
+//! * [`tools`] is a private root with the compiler, the libraries and the source,
 //! * [`tree`] is the source, patched and configured, with its build,
 //! * [`workshop`] is a copy of it in which a person's changes can be tried.
 //!
-//! It is the smallest QEMU that the lab's guests boot on; even so its first build takes minutes.
+//! It is the smallest QEMU that the lab's x86-64 guests boot on; even so its first build takes minutes.
 
 pub mod tree;
 pub mod workshop;
@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use crate::arch::{self, Arch};
 use crate::qemu::Qemu;
 use crate::root::{Root, suites};
 use crate::{lock, paths, progress};
@@ -28,11 +29,9 @@ use tree::Tree;
 pub const DEVICE: &str = "my_rng";
 
 /// What QEMU is built from and with, and the firmware it needs to run.
-pub const TOOLS: Root = Root {
-    name: "qemu-build",
-    purpose: "QEMU's source, and what it is built with",
-    size: "150 MB",
-    packages: &[
+#[must_use]
+pub fn tools() -> Root {
+    let packages = [
         // What the building of QEMU asks for.
         "gcc,libc6-dev,ninja-build,meson,python3-pip,pkgconf,bash,diffutils",
         "libglib2.0-dev,libpixman-1-dev,libfdt-dev",
@@ -40,21 +39,30 @@ pub const TOOLS: Root = Root {
         "dash,coreutils,sed,grep,findutils,busybox-static,dpkg-dev",
         // What it needs at run time.
         "qemu-system-data,seabios,ipxe-qemu",
-    ],
-    suites: &[suites::RELEASE],
-    source: Some("qemu"),
-    proof: &[
+    ];
+    let glib = format!("usr/{}/pkgconfig/glib-2.0.pc", Arch::host().libraries());
+    let proof = [
         "usr/bin/gcc",
         "usr/bin/meson",
         "usr/bin/ninja",
         "usr/bin/dpkg-source",
         "usr/bin/busybox",
-        "usr/lib/x86_64-linux-gnu/pkgconfig/glib-2.0.pc",
+        &glib,
         "usr/share/qemu/linuxboot_dma.bin",
         "usr/share/seabios/bios-256k.bin",
-    ],
-    check: check_source,
-};
+    ];
+    Root {
+        name: "qemu-build".to_owned(),
+        purpose: "QEMU's source, and what it is built with",
+        size: "150 MB",
+        packages: packages.map(str::to_owned).into(),
+        suites: &[suites::RELEASE],
+        source: Some("qemu"),
+        proof: proof.map(str::to_owned).into(),
+        check: |root, _| check_source(root),
+        ..Root::default()
+    }
+}
 
 /// Checks that the source came, of a version that the patch is for.
 fn check_source(root: &Path) -> Result<()> {
@@ -74,9 +82,10 @@ pub fn patch() -> PathBuf {
 
 /// The QEMU with the device, built on first use; guests in other threads wait for it.
 pub fn get() -> Result<&'static Qemu> {
-    static TWIN: OnceLock<Result<Qemu, String>> = OnceLock::new();
+    static PATCHED: OnceLock<Result<Qemu, String>> = OnceLock::new();
     // An error is kept as text: anyhow's cannot be had twice.
-    TWIN.get_or_init(|| build().map(|built| built.qemu).map_err(|error| format!("{error:#}")))
+    PATCHED
+        .get_or_init(|| build().map(|built| built.qemu).map_err(|error| format!("{error:#}")))
         .as_ref()
         .map_err(|error| anyhow::anyhow!("{error}"))
 }
@@ -92,9 +101,14 @@ pub struct Built {
 
 /// Builds what has changed since the last time: everything, or only what another patch changes.
 pub fn build() -> Result<Built> {
+    ensure!(
+        Arch::guest() == Arch::X86_64,
+        "the QEMU with my_rng inside is for x86-64 guests only; set {}=x86-64",
+        arch::VARIABLE
+    );
     let right = lock::preparing()?;
-    let root = TOOLS.ensure(&right)?;
-    let tree = Tree::new(&root, &folder());
+    let root = tools().ensure(&right)?;
+    let tree = Tree::new(&root, &folder(), &right)?;
     tree.prepare(&patch())?;
     let took = tree.compile()?;
     let qemu = tree.qemu()?;
@@ -102,10 +116,16 @@ pub fn build() -> Result<Built> {
     Ok(Built { qemu, took })
 }
 
-/// The program, which runs with the libraries of [`TOOLS`].
+/// The program, which runs with the libraries of [`tools`].
 #[must_use]
 pub fn program() -> PathBuf {
     tree::program_in(&folder())
+}
+
+/// Its source, once it was built.
+#[must_use]
+pub fn source() -> PathBuf {
+    folder().join("source")
 }
 
 /// Where it is built.

@@ -1,6 +1,6 @@
 //! A folder with QEMU's source, patched and configured, and its build.
 //!
-//! Everything runs inside the root with the tools (chroot), where the folder is `/mnt`. A stamp says
+//! Everything runs inside the root with the tools ([`entry`]), where the folder is `/mnt`. A stamp says
 //! what the source was prepared from; whether anything has to be compiled is ninja's business, so
 //! that an interrupted build goes on where it was.
 
@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::arch::Arch;
+use crate::entry::{self, Entry};
 use crate::follow::follow;
-use crate::process::{self, Identity};
 use crate::progress::Wait;
-use crate::qemu::{self, Qemu};
-use crate::{lock, root, twin};
+use crate::qemu::Qemu;
+use crate::{lock, patched_qemu, process, root};
 
 /// The device's source in QEMU's.
 pub const DEVICE_SOURCE: &str = "hw/misc/my_rng.c";
@@ -31,18 +32,6 @@ const APPLIED: &str = "applied.patch";
 const STAMP: &str = "stamp";
 /// How much of a command's words an error shows.
 const SHOWN_LINES: usize = 20;
-
-/// Runs in namespaces of its own: $1 is the root, $2 the folder, $3 the command.
-const ENTER: &str = r#"
-set -eu
-box=$1/usr/bin/busybox
-"$box" mount -o rbind /dev "$1/dev"
-"$box" mount -t proc proc "$1/proc"
-"$box" mount -o bind "$2" "$1/mnt"
-"$box" mount -t tmpfs tmp "$1/tmp"
-exec "$box" chroot "$1" /usr/bin/env -i PATH=/usr/bin:/usr/sbin HOME=/tmp LC_ALL=C \
-    sh -euc "cd /mnt; $3" 2>&1
-"#;
 
 /// Apt has checked the files already. Two thirds of the source are firmware, which comes in packages
 /// of its own.
@@ -63,15 +52,15 @@ const CONFIGURE: &str = "
 /// The folder.
 #[derive(Debug)]
 pub struct Tree {
+    entry: &'static Entry,
     root: PathBuf,
     folder: PathBuf,
 }
 
 impl Tree {
     /// What is in a folder, or will be; with the root that has the tools.
-    #[must_use]
-    pub fn new(root: &Path, folder: &Path) -> Self {
-        Self { root: root.to_owned(), folder: folder.to_owned() }
+    pub fn new(root: &Path, folder: &Path, right: &lock::Preparing) -> Result<Self> {
+        Ok(Self { entry: entry::with(right)?, root: root.to_owned(), folder: folder.to_owned() })
     }
 
     /// Makes the source be that of the root with this patch, configured.
@@ -84,7 +73,6 @@ impl Tree {
         if ready && applied.as_ref() == Some(&patch) {
             return Ok(());
         }
-        process::check_namespaces()?;
         // What is in the folder is not to be relied on until it has a stamp again.
         lock::remove(&stamp)?;
         if ready && applied.is_some() {
@@ -111,7 +99,7 @@ impl Tree {
     pub fn compile(&self) -> Result<Duration> {
         let begun = Instant::now();
         let mut wait: Option<Wait> = None;
-        let command = format!("cd build; ninja {}", qemu::PROGRAM);
+        let command = format!("cd build; ninja {}", Arch::X86_64.qemu());
         self.follow(&command, |line| {
             match (line.and_then(ninja_step), &mut wait) {
                 // What only makes sure that all is up to date is not worth a word.
@@ -135,7 +123,7 @@ impl Tree {
     /// The program.
     pub fn qemu(&self) -> Result<Qemu> {
         let program = program_in(&self.folder);
-        Qemu::in_root(&self.root, &program, twin::DEVICE, "built with my_rng inside")
+        Qemu::in_root(&self.root, &program, patched_qemu::DEVICE, "built with my_rng inside")
     }
 
     /// Replaces the device's source.
@@ -155,8 +143,7 @@ impl Tree {
     }
 
     fn follow(&self, command: &str, listener: impl FnMut(Option<&str>)) -> Result<()> {
-        let mut enter = process::namespaced(Identity::Root, "sh");
-        enter.args(["-c", ENTER, "sh"]).args([&self.root, &self.folder]).arg(command);
+        let mut enter = self.entry.shell(&self.root, &self.folder, command);
         enter.stdout(Stdio::piped());
         let (status, said) = follow(&mut enter, listener)?;
         if !status.success() {
@@ -176,14 +163,15 @@ impl Tree {
         let path = self.root.join(root::VERSIONS);
         let root = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut hasher = DefaultHasher::new();
-        (root, source_files(&self.root)?, ENTER, UNPACK, CONFIGURE, DEVICES).hash(&mut hasher);
+        (root, source_files(&self.root)?, entry::IN_NAMESPACES, UNPACK, CONFIGURE, DEVICES)
+            .hash(&mut hasher);
         Ok(format!("{:016x}\n", hasher.finish()))
     }
 }
 
 /// The program in a folder.
 pub fn program_in(folder: &Path) -> PathBuf {
-    folder.join("build").join(qemu::PROGRAM)
+    folder.join("build").join(Arch::X86_64.qemu())
 }
 
 /// The steps of a build that has nothing to do, and of one that has one file to compile.

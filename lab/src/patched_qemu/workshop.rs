@@ -1,16 +1,16 @@
-//! A copy of the twin's source and build, to try changes of the device in.
+//! A copy of the patched QEMU's source and build, to try changes of the device in.
 //!
 //! It is how long a person waits who has the device inside QEMU: edit the file, compile it, link
-//! QEMU. The twin itself is not touched, so that nothing else notices.
+//! QEMU. The patched QEMU itself is not touched, so that nothing else notices.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::patched_qemu::tree::{DEVICE_SOURCE, Tree};
+use crate::patched_qemu::{self, Built};
 use crate::run_dir::RunDir;
-use crate::twin::tree::{DEVICE_SOURCE, Tree};
-use crate::twin::{self, Built};
 use crate::{lock, process};
 
 /// The copy; removed with the value.
@@ -21,18 +21,18 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Copies the twin into the folder of a run, building it if need be.
+    /// Copies the patched QEMU into the folder of a run, building it if need be.
     pub fn open(run: &RunDir) -> Result<Self> {
-        twin::get()?;
-        let _right = lock::preparing()?;
+        patched_qemu::get()?;
+        let right = lock::preparing()?;
         let folder = tempfile::Builder::new()
             .prefix("qemu-my_rng-")
             .tempdir_in(run.path())
             .context("cannot make a folder for a copy of QEMU's source")?;
         let mut copy = process::tied("cp");
-        copy.args(["--archive", "--reflink=auto"]).arg(twin::folder().join("."));
+        copy.args(["--archive", "--reflink=auto"]).arg(patched_qemu::folder().join("."));
         process::output("copying QEMU's source", copy.arg(folder.path()))?;
-        let tree = Tree::new(&twin::TOOLS.path(), folder.path());
+        let tree = Tree::new(&patched_qemu::tools().path(), folder.path(), &right)?;
         Ok(Self { folder, tree })
     }
 

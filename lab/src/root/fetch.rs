@@ -15,8 +15,8 @@ use crate::{process, progress};
 
 /// Adds the suites next to the release.
 const SETUP: &str = include_str!("setup.sh");
-/// Writes the versions down.
-const VERSIONS: &str = include_str!("versions.sh");
+/// Gets what is no ordinary package, and writes the versions down.
+const EXTRACTED: &str = include_str!("extracted.sh");
 /// A root is read by others than its maker when it is shared, whatever the maker's umask is. The
 /// scripts are shown to mmdebstrap through the environment.
 const RUN: &str = r#"umask 022; exec "$@""#;
@@ -39,16 +39,20 @@ pub fn fetch(
     wait: &mut progress::Wait,
 ) -> Result<Result<(), Failure>> {
     let arguments = mmdebstrap.arguments();
-    let mut command = process::namespaced(process::Identity::Same, "sh");
+    let mut command = process::contained("sh");
     command.args(["-c", RUN, "sh"]).args(&arguments);
     command.arg(if process::is_root() { "--mode=root" } else { "--mode=chrootless" });
     command.args(["--variant=extract", "--format=directory", RETRIES]);
     command.arg("--setup-hook=sh -c \"$LAB_ROOT_SETUP\" sh \"$1\"").env("LAB_ROOT_SETUP", SETUP);
-    command.arg("--extract-hook=sh -c \"$LAB_ROOT_VERSIONS\" sh \"$1\"");
-    command.env("LAB_ROOT_VERSIONS", VERSIONS);
+    command.arg("--extract-hook=sh -c \"$LAB_ROOT_EXTRACTED\" sh \"$1\"");
+    command.env("LAB_ROOT_EXTRACTED", EXTRACTED);
     command.env("LAB_ROOT_BASE", suites.base);
     command.env("LAB_ROOT_BESIDE", suites.beside.unwrap_or_default());
     command.env("LAB_ROOT_SOURCE", root.source.unwrap_or_default());
+    command.env("LAB_ROOT_UNPACKED", root.unpacked.join(" "));
+    if !root.architectures.is_empty() {
+        command.arg(format!("--architectures={}", root.architectures.join(",")));
+    }
     command.args(root.packages.iter().map(|package| format!("--include={package}")));
     command.arg(suites.base).arg(folder).args(mirror.map(|mirror| source_line(mirror, suites)));
     run(&mut command, root, wait)

@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::arch::Arch;
 use crate::mmdebstrap::Mmdebstrap;
-use crate::{lock, paths, process, progress};
+use crate::{lock, paths, progress};
 use failure::{Failure, Kind};
 use suites::Suites;
 
@@ -38,32 +39,59 @@ pub const ALL_VERSIONS: &str = "versions.txt";
 const TRIES: u32 = 2;
 
 /// What is to be in a root.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Root {
     /// Its name, and its folder's.
-    pub name: &'static str,
+    pub name: String,
     /// What it is for, as the user is told.
     pub purpose: &'static str,
     /// How much is downloaded, roughly, as the user is told.
     pub size: &'static str,
+    /// The architecture of the guests that it is for.
+    pub arch: Arch,
     /// Where the packages come from: the first suites that have what the root is for.
     pub suites: &'static [Suites],
+    /// The architectures, by Debian's names, whose packages can be in it: the first one's are named
+    /// plainly. None means this system's.
+    pub architectures: Vec<&'static str>,
     /// Names of packages, separated by commas; their dependencies come along.
-    pub packages: &'static [&'static str],
+    pub packages: Vec<String>,
+    /// Packages that are unpacked without what they depend on. Of a kernel's headers, the other
+    /// packages of that kernel come along.
+    pub unpacked: Vec<String>,
     /// A source package whose files are put into `usr/src`, not unpacked.
     pub source: Option<&'static str>,
     /// Files that must be there in the end.
-    pub proof: &'static [&'static str],
+    pub proof: Vec<String>,
     /// What else must be so in the end, where that takes more than names of files.
-    pub check: fn(&Path) -> Result<()>,
+    pub check: fn(&Path, Arch) -> Result<()>,
+}
+
+impl Default for Root {
+    /// An empty one, for guests like the host.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            purpose: "",
+            size: "",
+            arch: Arch::host(),
+            suites: &[],
+            architectures: Vec::new(),
+            packages: Vec::new(),
+            unpacked: Vec::new(),
+            source: None,
+            proof: Vec::new(),
+            check: |_, _| Ok(()),
+        }
+    }
 }
 
 impl Root {
     /// Where it is, or will be: among the packages that are shared, if it is ready there.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        let shared = paths::packages().join(self.name);
-        if self.ready_at(&shared) { shared } else { paths::lab().join(self.name) }
+        let shared = paths::packages().join(&self.name);
+        if self.ready_at(&shared) { shared } else { paths::lab().join(&self.name) }
     }
 
     /// Whether it is there and made of what it should be made of.
@@ -79,7 +107,15 @@ impl Root {
     fn stamp(&self) -> String {
         let suites: Vec<String> = self.suites.iter().map(Suites::to_string).collect();
         let source = self.source.unwrap_or("none");
-        format!("{}\n{}\nsource {source}\n", suites.join(", "), self.packages.join("\n"))
+        let mut stamp =
+            format!("{}\n{}\nsource {source}\n", suites.join(", "), self.packages.join("\n"));
+        if !self.architectures.is_empty() {
+            stamp.push_str(&format!("of {}\n", self.architectures.join(",")));
+        }
+        for package in &self.unpacked {
+            stamp.push_str(&format!("unpacked {package}\n"));
+        }
+        stamp
     }
 
     /// Makes it unless it is there.
@@ -105,14 +141,13 @@ impl Root {
         mirror: Option<&OsString>,
         right: &lock::Preparing,
     ) -> Result<()> {
-        process::check_namespaces()?;
         let mmdebstrap = Mmdebstrap::get(right)?;
-        let partial = folder.join(self.name).with_extension("partial");
+        let partial = folder.join(&self.name).with_extension("partial");
         let label = format!("fetching Debian packages: {} (about {})", self.purpose, self.size);
         let mut wait = progress::Wait::new(&label);
         let suites = self.try_suites(&partial, mirror, &mmdebstrap, &mut wait)?;
         self.finish(&partial, suites)?;
-        exchange(&partial, &folder.join(self.name))?;
+        exchange(&partial, &folder.join(&self.name))?;
         wait.done(&format!("fetched {} from Debian's {suites}", self.purpose));
         Ok(())
     }
@@ -180,7 +215,7 @@ impl Root {
         if let Some(proof) = self.proof.iter().find(|proof| !folder.join(proof).exists()) {
             bail!("they have no {proof}");
         }
-        (self.check)(folder)
+        (self.check)(folder, self.arch)
     }
 
     /// Writes what the root was made of into it.

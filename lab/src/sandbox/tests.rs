@@ -1,8 +1,10 @@
-//! Attempts to get through the wall, and over it.
+//! Attempts to get out of the sandbox, and over its limits.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use super::*;
+use crate::container;
 
 /// A small program's limits, so that reaching them is quick.
 const LIMITS: Limits = Limits {
@@ -13,10 +15,10 @@ const LIMITS: Limits = Limits {
     output: 1000,
 };
 
-/// Runs a shell script behind a wall with the guest's programs, in a folder it may write to.
+/// Runs a shell script in a sandbox with the guest's programs, in a folder it may write to.
 fn script(script: &str, limits: Limits) -> (Outcome, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let sandbox = Sandbox::with_guest_root(limits)
+    let sandbox = Sandbox::with_build_root(limits)
         .expect("the root is there")
         .writable(folder.path(), Path::new("/work"))
         .folder(Path::new("/work"));
@@ -24,7 +26,7 @@ fn script(script: &str, limits: Limits) -> (Outcome, tempfile::TempDir) {
     (outcome, folder)
 }
 
-/// Whether a shell command succeeds behind a wall.
+/// Whether a shell command succeeds in a sandbox.
 fn succeeds(command: &str) -> bool {
     let (outcome, _folder) = script(&format!("({command}) && echo yes || echo no"), LIMITS);
     let text = text(&outcome);
@@ -108,7 +110,7 @@ fn nothing_outside_can_be_written_to() {
 fn what_is_only_shown_cannot_be_written_to_by_its_owner_either() {
     let shown = tempfile::tempdir().expect("a folder can be made");
     fs::set_permissions(shown.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
-    let sandbox = Sandbox::with_guest_root(LIMITS)
+    let sandbox = Sandbox::with_build_root(LIMITS)
         .expect("the root is there")
         .shows(shown.path(), Path::new("/deep/below/shown"));
     let arguments = ["-c", "cd /deep/below/shown && echo begun && echo x > new"];
@@ -218,7 +220,7 @@ fn what_goes_on_is_watched_too() {
         perl -e '$x = \"x\" x 200_000_000; sleep 1000'";
     for (script, end) in [(fill, End::TooMuchDisk), (hog, End::TooMuchMemory)] {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let sandbox = Sandbox::with_guest_root(LIMITS)
+        let sandbox = Sandbox::with_build_root(LIMITS)
             .expect("the root is there")
             .writable(folder.path(), Path::new("/work"))
             .folder(Path::new("/work"));
@@ -237,10 +239,65 @@ fn what_goes_on_is_watched_too() {
     }
 }
 
+/// Those of the attempts that a sandbox without namespaces stops as well.
+const STOPPED_WITHOUT_NAMESPACES: [&str; 7] = [
+    "a_program_runs_and_its_files_come_out",
+    "the_host_is_not_seen",
+    "another_submission_is_not_seen",
+    "nothing_outside_can_be_written_to",
+    "what_is_only_shown_cannot_be_written_to_by_its_owner_either",
+    "an_endless_loop_ends_with_its_children",
+    "a_large_file_ends_at_the_limit",
+];
+
+/// Runs tests of this program as in a plain container.
+fn in_container(tests: &[&str]) {
+    let program = std::env::current_exe().expect("this runs");
+    let output = container::inside(|| {
+        let mut command = container::command(&program);
+        command.args(tests.iter().map(|test| format!("sandbox::tests::{test}")));
+        Ok(command.args(["--exact", "--include-ignored"]).output()?)
+    });
+    let output = output.expect("the tests run");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{errors}");
+    assert!(said.contains(&format!(" {} passed", tests.len())), "{said}{errors}");
+}
+
+#[test]
+fn without_namespaces_the_sandbox_stops_what_it_says() {
+    if process::is_root() {
+        in_container(&STOPPED_WITHOUT_NAMESPACES);
+        in_container(&["landlock_and_a_filter_are_what_protects", "sockets_are_refused"]);
+    }
+}
+
+#[test]
+#[ignore = "in a container: without_namespaces_the_sandbox_stops_what_it_says runs it there"]
+fn landlock_and_a_filter_are_what_protects() {
+    let protection = Protection::here().expect("proot can be had");
+    // Kernels before 5.13 have no Landlock, and others are built without it.
+    assert!([Protection::Landlock, Protection::User].contains(&protection), "{protection}");
+    assert!(protection.keeps_files());
+}
+
+#[test]
+#[ignore = "in a container: without_namespaces_the_sandbox_stops_what_it_says runs it there"]
+fn sockets_are_refused() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.set_nonblocking(true).expect("it is a socket");
+    let port = listener.local_addr().expect("bound").port();
+    let (outcome, _folder) = script(&format!("busybox nc -w 1 127.0.0.1 {port}"), LIMITS);
+    assert!(!outcome.end.success(), "{}", outcome.text());
+    let reached = listener.accept().map_err(|error| error.kind());
+    assert_eq!(reached.map(drop), Err(ErrorKind::WouldBlock));
+}
+
 #[test]
 fn what_user_namespaces_know_is_understood() {
-    assert!(maps("         0          0 4294967295\n", &STRANGERS));
-    assert!(maps("0 1000 1\n1 100000 65536\n", &STRANGERS));
-    assert!(!maps("0 1000 1\n", &STRANGERS));
-    assert!(!maps("", &STRANGERS));
+    assert!(maps("         0          0 4294967295\n", &SANDBOX_USERS));
+    assert!(maps("0 1000 1\n1 100000 65536\n", &SANDBOX_USERS));
+    assert!(!maps("0 1000 1\n", &SANDBOX_USERS));
+    assert!(!maps("", &SANDBOX_USERS));
 }

@@ -73,7 +73,9 @@ fn family_memory(process: u32) -> u64 {
         let Some(number) = number else { continue };
         // It may have ended meanwhile.
         let Ok(status) = fs::read_to_string(entry.path().join("status")) else { continue };
-        let parent = field(&status, "PPid:").unwrap_or(0);
+        // A tracer's child may have lost its parent, and still belongs to the family.
+        let tracer = field(&status, "TracerPid:").filter(|tracer| *tracer != 0);
+        let parent = tracer.or_else(|| field(&status, "PPid:")).unwrap_or(0);
         children.entry(u32::try_from(parent).unwrap_or(0)).or_default().push(number);
         let own =
             field(&status, "RssAnon:").unwrap_or(0) + field(&status, "RssShmem:").unwrap_or(0);
@@ -87,6 +89,17 @@ fn family_memory(process: u32) -> u64 {
         family.extend(children.remove(&member).unwrap_or_default());
     }
     sum
+}
+
+/// How many processes and threads this user has.
+pub fn user_threads() -> u32 {
+    let user = u64::from(rustix::process::getuid().as_raw());
+    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    let threads = entries.flatten().filter_map(|entry| {
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        (field(&status, "Uid:")? == user).then(|| field(&status, "Threads:"))?
+    });
+    threads.sum::<u64>().try_into().unwrap_or(u32::MAX / 2)
 }
 
 /// The number in a line of a status file.

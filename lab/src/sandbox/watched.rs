@@ -1,4 +1,4 @@
-//! A program that goes on behind the wall while its caller does something else.
+//! A program that goes on in the sandbox while its caller does something else.
 //!
 //! [`Sandbox::run`](super::Sandbox::run) looks at the sums of memory and disk while it waits for
 //! the end. A program that serves others has no end to wait for, so a thread looks at them.
@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Result;
 
+use super::traced::Stage;
 use super::watch::Watch;
 use super::{End, Sandbox};
 use crate::process::{self, Child};
@@ -21,6 +22,8 @@ pub struct Watched {
     /// Gone when nobody needs to look any more.
     done: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Has to stay while the program runs.
+    _stage: Option<Arc<Stage>>,
 }
 
 #[derive(Debug)]
@@ -34,8 +37,8 @@ impl Sandbox {
     /// memory and disk. It dies with the calling thread, like that command. The time is not
     /// watched.
     pub fn start(&self, command: &mut Command) -> Result<Watched> {
-        let child = Child::spawn("bubblewrap", command)?;
-        let mut watch = Watch::new(child.pid(), &self.writable);
+        let child = Child::spawn("the sandbox", command)?;
+        let mut watch = Watch::new(child.pid(), &self.watched_folders());
         let limits = self.limits;
         let shared = Arc::new(Mutex::new(State { child, end: None }));
         let theirs = Arc::clone(&shared);
@@ -56,7 +59,7 @@ impl Sandbox {
                 }
             }
         });
-        Ok(Watched { shared, done: Some(done), thread: Some(thread) })
+        Ok(Watched { shared, done: Some(done), thread: Some(thread), _stage: self.stage.clone() })
     }
 }
 

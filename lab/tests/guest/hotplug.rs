@@ -10,7 +10,8 @@ fn plugging_in_and_out_again_and_again() {
     let run = RunDir::create("hotplug").expect("a run can be made");
     let device = MyRng::start(&run, "my-rng", Options::default()).expect("the device can be made");
     say("booting a guest without a device");
-    let mut guest = device.announce(Guest::builder(&run)).boot().expect("the guest boots");
+    let mut guest =
+        device.announce(Guest::builder(&run)).boot_from_saved().expect("the guest boots");
     guest.run("insmod my_rng.ko").expect("the module loads without a device");
     let descriptors = || device.server().map(|server| server.descriptors().expect("countable"));
     let before = descriptors();
@@ -31,7 +32,10 @@ fn plugging_in_and_out_again_and_again() {
 #[test]
 fn unplugging_a_device_that_is_open() {
     let run = RunDir::create("unplug-open").expect("a run can be made");
-    let (device, mut guest) = usual(&run, Options::default());
+    let device = MyRng::start(&run, "my-rng", Options::default()).expect("the device can be made");
+    say("booting a guest");
+    let guest = device.attach(Guest::builder(&run).removable());
+    let mut guest = guest.boot_from_saved().expect("the guest boots");
     load_module(&mut guest);
     say("unplugging the device while a program has it open");
     guest

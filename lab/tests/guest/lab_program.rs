@@ -11,16 +11,18 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lab::{lock, paths, process, slots, world};
+use lab::{environment, lock, paths, process, slots};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::say;
+
+mod container;
 
 const LAB: &str = env!("CARGO_BIN_EXE_lab");
 /// Its processes have inherited this, with a value of the run's own, and so are found again.
 const MARK: &str = "LAB_TEST_RUN";
 /// How long anything may take on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The right to run the program: one at a time, and not beside too many guests of other tests.
 struct Turn {
@@ -28,11 +30,11 @@ struct Turn {
     _slot: slots::Slot,
 }
 
-/// Waits for the right, and for the world to be there.
+/// Waits for the right, and for the environment to be there.
 fn turn() -> Turn {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    world::get().expect("the lab's world can be made");
+    environment::get().expect("the lab's environment can be made");
     Turn { _alone: alone, _slot: slots::wait() }
 }
 
@@ -109,7 +111,11 @@ impl Lab {
         let begun = Instant::now();
         // The kernel kills its processes when it ends, which takes a moment.
         while !self.processes().is_empty() {
-            assert!(begun.elapsed() < PATIENCE, "these are left: {:?}\n{err}", self.processes());
+            assert!(
+                begun.elapsed() < WAIT_TIMEOUT,
+                "these are left: {:?}\n{err}",
+                self.processes()
+            );
             std::thread::sleep(process::POLL);
         }
         let left: Vec<_> = sockets().difference(&self.sockets_before).cloned().collect();
@@ -171,7 +177,8 @@ fn the_doctor_names_qemu_and_the_accelerator() {
     assert!(ended.status.success(), "{}{}", ended.out, ended.err);
     for words in [
         "  yes    QEMU: QEMU ",
-        "  yes    guest: kernels ",
+        "  yes    guest: ",
+        ", kernels ",
         "  yes    guest is of trixie: ",
         "KVM: accelerator ",
     ] {
@@ -191,11 +198,35 @@ fn the_shell_ends_with_its_input_the_shell_and_the_guest() {
 }
 
 #[test]
+fn the_shell_has_the_users_program_and_driver_and_commands_for_registers() {
+    let _turn = turn();
+    let app = paths::checkout().join("checker/submissions/apps/correct-decimal/main.c");
+    let driver = paths::checkout().join("checker/submissions/drivers/correct-managed");
+    let options =
+        ["--shell", "--watch", "--devices", "2", "--driver", driver.to_str().expect("UTF-8")];
+    let options = [&options[..], &["--app", app.to_str().expect("UTF-8")]].concat();
+    let typed = "./main | head -n 1; reg SEED 1; reg RANDOM; devmem $BAR0 32; \
+                 SLOT=00:05.0 reg SEED; cut -d' ' -f1 /proc/modules; exit\n";
+    let ended = run(&options, Input::Typed(typed));
+    assert!(ended.status.success(), "{}{}", ended.out, ended.err);
+    let said: Vec<&str> = ended.out.lines().map(str::trim_end).collect();
+    // The first number of seed 42, and two of seed 1.
+    let wanted = ["71876166", "0x6B8B4567", "0x327B23C6", "0x00000000", "my_rng_pci"];
+    let mut lines = said.iter();
+    for words in wanted {
+        assert!(lines.any(|line| *line == words), "no {words:?} in {}{}", ended.out, ended.err);
+    }
+}
+
+#[test]
 fn interrupted_at_any_moment_it_leaves_nothing_and_the_next_run_works() {
     let _turn = turn();
     for moment in ["", "booting the guest", "the guest is up"] {
         say(&format!("interrupting the lab after it said {moment:?}"));
-        let mut lab = Lab::start(Command::new(LAB).arg("--shell"), Input::Typed(""));
+        // A shell has what it starts in the background ignore SIGINT, and these tests with it.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", LAB, "--shell"]);
+        let mut lab = Lab::start(&mut command, Input::Typed(""));
         lab.wait_for(moment);
         let processes = lab.processes();
         let all = ["my-rng-server", "qemu"]
@@ -217,7 +248,7 @@ fn interrupted_at_any_moment_it_leaves_nothing_and_the_next_run_works() {
 fn with_debug_a_guest_survives_a_device_that_is_stopped_in_a_register_read() {
     let _turn = turn();
     // How long the guest has waited is its own to say: it may have come late to the read.
-    let read = "begun=$(cut -d. -f1 /proc/uptime); devmem 0xfebf1004 32 1; devmem 0xfebf1000 32; \
+    let read = "begun=$(cut -d. -f1 /proc/uptime); reg SEED 1; devmem $BAR0 32; \
                 echo waited $(($(cut -d. -f1 /proc/uptime) - begun)) s";
     for stop in [10, 40, 160].map(Duration::from_secs) {
         say(&format!("stopping the device for {stop:?}"));
@@ -292,9 +323,13 @@ fn packages_of_another_user_are_enough_and_what_is_made_goes_to_the_cache() {
     let mut command = beside_another_users_packages(cache.path());
     command.arg("--driver").arg(paths::checkout().join("guest-driver"));
     command.args(["--run", "cat /sys/module/my_rng/initstate"]);
+    let recording = cache.path().join("my-rng.rec");
+    command.arg("--record").arg(&recording);
     let ended = Lab::start(&mut command, Input::Nothing).end();
     assert!(ended.status.success(), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("live"), "{}", ended.out);
+    let trace = vfio_user_trace::Trace::read(&recording).expect("it is a recording");
+    assert_eq!(trace.file.sessions(), 1, "the guest's");
     let made = fs::read_dir(cache.path().join("my-rng-lab")).expect("it is there").flatten();
     let made: Vec<PathBuf> = made.map(|entry| entry.path()).collect();
     assert!(made.iter().any(|folder| folder.join("modules").is_dir()), "{made:?}");
@@ -306,10 +341,10 @@ fn packages_of_another_user_are_enough_and_what_is_made_goes_to_the_cache() {
 #[test]
 fn a_qemu_is_named_from_the_users_folder_or_found_before_the_labs_own() {
     let _turn = turn();
-    let world = world::get().expect("the lab's world can be made");
+    let environment = environment::get().expect("the lab's environment can be made");
     let folder = tempfile::tempdir().expect("a folder can be made");
     let wrapper = folder.path().join("qemu-system-x86_64");
-    let start = world.qemu.command();
+    let start = environment.qemu.command();
     // Quoted for a shell: the checkout's path may have blanks.
     let words = std::iter::once(start.get_program()).chain(start.get_args());
     let words: Vec<_> =

@@ -3,14 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
+use entropy::limiter::Limit;
 use lab::agent::Agent;
 use lab::libvirt::{AGENT, HOME, INITRAMFS, KERNEL, Session};
 use lab::{RunDir, paths};
 use my_rng_server::config::{Configuration, GuestSource};
-use my_rng_server::limiter::Limit;
 use serde_json::Value;
 
-use crate::say;
+use crate::{left_out_beside_pcs, say};
 
 /// How long a command in the guest may take.
 const COMMAND: Duration = Duration::from_secs(60);
@@ -120,21 +120,33 @@ fn a_guest_reads_our_source(machine: &str, model: &str, identity: &str) {
 
 #[test]
 fn a_guest_of_libvirt_reads_our_source_on_pci_express() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     a_guest_reads_our_source("q35", "virtio", "1af4:1044");
 }
 
 #[test]
 fn a_guest_of_libvirt_reads_our_source_on_pci() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     a_guest_reads_our_source("pc", "virtio", "1af4:1005");
 }
 
 #[test]
 fn a_guest_of_libvirt_reads_our_source_of_a_transitional_device() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     a_guest_reads_our_source("q35", "virtio-transitional", "1af4:1005");
 }
 
 #[test]
 fn a_guest_of_libvirt_behind_an_intel_iommu_reads_our_source() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     let run = RunDir::create("libvirt-iommu").expect("a run can be made");
     let mut session = Session::start(&run).expect("libvirt starts");
     let devices = "<rng model='virtio'><backend model='builtin'/></rng><iommu model='intel'/>";
@@ -148,6 +160,9 @@ fn a_guest_of_libvirt_behind_an_intel_iommu_reads_our_source() {
 
 #[test]
 fn a_guest_of_libvirt_has_the_teaching_device() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     let run = RunDir::create("libvirt-teaching").expect("a run can be made");
     let mut session = Session::start(&run).expect("libvirt starts");
     write(&run, "web1.xml", domain("q35", ""));
@@ -170,6 +185,9 @@ fn a_guest_of_libvirt_has_the_teaching_device() {
 
 #[test]
 fn the_memory_of_any_domain_is_shared() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     let run = RunDir::create("libvirt-memory").expect("a run can be made");
     let mut session = Session::start(&run).expect("libvirt starts");
     let cells = "<cpu><numa>\
@@ -222,6 +240,9 @@ fn objects(arguments: &str) -> impl Iterator<Item = Value> + '_ {
 
 #[test]
 fn limits_are_those_that_libvirt_gives_to_qemu() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     let run = RunDir::create("libvirt-limits").expect("a run can be made");
     let mut session = Session::start(&run).expect("libvirt starts");
     for (rate, expected) in [
@@ -244,7 +265,7 @@ fn limits_are_those_that_libvirt_gives_to_qemu() {
         let expected = expected.map(|(bytes, period)| {
             Limit::new(bytes, Duration::from_millis(period)).expect("there is such a limit")
         });
-        assert_eq!(guest.settings.limit, expected, "{rate}");
+        assert_eq!(guest.limit(), expected, "{rate}");
         let GuestSource::Own(source) = &guest.source else { panic!("{guest:?}") };
         assert_eq!(source.to_string(), "file:/dev/hwrng");
     }
@@ -252,6 +273,9 @@ fn limits_are_those_that_libvirt_gives_to_qemu() {
 
 #[test]
 fn what_libvirt_refuses_is_refused_in_its_words() {
+    if left_out_beside_pcs("the domains are PCs") {
+        return;
+    }
     let run = RunDir::create("libvirt-refused").expect("a run can be made");
     let session = Session::start(&run).expect("libvirt starts");
     let (backend, alias) = ("<backend model='random'/>", "<alias name='ua-a'/>");

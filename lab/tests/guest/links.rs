@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::my_rng::{MyRng, Options};
 use crate::{
     assert_kernel_is_content, bases, devmem, expected_lspci, load_module, lspci, say, served,
+    served_removable,
 };
 
 #[test]
@@ -15,13 +16,17 @@ fn the_server_says_so_when_memory_is_not_shared() {
     let run = RunDir::create("memory").expect("a run can be made");
     let server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
     say("booting a guest whose memory is shared");
-    let mut guest = Guest::builder(&run).attach(&server).boot().expect("the guest boots");
+    let mut guest =
+        Guest::builder(&run).attach(&server).boot_from_saved().expect("the guest boots");
     devmem_works(&mut guest);
     assert!(!server.log().contains("share=on"), "{}", server.log());
     drop(guest);
     say("booting a guest whose memory is not shared");
-    let mut guest =
-        Guest::builder(&run).private_memory().attach(&server).boot().expect("the guest boots");
+    let mut guest = Guest::builder(&run)
+        .private_memory()
+        .attach(&server)
+        .boot_from_saved()
+        .expect("the guest boots");
     devmem_works(&mut guest);
     server.wait_for_log("share=on").expect("the server names QEMU's option");
 }
@@ -52,7 +57,7 @@ fn a_paused_machine_without_anything_to_boot_has_the_device() {
 #[test]
 fn a_guest_survives_its_server_and_takes_a_new_one() {
     let run = RunDir::create("server-killed").expect("a run can be made");
-    let (server, mut guest) = served(&run);
+    let (server, mut guest) = served_removable(&run);
     load_module(&mut guest);
     // The program waits meanwhile: QEMU 11.1 may abort when a server dies in the middle of a read.
     say("killing the server while a program in the guest has the device open");
@@ -123,7 +128,7 @@ fn a_second_qemu_fails_at_once_and_the_first_is_not_disturbed() {
     say("starting a second QEMU on the same socket");
     let second = Guest::builder(&run).name("second").nothing_to_boot().attach(&server).start();
     let error = second.expect_err("the device is taken");
-    server.wait_for_log("refused client").expect("the server says so");
+    server.wait_for_log("rejected client").expect("the server says so");
     let said = run.read("second-qemu.log");
     assert!(said.contains("Device or resource busy"), "QEMU said {said:?}; {error:#}");
     // What it says after five seconds with a server that says nothing.

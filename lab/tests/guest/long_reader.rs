@@ -11,7 +11,7 @@ const LENGTH: u64 = 0;
 const PANIC: u64 = 4;
 
 fn start(run: &RunDir) -> Server<'_> {
-    let source = paths::checkout().join("tests/guest-devices/long_reader.rs");
+    let source = paths::checkout().join("lab/guest-devices/long_reader.rs");
     let program = DeviceCrate::open(&source).and_then(|source| source.build());
     let program = program.expect("the device can be built");
     Server::start_program(run, DEVICE, &program, &["-v"]).expect("it starts")
@@ -30,8 +30,8 @@ fn a_long_read_of_private_memory_ends_and_a_panic_leaves_the_guest_alone() {
     let run = RunDir::create(DEVICE).expect("a run can be made");
     let mut server = start(&run);
     say("booting a guest with memory that is not shared");
-    let guest = Guest::builder(&run).private_memory().without_driver().attach(&server);
-    let mut guest = guest.boot().expect("the guest boots");
+    let guest = Guest::builder(&run).private_memory().without_driver().removable().attach(&server);
+    let mut guest = guest.boot_from_saved().expect("the guest boots");
     guest.run("setpci -d 1234:cafe COMMAND=6:6").expect("the device can be enabled");
     let base = bases(&mut guest)[0];
     for length in [4 << 10, 64 << 10, 256 << 10, 1 << 20, 16 << 20] {
@@ -42,7 +42,7 @@ fn a_long_read_of_private_memory_ends_and_a_panic_leaves_the_guest_alone() {
     say("the device panics");
     devmem_write(&mut guest, base + PANIC, 1);
     assert_eq!(devmem(&mut guest, base + LENGTH), u32::MAX);
-    server.wait_for_log("the driver wants it so. It plays dead").expect("the log says why");
+    server.wait_for_log("the driver wants it so. It is disabled").expect("the log says why");
     assert_kernel_is_content(&mut guest);
     server.stop().expect("it ends");
     server = start(&run);

@@ -3,7 +3,9 @@
 
 mod device;
 mod edu;
+mod exchange;
 mod hotplug;
+mod keeper;
 mod lab_program;
 mod libvirt;
 mod links;
@@ -11,18 +13,31 @@ mod long_reader;
 mod module;
 mod my_rng;
 mod own_driver;
+mod patched_qemu;
 mod private_memory;
+mod recorded;
+mod replay;
 mod server_end;
 mod several;
 mod snapshot;
-mod today;
-mod twin;
+mod systemd;
 mod virtio;
 mod watch;
 
-use lab::{Guest, RunDir, Server};
+use lab::guest::Builder;
+use lab::{Arch, Guest, RunDir, Server};
 
 use my_rng::{MyRng, Options};
+
+/// Whether a test is left out because it is about PCs, and guests of another architecture were
+/// chosen; says so.
+fn left_out_beside_pcs(what: &str) -> bool {
+    let arch = Arch::guest();
+    if arch != Arch::X86_64 {
+        say(&format!("left out on {arch}: {what}"));
+    }
+    arch != Arch::X86_64
+}
 
 /// Says what a test is doing; shown when it fails, or with `--nocapture`.
 fn say(what: &str) {
@@ -107,14 +122,23 @@ fn bases(guest: &mut Guest) -> Vec<u64> {
 fn usual(run: &RunDir, options: Options) -> (MyRng<'_>, Guest<'_>) {
     let device = MyRng::start(run, "my-rng", options).expect("the device can be made");
     say("booting a guest");
-    let guest = device.attach(Guest::builder(run)).boot().expect("the guest boots");
+    let guest = device.attach(Guest::builder(run)).boot_from_saved().expect("the guest boots");
     (device, guest)
 }
 
 /// A server, and a guest with its device on the smallest machine.
 fn served(run: &RunDir) -> (Server<'_>, Guest<'_>) {
+    served_in(run, Guest::builder(run))
+}
+
+/// The same, with a device that can be unplugged on every machine.
+fn served_removable(run: &RunDir) -> (Server<'_>, Guest<'_>) {
+    served_in(run, Guest::builder(run).removable())
+}
+
+fn served_in<'run>(run: &'run RunDir, guest: Builder<'run>) -> (Server<'run>, Guest<'run>) {
     let server = Server::start(run, "my-rng", &["-v"]).expect("the server starts");
     say("booting a guest");
-    let guest = Guest::builder(run).attach(&server).boot().expect("the guest boots");
+    let guest = guest.attach(&server).boot_from_saved().expect("the guest boots");
     (server, guest)
 }

@@ -2,15 +2,15 @@
 
 use lab::module_build::{build, complaints};
 use lab::skip::skip;
-use lab::{Choice, Guest, RunDir, kernel, world};
+use lab::{Choice, Guest, RunDir, environment, kernel};
 
 use crate::my_rng::{self, GLIBC, MyRng, Options};
 use crate::{assert_kernel_is_content, bases, expected_lspci, load_module, lspci, run_tester, say};
 
 #[test]
 fn it_builds_without_warnings_for_every_kernel() {
-    let world = world::get().expect("the lab's world can be made");
-    for (which, kernel) in world.kernels() {
+    let environment = environment::get().expect("the lab's environment can be made");
+    for (which, kernel) in environment.kernels() {
         let kernel = match kernel {
             Ok(kernel) => kernel,
             Err(error) => {
@@ -35,8 +35,8 @@ fn it_works_on_the_newest_kernel() {
 }
 
 fn it_works(choice: Choice, generator: &'static str) {
-    let world = world::get().expect("the lab's world can be made");
-    if let Err(error) = world.exact_kernel(choice) {
+    let environment = environment::get().expect("the lab's environment can be made");
+    if let Err(error) = environment.exact_kernel(choice) {
         return skip(&format!("module::it_works on kernel {choice}"), &error);
     }
     let generator = if my_rng::inside_qemu() { GLIBC } else { generator };

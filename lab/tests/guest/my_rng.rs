@@ -1,4 +1,4 @@
-//! A `my_rng` for a guest: that of our server, or the one inside the twin (`lab::twin`).
+//! A `my_rng` for a guest: that of our server, or the one inside the patched QEMU (`lab::patched_qemu`).
 //!
 //! `MY_RNG=qemu` runs the tests that begin with [`MyRng::start`] with the device inside QEMU,
 //! without a server. They have to pass with it too: then what they ask of our device is what a
@@ -7,7 +7,7 @@
 
 use anyhow::Result;
 use lab::guest::Builder;
-use lab::{Guest, RunDir, Server, qemu, twin};
+use lab::{Guest, RunDir, Server, patched_qemu, qemu};
 use serde_json::Value;
 
 use crate::say;
@@ -73,9 +73,9 @@ impl<'run> MyRng<'run> {
         Ok(Self { id: name.to_owned(), server: Some(server), device })
     }
 
-    /// The twin's, whatever was chosen.
+    /// The patched QEMU's, whatever was chosen.
     pub fn inside_qemu(name: &str, seed: Option<u32>) -> Self {
-        Self { id: name.to_owned(), server: None, device: twin::device(name, seed) }
+        Self { id: name.to_owned(), server: None, device: patched_qemu::device(name, seed) }
     }
 
     /// Its name: QEMU's id.
@@ -90,20 +90,19 @@ impl<'run> MyRng<'run> {
 
     /// A guest that has it from the start.
     pub fn attach<'guest>(&self, guest: Builder<'guest>) -> Builder<'guest> {
-        self.announce(guest).arguments(&["-device", &self.device.to_string()])
+        self.announce(guest).device(&self.device)
     }
 
     /// A guest into which it can be plugged.
     pub fn announce<'guest>(&self, guest: Builder<'guest>) -> Builder<'guest> {
         match self.server {
             Some(_) => guest,
-            None => guest.qemu(twin::get().expect("the twin can be built")),
+            None => guest.qemu(patched_qemu::get().expect("the patched QEMU can be built")),
         }
     }
 
     /// Plugs it into a guest that runs.
     pub fn plug(&self, guest: &mut Guest) -> Result<()> {
-        guest.qmp().execute("device_add", &self.device)?;
-        Ok(())
+        guest.plug_device(&self.device)
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use lab::{driver_build, paths, slots, world};
+use lab::{driver_build, environment, paths, slots};
 
 use crate::say;
 
@@ -12,7 +12,7 @@ const LAB: &str = env!("CARGO_BIN_EXE_lab");
 
 /// A module's only source.
 fn greeter() -> String {
-    let path = paths::checkout().join("tests/guest-modules/greeter/greeter.c");
+    let path = paths::checkout().join("lab/guest-modules/greeter/greeter.c");
     fs::read_to_string(path).expect("it is there")
 }
 
@@ -30,7 +30,7 @@ fn write(folder: &Path, files: Files) {
 
 #[test]
 fn drivers_that_the_checker_takes_are_built() {
-    world::get().expect("the lab's world can be made");
+    environment::get().expect("the lab's environment can be made");
     let source = greeter();
     let (start, end) = source.split_at(source.find("static int __init").expect("it has one"));
     let parts = format!("{start}\n#include \"../common/say.h\"\n{end}");
@@ -63,7 +63,7 @@ fn drivers_that_the_checker_takes_are_built() {
         let work = folder.path().join("work");
         write(&work, &[("left", "of the build before")]);
         let built = driver_build::build(&folder.path().join(name), &work);
-        let module = built.unwrap_or_else(|error| panic!("{what}: {error:#}")).module;
+        let module = built.unwrap_or_else(|error| panic!("{what}: {error:#}")).file;
         assert!(module.is_file() && module.ends_with("hello.ko"), "{what}: {}", module.display());
         assert!(!work.join("left").exists());
     }
@@ -71,7 +71,7 @@ fn drivers_that_the_checker_takes_are_built() {
 
 #[test]
 fn a_driver_that_does_not_compile_boots_no_guest() {
-    world::get().expect("the lab's world can be made");
+    environment::get().expect("the lab's environment can be made");
     let _slot = slots::wait();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let wrong = greeter().replace("pr_info(\"goodbye\\n\");", "nonsense");

@@ -12,8 +12,8 @@ fn two_devices_in_one_guest_have_numbers_of_their_own() {
     let [first, second] =
         ["first", "second"].map(|name| MyRng::start(&run, name, options).expect("it can be made"));
     say("booting a guest with two devices");
-    let guest = second.attach(first.attach(Guest::builder(&run)));
-    let mut guest = guest.boot().expect("the guest boots");
+    let guest = second.attach(first.attach(Guest::builder(&run).removable()));
+    let mut guest = guest.boot_from_saved().expect("the guest boots");
     let bases = bases(&mut guest);
     assert_eq!(bases.len(), 2);
     devmem_write(&mut guest, bases[0] + 4, 1);

@@ -7,12 +7,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use lab::packages::{guest, newest_kernel, qemu};
 use lab::root::{Root, VERSIONS};
-use lab::world::{GUEST, NEWEST_KERNEL, QEMU};
-use lab::{kernel, lock};
+use lab::{Arch, kernel, lock};
 
 use mirror::{Mirror, Package};
 
+const HOST: Arch = Arch::host();
 /// A loader that runs the program it is given as a shell script.
 const LOADER: &str = "#!/bin/sh\nshift 2\nexec sh \"$@\"\n";
 /// A QEMU that only says what it is, and whether it has `vfio-user-pci`.
@@ -37,11 +38,11 @@ fn kernel_packages(release: &str, version: &str) -> Vec<Package> {
 
 /// Everything else that the guest's root is made of, as its list names it.
 fn tools() -> Vec<Package> {
-    let names = GUEST.packages.iter().flat_map(|names| names.split(','));
+    let root = guest(HOST);
+    let names = root.packages.iter().flat_map(|names| names.split(','));
     let names = names.filter(|name| !name.starts_with("linux-"));
     let mut packages: Vec<Package> = names.map(|name| Package::new(name, "1")).collect();
-    packages[0].files =
-        GUEST.proof.iter().map(|path| ((*path).to_owned(), String::new())).collect();
+    packages[0].files = root.proof.iter().map(|path| (path.clone(), String::new())).collect();
     packages
 }
 
@@ -74,7 +75,7 @@ fn make(root: &Root, mirror: &OsString, folder: &Path) -> Result<(), String> {
     let right = lock::preparing().expect("the lab's folder can be locked");
     let made = root.make_in(folder, Some(mirror), &right);
     let left: Vec<_> = fs::read_dir(folder).expect("readable").flatten().collect();
-    assert!(left.iter().all(|entry| entry.file_name() == root.name), "{left:?}");
+    assert!(left.iter().all(|entry| entry.file_name() == *root.name), "{left:?}");
     made.map_err(|error| format!("{error:#}"))
 }
 
@@ -82,15 +83,16 @@ fn make(root: &Root, mirror: &OsString, folder: &Path) -> Result<(), String> {
 fn kernel_of(root: &Root, mirror: &OsString) -> Result<String, String> {
     let folder = tempfile::tempdir().expect("a folder can be made");
     make(root, mirror, folder.path())?;
-    let made = folder.path().join(root.name);
+    let made = folder.path().join(&root.name);
     Ok(kernel::bootable(&made).expect("there is one").release)
 }
 
 /// Makes QEMU's root of a mirror, and returns the list of its versions.
 fn qemu_of(mirror: &Mirror) -> Result<String, String> {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    make(&QEMU, &mirror.url(), folder.path())?;
-    Ok(fs::read_to_string(folder.path().join(QEMU.name).join(VERSIONS)).expect("it is written"))
+    make(&qemu(HOST), &mirror.url(), folder.path())?;
+    Ok(fs::read_to_string(folder.path().join(qemu(HOST).name).join(VERSIONS))
+        .expect("it is written"))
 }
 
 #[test]
@@ -98,7 +100,7 @@ fn kernel_that_stands_in_two_archives_is_found() {
     let mirror = Mirror::serve();
     mirror.suite("trixie", &usual_release());
     mirror.suite("trixie-security", &usual_release());
-    let kernel = kernel_of(&GUEST, &mirror.url_with("trixie-security")).expect("it is there");
+    let kernel = kernel_of(&guest(HOST), &mirror.url_with("trixie-security")).expect("it is there");
     assert_eq!(kernel, "6.12.107+deb13-cloud-amd64");
 }
 
@@ -112,7 +114,7 @@ fn newer_of_two_kernels_is_taken() {
             kernel_packages("6.12.107+deb13-cloud-amd64", "6.12.107-1"),
         ]),
     );
-    let kernel = kernel_of(&GUEST, &mirror.url()).expect("it is there");
+    let kernel = kernel_of(&guest(HOST), &mirror.url()).expect("it is there");
     assert_eq!(kernel, "6.12.117+deb13-cloud-amd64");
 }
 
@@ -120,7 +122,7 @@ fn newer_of_two_kernels_is_taken() {
 fn kernel_whose_abi_has_another_name_is_taken() {
     let mirror = Mirror::serve();
     mirror.suite("trixie", &release(&[kernel_packages("6.12+13.9-cloud-2-amd64", "6.12.300-1")]));
-    let kernel = kernel_of(&GUEST, &mirror.url()).expect("it is there");
+    let kernel = kernel_of(&guest(HOST), &mirror.url()).expect("it is there");
     assert_eq!(kernel, "6.12+13.9-cloud-2-amd64");
 }
 
@@ -130,7 +132,7 @@ fn release_without_a_kernel_is_followed_by_its_backports() {
     mirror.suite("trixie", &release(&[]));
     let newer = kernel_packages("7.3.4+deb13-cloud-amd64", "7.3.4-1~bpo13+1");
     mirror.suite("trixie-backports", &newer);
-    let kernel = kernel_of(&GUEST, &mirror.url()).expect("backports have one");
+    let kernel = kernel_of(&guest(HOST), &mirror.url()).expect("backports have one");
     assert_eq!(kernel, "7.3.4+deb13-cloud-amd64");
 }
 
@@ -139,12 +141,12 @@ fn backports_with_the_releases_kernel_have_no_newest_kernel() {
     let mirror = Mirror::serve();
     mirror.suite("trixie", &usual_release());
     mirror.suite("trixie-backports", &[]);
-    let error = kernel_of(&NEWEST_KERNEL, &mirror.url()).expect_err("there is none");
+    let error = kernel_of(&newest_kernel(HOST), &mirror.url()).expect_err("there is none");
     assert!(error.contains("no kernel among them is newer than 6.12: 6.12.107"), "{error}");
     assert!(error.contains("tried testing:"), "{error}");
     let newer = [tools(), kernel_packages("7.4.1-cloud-amd64", "7.4.1-1")].concat();
     mirror.suite("testing", &newer);
-    let kernel = kernel_of(&NEWEST_KERNEL, &mirror.url()).expect("testing has one");
+    let kernel = kernel_of(&newest_kernel(HOST), &mirror.url()).expect("testing has one");
     assert_eq!(kernel, "7.4.1-cloud-amd64");
 }
 
@@ -190,7 +192,7 @@ fn file_that_answers_404_once_is_fetched_again() {
     let mirror = Mirror::serve();
     mirror.suite("trixie", &usual_release());
     mirror.lose("kmod", 1);
-    kernel_of(&GUEST, &mirror.url()).expect("the second try succeeds");
+    kernel_of(&guest(HOST), &mirror.url()).expect("the second try succeeds");
 }
 
 #[test]
@@ -211,10 +213,10 @@ fn file_that_always_answers_404_leads_to_the_next_suite_and_is_named() {
 fn expired_lists_are_named_with_what_to_check() {
     let mirror = Mirror::serve();
     mirror.suite_until("trixie", &usual_release(), Some(PAST));
-    let error = kernel_of(&GUEST, &mirror.url()).expect_err("the lists are too old");
+    let error = kernel_of(&guest(HOST), &mirror.url()).expect_err("the lists are too old");
     assert!(error.contains("is expired"), "{error}");
     mirror.suite_until("testing", &usual_release(), Some(PAST));
-    let error = kernel_of(&GUEST, &mirror.url()).expect_err("the lists are too old");
+    let error = kernel_of(&guest(HOST), &mirror.url()).expect_err("the lists are too old");
     assert!(error.contains("this machine's clock is wrong: check `date`"), "{error}");
 }
 
@@ -223,21 +225,22 @@ fn root_that_is_there_stays_when_a_new_one_does_not_come() {
     let mirror = Mirror::serve();
     let folder = tempfile::tempdir().expect("a folder can be made");
     mirror.suite("trixie", &usual_release());
-    make(&GUEST, &mirror.url(), folder.path()).expect("it is there");
-    let kernel = || kernel::bootable(&folder.path().join(GUEST.name)).expect("it is there").release;
+    make(&guest(HOST), &mirror.url(), folder.path()).expect("it is there");
+    let kernel =
+        || kernel::bootable(&folder.path().join(guest(HOST).name)).expect("it is there").release;
     mirror.lose("kmod", usize::MAX);
-    make(&GUEST, &mirror.url(), folder.path()).expect_err("a package is missing");
+    make(&guest(HOST), &mirror.url(), folder.path()).expect_err("a package is missing");
     assert_eq!(kernel(), "6.12.107+deb13-cloud-amd64");
     mirror.lose("kmod", 0);
     mirror.suite("trixie", &release(&[kernel_packages("6.12.117-cloud-amd64", "6.12.117-1")]));
-    make(&GUEST, &mirror.url(), folder.path()).expect("the new one is complete");
+    make(&guest(HOST), &mirror.url(), folder.path()).expect("the new one is complete");
     assert_eq!(kernel(), "6.12.117-cloud-amd64");
 }
 
 #[test]
 fn mirror_that_is_not_there_is_not_asked_again_and_again() {
     let url = "[trusted=yes] http://127.0.0.1:9".into();
-    let error = kernel_of(&GUEST, &url).expect_err("nothing listens");
+    let error = kernel_of(&guest(HOST), &url).expect_err("nothing listens");
     assert!(error.contains("Is there a network?"), "{error}");
     assert_eq!(error.matches("tried ").count(), 1, "{error}");
 }

@@ -1,5 +1,6 @@
 //! Without options: shows the device at work, step by step.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -12,11 +13,15 @@ const TESTER: Duration = Duration::from_secs(300);
 const CHECKS: &str = "identity,registers,ioctls,seeding,errors,hwrng";
 
 /// Runs the demonstration; true when all of it worked.
-pub fn run() -> Result<bool> {
+pub fn run(record: Option<PathBuf>) -> Result<bool> {
     let kernel = crate::prepare()?;
     let run = RunDir::create("demonstration")?;
     let generator = crate::generator()?;
-    let server = Server::start(&run, "my-rng", &["--generator", generator, "-v"])?;
+    let mut options = vec!["--generator", generator, "-v"];
+    if let Some(file) = &record {
+        options.extend(["--record", file.to_str().context("--record: a path in UTF-8 is needed")?]);
+    }
+    let server = Server::start(&run, "my-rng", &options)?;
     let wait = progress::Wait::new("booting the guest");
     let guest = Guest::builder(&run).kernel(kernel).default_devices().attach(&server).boot()?;
     wait.done("the guest is up");
@@ -25,6 +30,9 @@ pub fn run() -> Result<bool> {
     show.device(generator)?;
     println!();
     let worked = show.worked;
+    drop(show);
+    // So that the recording has its end.
+    server.stop()?;
     let logs = run.path().display();
     progress::say(&if worked {
         format!("everything worked; logs are in {logs}")

@@ -2,13 +2,15 @@
 //! but the kept verdict about KVM.
 
 use anyhow::Result;
+use lab::environment::Roots;
 use lab::mmdebstrap::Mmdebstrap;
 use lab::qemu::Qemu;
 use lab::root::{self, Root};
-use lab::{accel, kernel, lock, paths, process, world};
+use lab::{Arch, accel, entry, kernel, lock, packages, paths, process};
 
 /// Prints the report; true when the lab will run.
 pub fn report() -> Result<bool> {
+    let arch = Arch::guest();
     let mut report = Report { well: true };
 
     let qemu = match Qemu::present() {
@@ -17,12 +19,12 @@ pub fn report() -> Result<bool> {
             Some(qemu)
         }
         Ok(None) => {
-            let reason = if process::in_path("qemu-system-x86_64") {
+            let reason = if process::in_path(arch.qemu()) {
                 "this system's has no vfio-user-pci (which came with QEMU 10.1)"
             } else {
                 "this system has none"
             };
-            report.later("QEMU", &format!("{reason}; {}", fetch(&world::QEMU)));
+            report.later("QEMU", &format!("{reason}; {}", fetch(&packages::qemu(arch))));
             None
         }
         Err(error) => {
@@ -31,14 +33,16 @@ pub fn report() -> Result<bool> {
         }
     };
 
-    let guest = world::GUEST.ready();
+    let missing: Vec<Root> = of_guest(arch).into_iter().filter(|root| !root.ready()).collect();
+    let guest = missing.is_empty();
     if guest {
-        report.good("guest", &format!("kernels {}", kernels()?.join(", ")));
-    } else {
-        report.later("guest", &fetch(&world::GUEST));
+        report.good("guest", &format!("{arch}, kernels {}", kernels(arch)?.join(", ")));
+    }
+    for root in &missing {
+        report.later("guest", &format!("{arch}, {}", fetch(root)));
     }
 
-    versions(&mut report);
+    versions(&mut report, arch);
     acceleration(&mut report, qemu.as_ref().filter(|_| guest))?;
     preparation(&mut report, guest && qemu.is_some());
     if report.well {
@@ -49,9 +53,16 @@ pub fn report() -> Result<bool> {
     Ok(report.well)
 }
 
+/// The roots without which no guest boots.
+fn of_guest(arch: Arch) -> Vec<Root> {
+    let build = arch.is_foreign().then(|| packages::build(arch));
+    [packages::guest(arch)].into_iter().chain(build).collect()
+}
+
 /// The kernels that are there.
-fn kernels() -> Result<Vec<String>> {
-    let roots = [world::PREVIOUS_HEADERS, world::GUEST, world::NEWEST_KERNEL];
+fn kernels(arch: Arch) -> Result<Vec<String>> {
+    let roots =
+        [packages::previous_headers(arch), packages::build(arch), packages::newest_kernel(arch)];
     let mut names = Vec::new();
     for root in roots.iter().filter(|root| root.ready()) {
         for kernel in kernel::list(&root.path())? {
@@ -63,8 +74,9 @@ fn kernels() -> Result<Vec<String>> {
 }
 
 /// What a report about the lab has to name: which versions apt chose.
-fn versions(report: &mut Report) {
-    for root in [world::GUEST, world::QEMU].iter().filter(|root| root.ready()) {
+fn versions(report: &mut Report, arch: Arch) {
+    let roots = [of_guest(arch), vec![packages::qemu(arch)]].concat();
+    for root in roots.iter().filter(|root| root.ready()) {
         let list = root.versions().unwrap_or_default();
         let mut lines = list.lines();
         let suites = lines.next().unwrap_or_default().trim_start_matches("# ");
@@ -84,8 +96,15 @@ fn versions(report: &mut Report) {
 }
 
 /// The packages whose versions are told: faults of the lab mostly come with another one of these.
-const TOLD: [&str; 5] =
-    ["linux-image-cloud-amd64", "qemu-system-x86", "gcc", "busybox-static", "kmod"];
+const TOLD: [&str; 7] = [
+    "linux-image-cloud-amd64",
+    "linux-image-cloud-arm64",
+    "qemu-system-x86",
+    "qemu-system-arm",
+    "gcc",
+    "busybox-static",
+    "kmod",
+];
 
 /// How a root that is not there will come.
 fn fetch(root: &Root) -> String {
@@ -106,8 +125,11 @@ fn acceleration(report: &mut Report, qemu: Option<&Qemu>) -> Result<()> {
         return Ok(());
     };
     let right = lock::preparing()?;
-    let root = world::GUEST.path();
-    match kernel::bootable(&root).and_then(|kernel| accel::choose(qemu, &root, &kernel, &right)) {
+    let arch = Arch::guest();
+    let [guest, build] = [packages::guest(arch), packages::build(arch)].map(|root| root.path());
+    let kernel = kernel::bootable(&build);
+    let roots = Roots { arch, guest, build };
+    match kernel.and_then(|kernel| accel::choose(qemu, &roots, &kernel, &right)) {
         Ok(accel) => report.good("KVM", &accel.to_string()),
         Err(error) => report.bad("KVM", &format!("{error:#}")),
     }
@@ -116,9 +138,14 @@ fn acceleration(report: &mut Report, qemu: Option<&Qemu>) -> Result<()> {
 
 /// What fetching packages and building the module need.
 fn preparation(report: &mut Report, fetched: bool) {
-    match process::check_namespaces() {
+    match process::namespaces() {
         Ok(()) => report.good("namespaces", "can be made, for building the guest's module"),
-        Err(error) => report.bad("namespaces", &format!("{error:#}")),
+        Err(reason) if entry::root().ready() => report.good(
+            "namespaces",
+            &format!("are not allowed ({reason}); proot builds the guest's module, slowly"),
+        ),
+        Err(reason) => report
+            .later("namespaces", &format!("are not allowed ({reason}); {}", fetch(&entry::root()))),
     }
     if fetched {
         return;

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stdin};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 
 /// How the terminal was before it was made raw.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -19,6 +19,8 @@ pub fn raw() -> Result<Raw> {
         let before = tcgetattr(stdin()).context("cannot read the terminal's settings")?;
         let mut raw = before.clone();
         raw.make_raw();
+        // The lab's own lines begin at the left.
+        raw.output_modes |= OutputModes::OPOST;
         *BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(before);
         tcsetattr(stdin(), OptionalActions::Now, &raw)
             .context("cannot change the terminal's settings")?;

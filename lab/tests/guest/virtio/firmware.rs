@@ -1,7 +1,7 @@
-//! The guest's UEFI firmware, OVMF, which has a virtio-rng driver of its own.
+//! The guest's UEFI firmware, which has a virtio-rng driver of its own.
 
 use lab::guest::Builder;
-use lab::{Guest, RunDir, world};
+use lab::{Arch, Guest, RunDir, environment, packages};
 
 use super::rng::chosen_has_no;
 use super::{Options, Rng, assert_delivers, guest};
@@ -31,12 +31,17 @@ fn without_the_device_the_firmware_has_no_seed() {
     assert!(!seed_table(&mut guest), "the seed came from somewhere else");
 }
 
-/// A guest that starts from OVMF, on a processor without random numbers: the firmware would take
+/// A guest that starts from UEFI firmware, on a processor without random numbers: the firmware would take
 /// those.
 fn uefi(guest: Builder<'_>) -> Builder<'_> {
-    let world = world::get().expect("the lab's world can be made");
-    let image = world.guest_root.join("usr/share/ovmf/OVMF.fd");
-    guest.arguments(&["-bios", &image.display().to_string(), "-cpu", "max,rdrand=off,rdseed=off"])
+    let environment = environment::get().expect("the lab's environment can be made");
+    let image = environment.roots.guest.join(packages::uefi(environment.roots.arch).1);
+    let guest = guest.arguments(&["-bios", &image.display().to_string()]);
+    match environment.roots.arch {
+        Arch::X86_64 => guest.arguments(&["-cpu", "max,rdrand=off,rdseed=off"]),
+        // The lab's processor has none.
+        Arch::Arm64 => guest,
+    }
 }
 
 /// Whether there was a request between the first time that a driver was ready, the firmware's, and

@@ -2,6 +2,7 @@
 
 mod driver;
 mod firmware;
+mod hostile;
 mod hotplug;
 mod identity;
 mod iommu;
@@ -32,7 +33,7 @@ fn guest(run: &RunDir) -> Builder<'_> {
 fn usual<'run>(run: &'run RunDir, options: &Options) -> (Rng<'run>, Guest<'run>) {
     let rng = Rng::start(run, "rng", options).expect("the device can be made");
     say("booting a guest with a virtio-rng");
-    let guest = rng.attach(guest(run)).boot().expect("the guest boots");
+    let guest = rng.attach(guest(run)).boot_from_saved().expect("the guest boots");
     (rng, guest)
 }
 

@@ -13,7 +13,7 @@ pub const IN_GUEST: &str = "/dev/vport*p1";
 /// The socket in the run's folder.
 const SOCKET: &str = "port.sock";
 /// How long nothing may come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// So many bytes had come by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Port {
     pub fn stream(&mut self) -> Result<&mut UnixStream> {
         if self.stream.is_none() {
             let (stream, _) = self.listener.accept().context("QEMU does not connect")?;
-            stream.set_read_timeout(Some(PATIENCE)).context("cannot set a socket's timeout")?;
+            stream.set_read_timeout(Some(WAIT_TIMEOUT)).context("cannot set a socket's timeout")?;
             self.stream = Some(stream);
         }
         self.stream.as_mut().context("it was just made")

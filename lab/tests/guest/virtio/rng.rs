@@ -10,7 +10,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use lab::guest::Builder;
 use lab::{Guest, RunDir, Server, qemu};
-use my_rng_server::generator::{ChaCha20, Generator};
+use my_rng_model::generator::{ChaCha20, Generator};
 use serde_json::{Value, json};
 
 /// The environment variable that chooses.
@@ -176,7 +176,7 @@ impl<'run> Rng<'run> {
             let chardev = format!("socket,id={},path={}.sock", chardev_id(&self.id), self.id);
             guest = guest.arguments(&["-chardev", &chardev]);
         }
-        guest.arguments(&["-device", &self.device.to_string()])
+        guest.device(&self.device)
     }
 
     /// A guest into which it can be plugged.
@@ -196,8 +196,7 @@ impl<'run> Rng<'run> {
             let chardev = json!({"id": chardev_id(&self.id), "backend": backend});
             guest.qmp().execute("chardev-add", &chardev)?;
         }
-        guest.qmp().execute("device_add", &self.device)?;
-        Ok(())
+        guest.plug_device(&self.device)
     }
 
     /// Unplugs it and waits until the guest has let it go.

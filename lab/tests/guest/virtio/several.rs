@@ -3,8 +3,9 @@
 use lab::{Guest, RunDir};
 
 use super::rng::{Source, stream};
-use super::{BLOCK, Options, Rng, guest, hwrng, read, select};
-use crate::{assert_kernel_is_content, say};
+use super::{BLOCK, Options, Rng, assert_delivers, guest, hwrng, read, select};
+use crate::my_rng::{self, GLIBC, MyRng};
+use crate::{assert_kernel_is_content, bases, devmem, devmem_write, say};
 
 /// Where the guest's bytes are looked for: its kernel has read some before, not this many.
 const SEARCHED: usize = 1 << 18;
@@ -16,7 +17,8 @@ fn the_bytes_come_from_the_device_that_was_selected() {
     let first = Rng::start(&run, "first", &seeded(1)).expect("the device can be made");
     let second = Rng::start(&run, "second", &seeded(2)).expect("the device can be made");
     say("booting a guest with two devices");
-    let mut guest = second.attach(first.attach(guest(&run))).boot().expect("the guest boots");
+    let mut guest =
+        second.attach(first.attach(guest(&run))).boot_from_saved().expect("the guest boots");
     assert_eq!(hwrng(&mut guest, "rng_available"), "virtio_rng.0 virtio_rng.1 none");
     for (name, seed) in [("virtio_rng.0", 1), ("virtio_rng.1", 2), ("virtio_rng.0", 1)] {
         select(&mut guest, name);
@@ -40,4 +42,21 @@ fn assert_of_stream(guest: &mut Guest, seed: u32) {
         .collect();
     say(&format!("the blocks are at {places:?} in the stream of seed {seed}"));
     assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn my_rng_and_virtio_rng_work_in_one_guest() {
+    let run = RunDir::create("both-devices").expect("a run can be made");
+    let options = my_rng::Options { generator: Some(GLIBC), ..Default::default() };
+    let device = MyRng::start(&run, "my-rng", options).expect("it can be made");
+    let rng = Rng::start(&run, "rng", &Options::default()).expect("it can be made");
+    say("booting a guest with both devices");
+    let guest = Guest::builder(&run).without_driver();
+    let mut guest = rng.attach(device.attach(guest)).boot().expect("the guest boots");
+    let base = bases(&mut guest)[0];
+    devmem_write(&mut guest, base + 4, 1);
+    let numbers = [devmem(&mut guest, base), devmem(&mut guest, base)];
+    assert_eq!(numbers, [1_804_289_383, 846_930_886], "those of seed 1");
+    assert_delivers(&mut guest, "virtio_rng.0");
+    assert_kernel_is_content(&mut guest);
 }

@@ -62,9 +62,8 @@ fn three_guests_on_one_source_have_their_floors_and_what_an_idle_one_leaves() {
     let server = Server::start_configured(&run, "server", CONFIGURATION).expect("it starts");
     say("booting three guests that share a source");
     let mut guests = NAMES.map(|name| {
-        let device = server.device_of(name).to_string();
-        let guest = guest(&run).name(name).arguments(&["-device", &device]);
-        guest.boot().expect("the guest boots")
+        let guest = guest(&run).name(name).device(&server.device_of(name));
+        guest.boot_from_saved().expect("the guest boots")
     });
     for busy in [&[0, 1, 2][..], &[1, 2], &[0, 1]] {
         assert_shared(&mut guests, busy);

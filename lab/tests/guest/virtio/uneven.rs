@@ -56,7 +56,7 @@ fn linux_goes_on_whatever_the_limit_and_the_pieces_of_the_source() {
         (0..).zip(&all).map(|(number, options)| device(&run, number, options)).collect();
     say("booting a guest with a device for each limit and source");
     let with_rngs = rngs.iter().fold(guest(&run), |guest: Builder<'_>, rng| rng.attach(guest));
-    let mut guest = with_rngs.boot().expect("the guest boots");
+    let mut guest = with_rngs.boot_from_saved().expect("the guest boots");
     for (number, options) in all.iter().enumerate() {
         select(&mut guest, &format!("virtio_rng.{number}"));
         assert_goes_on(&mut guest, options);

@@ -50,7 +50,7 @@ fn boot<'run>(run: &'run RunDir, options: &Options) -> ([Rng<'run>; 2], Guest<'r
     let good = Rng::start(run, "good", &Options::default()).expect("the device can be made");
     let waiting = Rng::start(run, "waiting", options).expect("the device can be made");
     say("booting a guest with a device that will wait");
-    let guest = waiting.attach(good.attach(guest(run))).boot().expect("the guest boots");
+    let guest = waiting.attach(good.attach(guest(run))).boot_from_saved().expect("the guest boots");
     ([good, waiting], guest)
 }
 

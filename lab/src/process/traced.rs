@@ -1,0 +1,62 @@
+//! The end of a tracer's children, such as those of proot: they do not die with it.
+
+use std::collections::HashSet;
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Kills what a process traces. It is stopped before: what its children still start then begins
+/// stopped, and is found. It stays stopped; the killed ones wait for its end with theirs.
+pub fn kill_children(tracer: u32) {
+    signal(tracer, Signal::STOP);
+    let mut killed = HashSet::new();
+    loop {
+        let mut new = traced_by(tracer);
+        new.retain(|process| killed.insert(*process));
+        if new.is_empty() {
+            return;
+        }
+        for process in new {
+            signal(process, Signal::KILL);
+        }
+    }
+}
+
+/// The processes that a process traces.
+fn traced_by(tracer: u32) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let numbers = names.filter_map(|name| name.to_str()?.parse().ok());
+    numbers.filter(|number| is_traced(*number, tracer)).collect()
+}
+
+fn is_traced(process: u32, tracer: u32) -> bool {
+    let path = format!("/proc/{process}/status");
+    fs::read_to_string(path).is_ok_and(|status| has_tracer(&status, tracer))
+}
+
+/// Whether a status file is of a process with this tracer.
+fn has_tracer(status: &str, tracer: u32) -> bool {
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    line.is_some_and(|number| number.trim() == tracer.to_string())
+}
+
+fn signal(process: u32, signal: Signal) {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
+    // It may be gone by now.
+    let _ = pid.map(|pid| kill_process(pid, signal));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_of_the_tracer_are_found_by_its_number() {
+        let status = "Name:\tsh\nState:\tt (tracing stop)\nPPid:\t1\nTracerPid:\t17\n";
+        assert!(has_tracer(status, 17));
+        assert!(!has_tracer(status, 1));
+        assert!(!has_tracer(status, 7));
+        assert!(!has_tracer("", 0));
+    }
+}

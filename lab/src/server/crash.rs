@@ -1,0 +1,36 @@
+//! Killing a server that a keeper has started: the keeper starts it again under the guest.
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Server, WAIT_TIMEOUT};
+use crate::process;
+
+impl Server<'_> {
+    /// Kills the process that the keeper has started (`--keeper`), and waits until it has started
+    /// another one. Returns the one that was killed.
+    pub fn crash(&self) -> Result<u32> {
+        let begun = Instant::now();
+        let killed = self.kept()?.context("the keeper has started no process")?;
+        kill_process(killed, Signal::KILL).context("cannot kill the server")?;
+        while self.kept()?.is_none_or(|process| process == killed) {
+            if begun.elapsed() > WAIT_TIMEOUT {
+                bail!("the keeper does not start the server within {} s", WAIT_TIMEOUT.as_secs());
+            }
+            std::thread::sleep(process::POLL);
+        }
+        Ok(killed.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    /// The process that the keeper has started.
+    fn kept(&self) -> Result<Option<Pid>> {
+        let keeper = self.pid();
+        let path = format!("/proc/{keeper}/task/{keeper}/children");
+        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let child = children.split_whitespace().next().map(str::parse).transpose();
+        Ok(child.with_context(|| format!("{path} says {children:?}"))?.and_then(Pid::from_raw))
+    }
+}

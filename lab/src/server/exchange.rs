@@ -1,0 +1,111 @@
+//! Exchanging a running server: another process takes its place under the guest.
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::guard::Guard;
+use super::{Server, WAIT_TIMEOUT};
+use crate::process;
+
+/// The process that has taken a server's place. It is killed when the value goes, or the lab ends.
+#[derive(Debug)]
+pub struct Successor {
+    process: Pid,
+    #[expect(dead_code, reason = "ends the process when the lab is killed")]
+    guard: Guard,
+}
+
+impl Successor {
+    fn new(process: Pid) -> Result<Self> {
+        let guard = Guard::of(number(process));
+        Ok(Self { process, guard: guard.context("the new server has ended")? })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        number(self.process)
+    }
+
+    /// Whether it runs. A process that has ended and was not waited for does not.
+    pub fn runs(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        state.is_some_and(|state| state != 'Z')
+    }
+
+    /// Sends it a signal, and waits for its end.
+    pub fn end(&self, signal: Signal) -> Result<()> {
+        kill_process(self.process, signal).context("cannot signal the server")?;
+        let begun = Instant::now();
+        while self.runs() {
+            if begun.elapsed() > WAIT_TIMEOUT {
+                bail!("the server still runs after {} s", WAIT_TIMEOUT.as_secs());
+            }
+            std::thread::sleep(process::POLL);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if self.runs() {
+            // Already gone is as good as killed.
+            let _ = kill_process(self.process, Signal::KILL);
+        }
+    }
+}
+
+fn number(process: Pid) -> u32 {
+    process.as_raw_nonzero().get().unsigned_abs()
+}
+
+impl Server<'_> {
+    /// Has the program start its file anew, and waits until that process has taken its place. The
+    /// guest runs on.
+    ///
+    /// # Errors
+    /// The old process goes on, and why.
+    pub fn exchange(&mut self) -> Result<()> {
+        let seen = self.log().len();
+        let said = |server: &Self| server.log().get(seen..).unwrap_or_default().to_owned();
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let pid = pid.context("the server has no usable process id")?;
+        kill_process(pid, Signal::USR2).context("cannot signal the server")?;
+        let begun = Instant::now();
+        loop {
+            // Asked first: what it says before its end is in the log then.
+            let runs = self.running()?;
+            let log = said(self);
+            if let Some((_, reason)) = log.split_once("this process goes on: ") {
+                bail!("{}", reason.lines().next().unwrap_or_default());
+            }
+            // Other lines name the client's process.
+            let number = log.lines().find_map(|line| {
+                line.split_once(" goes on with ")?.0.rsplit(' ').next()?.parse().ok()
+            });
+            if let Some(next) = number.and_then(Pid::from_raw) {
+                // The old one ends by itself.
+                while self.running()? && begun.elapsed() < WAIT_TIMEOUT {
+                    std::thread::sleep(process::POLL);
+                }
+                // The one before has handed everything over by now.
+                self.successor = Some(Successor::new(next)?);
+                return Ok(());
+            }
+            if !runs {
+                bail!("the server has ended");
+            }
+            if begun.elapsed() > WAIT_TIMEOUT {
+                bail!(
+                    "the server does not say what came of it within {} s",
+                    WAIT_TIMEOUT.as_secs()
+                );
+            }
+            std::thread::sleep(process::POLL);
+        }
+    }
+}
