@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
+use vfio_user_device::{Access, Bar, Bus, DeviceConfig, Device, Identity, Register};
 
 const RANDOM: u64 = 0x0;
 const SEED: u64 = 0x4;
@@ -39,7 +39,7 @@ impl MyRng {
 }
 
 impl Device for MyRng {
-    fn describe(&self) -> Description {
+    fn config(&self) -> DeviceConfig {
         let registers = [
             Register::new("RANDOM", RANDOM, 4),
             Register::new("SEED", SEED, 4),
@@ -47,7 +47,7 @@ impl Device for MyRng {
             Register::new("RANDOM64_HIGH", RANDOM64_HIGH, 4),
             Register::new("MODE", MODE, 4),
         ];
-        Description::new(Identity::new(0x1234, 0xcafe).revision(0x10))
+        DeviceConfig::new(Identity::new(0x1234, 0xcafe).revision(0x10))
             .bar(0, Bar::memory32(4096).registers(&registers))
     }
 
@@ -82,5 +82,5 @@ impl Device for MyRng {
 }
 
 fn main() -> ExitCode {
-    vfio_user_kit::main(MyRng::default())
+    vfio_user_device::main(MyRng::default())
 }

@@ -35,17 +35,38 @@ pub enum Kind {
     Write,
 }
 
-/// The accesses in a log, in their order; other lines are passed over.
-#[must_use]
-pub fn parse(log: &str, profile: &Profile) -> Vec<Access> {
-    log.lines().filter_map(|line| access(line, profile)).collect()
+/// An access to BAR 0, with its place as the log names it: `RANDOM`, `SEED+2`, `BAR0+0x8`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The place.
+    pub place: String,
+    /// Read or write.
+    pub kind: Kind,
+    /// Bytes.
+    pub width: usize,
+    /// What was read or written.
+    pub value: u64,
 }
 
-fn access(line: &str, profile: &Profile) -> Option<Access> {
+/// The accesses in a log, in their order; other lines are passed over.
+pub fn named(log: &str) -> impl Iterator<Item = Named> {
+    log.lines().filter_map(access)
+}
+
+/// The same, for a device with a profile.
+#[must_use]
+pub fn parse(log: &str, profile: &Profile) -> Vec<Access> {
+    let with_offset = |Named { place, kind, width, value }: Named| {
+        Some(Access { kind, offset: offset(&place, profile)?, width, value })
+    };
+    named(log).filter_map(with_offset).collect()
+}
+
+fn access(line: &str) -> Option<Named> {
     let (_, said) = line.split_once("DEBUG")?;
     let (_, said) = said.split_once("] ")?;
     let mut words = said.split(' ');
-    let offset = offset(words.next()?, profile)?;
+    let place = words.next()?.to_owned();
     let kind = match words.next()? {
         "read" => Kind::Read,
         "write" => Kind::Write,
@@ -56,7 +77,7 @@ fn access(line: &str, profile: &Profile) -> Option<Access> {
     if arrow != if kind == Kind::Read { "->" } else { "<-" } {
         return None;
     }
-    Some(Access { kind, offset, width, value: number(words.next()?)? })
+    Some(Named { place, kind, width, value: number(words.next()?)? })
 }
 
 /// `SEED`, `SEED+2` or `BAR0+0x10` as an offset in BAR 0.
@@ -88,8 +109,10 @@ pub fn numbers_of(profile: &Profile, ioctl: &Ioctl, accesses: &[Access]) -> Resu
     let count = reads.iter().map(Vec::len).min().unwrap_or_default();
     let whole = |index: usize| {
         let parts = registers.iter().zip(&reads).rev();
-        parts.fold(0, |value, (register, reads)| {
-            (value << (8 * register.width)) | (reads[index] & register.bits())
+        parts.fold(0u64, |value, (register, reads)| {
+            let bits = u32::try_from(8 * register.width).unwrap_or(u32::MAX);
+            // One of 8 bytes is all of a number.
+            value.checked_shl(bits).unwrap_or(0) | (reads[index] & register.bits())
         })
     };
     Ok((0..count).map(whole).collect())
@@ -125,5 +148,16 @@ mod tests {
         );
         assert_eq!(reads_at(&found, 0), [0x2a]);
         assert_eq!(writes(&found).len(), 2);
+    }
+
+    #[test]
+    fn a_number_can_be_one_register_of_8_bytes() {
+        let mut profile = Profile::published().expect("it is a profile");
+        let wide = profile.registers.iter_mut().find(|register| register.name == "RANDOM");
+        wide.expect("it is there").width = 8;
+        let ioctl = profile.ioctl(crate::profile::IoctlKind::Random).expect("there is one");
+        let value = 0x1122_3344_5566_7788;
+        let read = Access { kind: Kind::Read, offset: 0, width: 8, value };
+        assert_eq!(numbers_of(&profile, ioctl, &[read]).expect("it is right"), [value]);
     }
 }

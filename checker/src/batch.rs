@@ -11,8 +11,27 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::check::check;
 use crate::checks::Tools;
-use crate::report::{Report, junit, points, tap, text};
-use crate::submission::{self, Submission};
+use crate::recordings;
+use crate::report::{Report, html, junit, points, tap, text};
+use crate::submission::Submission;
+use crate::table::address;
+use journal::{Head, Journal};
+
+mod journal;
+mod merge;
+mod shard;
+
+pub use merge::merge;
+pub use shard::Shard;
+
+/// A submission that was found in a folder of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name, which no other one of the folder has.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
 
 /// What came of a submission.
 #[derive(Debug)]
@@ -23,30 +42,51 @@ pub struct Checked {
     pub report: Result<Report>,
 }
 
-/// Checks all submissions, so many at once, and returns what came of them in their order. Reports
-/// are written as soon as they are there.
+/// Checks a part of a folder's submissions, so many at once, and returns what came of them in their
+/// order. Reports are written as soon as they are there.
 pub fn check_all(
-    folders: &[PathBuf],
+    all: &[Found],
+    shard: Shard,
     jobs: usize,
     tools: &Tools,
     reports: Option<&Path>,
 ) -> Result<Vec<Checked>> {
-    if let Some(reports) = reports {
-        fs::create_dir_all(reports)
-            .with_context(|| format!("cannot create {}", reports.display()))?;
-    }
+    check_with(all, shard, jobs, &tools.profile.name, reports, &|found| {
+        let mut submission = Submission::find(&found.path)?;
+        submission.name.clone_from(&found.name);
+        // An empty one has a report, too.
+        check(&submission, tools)
+    })
+}
+
+/// The same, with something that checks one of them.
+fn check_with(
+    all: &[Found],
+    shard: Shard,
+    jobs: usize,
+    profile: &str,
+    reports: Option<&Path>,
+    check: &(dyn Fn(&Found) -> Result<Report> + Sync),
+) -> Result<Vec<Checked>> {
+    let head = Head {
+        profile: profile.to_owned(),
+        shard,
+        submissions: all.iter().map(|found| found.name.clone()).collect(),
+    };
+    let writer = reports.map(|folder| Writer::begin(folder, &head)).transpose()?;
+    let mine: Vec<&Found> = shard.part(all).collect();
     // It is not drawn when standard error is no terminal.
-    let bar = ProgressBar::new(folders.len().try_into().unwrap_or(u64::MAX));
+    let bar = ProgressBar::new(mine.len().try_into().unwrap_or(u64::MAX));
     let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {elapsed} {msg}");
     bar.set_style(style.context("the template is right")?);
     bar.enable_steady_tick(std::time::Duration::from_millis(250));
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, folders.len().max(1)) {
+        for _ in 0..jobs.clamp(1, mine.len().max(1)) {
             scope.spawn(|| {
-                while let Some((index, folder)) = take(&next, folders) {
-                    let checked = check_one(folder, tools, reports);
+                while let Some((index, found)) = take(&next, &mine) {
+                    let checked = check_one(found, writer.as_ref(), check);
                     bar.println(line(&checked));
                     bar.inc(1);
                     let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -61,93 +101,69 @@ pub fn check_all(
     Ok(done.into_iter().map(|(_, checked)| checked).collect())
 }
 
-fn take<'a>(next: &AtomicUsize, folders: &'a [PathBuf]) -> Option<(usize, &'a PathBuf)> {
+fn take<'a>(next: &AtomicUsize, mine: &[&'a Found]) -> Option<(usize, &'a Found)> {
     let index = next.fetch_add(1, Ordering::SeqCst);
-    folders.get(index).map(|folder| (index, folder))
+    mine.get(index).map(|found| (index, *found))
 }
 
-fn check_one(folder: &Path, tools: &Tools, reports: Option<&Path>) -> Checked {
-    let name = submission::name_of(folder);
+fn check_one(
+    found: &Found,
+    writer: Option<&Writer<'_>>,
+    check: &(dyn Fn(&Found) -> Result<Report> + Sync),
+) -> Checked {
     // Whatever a submission does, the others are checked.
-    let report = catch_unwind(AssertUnwindSafe(|| {
-        let found = Submission::find(folder)?;
-        // One that lacks a part that is required has a report, too.
-        let found = match tools.profile.hand_in.required.is_empty() {
-            true => found.not_empty(folder)?,
-            false => found,
-        };
-        check(&found, tools)
-    }));
+    let report = catch_unwind(AssertUnwindSafe(|| check(found)));
     let report = report.unwrap_or_else(|_| Err(anyhow!("the checker panicked, see above")));
-    let written = match (&report, reports) {
-        (Ok(report), Some(reports)) => write_all(report, reports, &name),
-        _ => Ok(()),
-    };
-    Checked { name, report: report.and_then(|report| written.map(|()| report)) }
+    let mut checked = Checked { name: found.name.clone(), report };
+    if let Some(Err(error)) = writer.map(|writer| writer.write(&checked)) {
+        checked.report = Err(error);
+    }
+    checked
 }
 
-/// Writes a report in all its forms.
-fn write_all(report: &Report, folder: &Path, name: &str) -> Result<()> {
-    let files = [
-        ("txt", text::write(report)),
-        ("tap", tap::write(report)),
-        ("xml", junit::write(report)?),
-        ("json", points::write(report)),
-    ];
-    for (extension, contents) in files {
-        let path = folder.join(format!("{name}.{extension}"));
-        fs::write(&path, contents).with_context(|| format!("cannot write {}", path.display()))?;
+/// Where the reports go.
+struct Writer<'a> {
+    folder: &'a Path,
+    journal: Journal,
+}
+
+impl<'a> Writer<'a> {
+    fn begin(folder: &'a Path, head: &Head) -> Result<Self> {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Self { folder, journal: Journal::begin(folder, head)? })
     }
-    Ok(())
+
+    /// Writes a report in all its forms.
+    fn write(&self, checked: &Checked) -> Result<()> {
+        if let Ok(report) = &checked.report {
+            let files = [
+                ("txt", text::write(report)),
+                ("tap", tap::write(report)),
+                ("xml", junit::write(report)?),
+                ("json", points::write(report)),
+                ("html", html::write(report, &|check| self.timeline(&checked.name, check))),
+            ];
+            for (extension, contents) in files {
+                let path = self.folder.join(format!("{}.{extension}", checked.name));
+                fs::write(&path, contents)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+        }
+        self.journal.done(checked)
+    }
+
+    /// Where the timeline of a check is, seen from the reports, if it was kept.
+    fn timeline(&self, name: &str, check: &str) -> Option<String> {
+        let folder = recordings::folder_of(name);
+        let kept = self.folder.join(&folder).join(format!("{check}.html")).exists();
+        kept.then(|| format!("{}/{check}.html", address(&folder)))
+    }
 }
 
 fn line(checked: &Checked) -> String {
     match &checked.report {
         Ok(report) => format!("{}: {} of {} points", checked.name, report.total(), report.max()),
         Err(error) => format!("{}: not checked: {error:#}", checked.name),
-    }
-}
-
-/// The table at the end.
-#[must_use]
-pub fn summary(all: &[Checked]) -> String {
-    let width = all.iter().map(|checked| checked.name.chars().count()).max().unwrap_or(0).max(10);
-    let mut text = format!("{:<width$}  {:>7}  failed checks\n", "submission", "points");
-    for Checked { name, report } in all {
-        let row = match report {
-            Ok(report) => {
-                let failed = report.entries.iter().filter(|entry| !entry.verdict.is_fine());
-                let failed: Vec<&str> = failed.map(|entry| entry.id.as_str()).collect();
-                let points = format!("{}/{}", report.total(), report.max());
-                format!("{name:<width$}  {points:>7}  {}", failed.join(" "))
-            }
-            Err(error) => {
-                let reason = format!("{error:#}").replace('\n', " ");
-                format!("{name:<width$}        -  not checked: {reason}")
-            }
-        };
-        text.push_str(row.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::examples;
-
-    #[test]
-    fn the_table_has_a_row_for_each_submission() {
-        let all = [
-            Checked { name: "ann".to_owned(), report: Ok(examples::report()) },
-            Checked { name: "bartholomew".to_owned(), report: Err(anyhow::anyhow!("no\ndisk")) },
-        ];
-        assert_eq!(
-            summary(&all),
-            "submission    points  failed checks\n\
-             ann             5/17  driver-seed-register driver-leaks\n\
-             bartholomew        -  not checked: no disk\n"
-        );
     }
 }

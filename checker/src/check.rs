@@ -2,18 +2,25 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
-use lab::{Choice, RunDir, cargo_build, device_crate::DeviceCrate, module_build, world};
+use anyhow::{Result, ensure};
+use lab::sandbox::Protection;
+use lab::{
+    Choice, RunDir, cargo_build, device_crate::DeviceCrate, environment, module_build, progress,
+};
 
-use crate::checks::{Tools, app, device, driver};
+use crate::build;
+use crate::checks::{Listener, Tools, app, device, driver};
+use crate::guest::{self, Kind};
 use crate::profile::Profile;
+use crate::recordings;
 use crate::report::{Entry, Failure, Report, Verdict};
-use crate::submission::{HandedIn, Part, Submission};
+use crate::submission::{HandedIn, PARTS, Part, Submission};
 
 /// Makes everything that is the same for all submissions.
 pub fn prepare(profile: Profile, kernel: Choice) -> Result<Tools> {
-    let world = world::get()?;
-    let booted = world.kernel(kernel);
+    let environment = environment::get()?;
+    say_protection(Protection::here()?)?;
+    let booted = environment.kernel(kernel);
     cargo_build::server()?;
     let device = match &profile.device.source {
         Some(source) => Some(DeviceCrate::open(source)?.build()?),
@@ -23,7 +30,45 @@ pub fn prepare(profile: Profile, kernel: Choice) -> Result<Tools> {
         Some(source) => module_build::build_folder(source, booted)?.module,
         None => module_build::build(booted)?.module,
     };
-    Ok(Tools { profile, kernel, booted, exerciser: cargo_build::exerciser()?, device, driver })
+    let exerciser = cargo_build::exerciser()?;
+    let test_module = device::test_module::build(&profile, booted)?;
+    Ok(Tools {
+        profile,
+        kernel,
+        booted,
+        exerciser,
+        test_module,
+        device,
+        driver,
+        listener: Listener::default(),
+        recordings: None,
+    })
+}
+
+/// Makes what the first check of each part would make: guests to go on from, and the device kit,
+/// compiled for both languages.
+pub fn warm(tools: &Tools) -> Result<()> {
+    for kind in [Kind::WithDevice, Kind::WithoutDevice] {
+        guest::saved(tools, kind)?;
+    }
+    build::warm()
+}
+
+/// The environment variable that allows submissions to be built without protection.
+const UNPROTECTED: &str = "CHECK_UNPROTECTED";
+
+/// Says what keeps submissions from this system where that is less than usual.
+fn say_protection(protection: Protection) -> Result<()> {
+    if protection != Protection::Namespaces {
+        progress::say(&format!("a submission is built and run behind {protection}"));
+    }
+    let told = std::env::var_os(UNPROTECTED).is_some_and(|value| value == "1");
+    ensure!(
+        protection.keeps_files() || told,
+        "this system has neither namespaces nor Landlock: a submission could read and change your \
+         files. Run the checker as root, or on another system; {UNPROTECTED}=1 runs it all the same"
+    );
+    Ok(())
 }
 
 /// Builds and checks the parts of a submission. What is wrong with those is in the report; an error
@@ -41,15 +86,26 @@ pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
             entries.push(missing(*part, &submission.handed_in, &tools.profile));
         }
     }
+    if submission.is_empty() && entries.is_empty() {
+        entries.push(nothing(&submission.handed_in, &tools.profile));
+    }
+    entries.iter().for_each(|entry| tools.listener.hear(entry));
+    let kept = tools.recordings.as_ref();
+    let kept = kept.map(|folder| folder.join(recordings::folder_of(&submission.name)));
     if let Some(source) = &submission.driver {
         let run = run("driver")?;
         entries.extend(driver::check_driver(source, tools, &run, work, &mut notes)?);
+        recordings::store(&run, kept.as_deref())?;
     }
     if let Some(source) = &submission.app {
-        entries.extend(app::check_app(source, tools, &run("app")?, work)?);
+        let run = run("app")?;
+        entries.extend(app::check_app(source, tools, &run, work)?);
+        recordings::store(&run, kept.as_deref())?;
     }
     if let Some(source) = &submission.device {
-        entries.extend(device::check_device(source, tools, &run("device")?, work, &mut notes)?);
+        let run = run("device")?;
+        entries.extend(device::check_device(source, tools, &run, work, &mut notes)?);
+        recordings::store(&run, kept.as_deref())?;
     }
     Ok(Report {
         submission: submission.name.clone(),
@@ -60,6 +116,21 @@ pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
         entries,
         took: begun.elapsed(),
     })
+}
+
+/// The entry of a submission in which there is nothing to check.
+fn nothing(handed_in: &HandedIn, profile: &Profile) -> Entry {
+    let failure = Failure::new(
+        "nothing to check was handed in: the driver goes into a folder `driver`, the application \
+         into `app.c`, and the device into `device.rs`, `device.c` or a folder `device`",
+    );
+    Entry {
+        id: "handed-in".to_owned(),
+        title: "something to check is handed in".to_owned(),
+        verdict: Verdict::Failed(failure.with(handed_in.passed_over.join("\n"))),
+        worth: PARTS.map(|part| profile.points_of(part)).into_iter().max().unwrap_or_default(),
+        took: std::time::Duration::ZERO,
+    }
 }
 
 /// The entry of a part that has to be handed in and is not there.

@@ -1,4 +1,4 @@
-//! A student's device: a program that runs behind the lab's wall, in a folder of its own.
+//! A student's device: a program that runs in the lab's sandbox, in a folder of its own.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read};
@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lab::sandbox::{End, Limits, Sandbox, Watched};
-use lab::{RunDir, lock, process, qemu};
+use lab::{RunDir, c_device, lock, process, qemu};
 use serde_json::Value;
 
+use crate::build::BuiltDevice;
+use crate::recordings;
 use crate::report::Failure;
 
 /// The name of its socket.
 const SOCKET: &str = "device.sock";
 /// How long it may take to listen on it, on any machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to end, or to be gone once it was killed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The processor time is far more than a guest's own deadlines allow.
@@ -53,15 +55,19 @@ impl From<anyhow::Error> for NotStarted {
 
 impl<'run> DeviceProgram<'run> {
     /// Starts it and waits until it listens.
-    pub fn start(run: &'run RunDir, number: u32, program: &Path) -> Result<Self, NotStarted> {
+    pub fn start(run: &'run RunDir, number: u32, built: &BuiltDevice) -> Result<Self, NotStarted> {
         let mut device = Self { run, program: None, number };
         let folder = device.folder();
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         let sandbox = Sandbox::with_host_programs(LIMITS)?
-            .shows(program, Path::new("/device"))
+            .shows(&built.program, Path::new("/device"))
             .writable(&folder, Path::new("/run"))
             .folder(Path::new("/run"));
+        let sandbox = recordings::ENVIRONMENT
+            .iter()
+            .fold(sandbox, |sandbox, (name, value)| sandbox.environment(name, value));
+        let sandbox = if built.sanitized { sandbox.reserves_memory() } else { sandbox };
         let mut command = sandbox.command("/device")?;
         command.args(["--socket-path", SOCKET, "--ready-fd", "1", "-vv"]);
         // At its end, wherever that is when it was emptied.
@@ -112,16 +118,19 @@ impl<'run> DeviceProgram<'run> {
             if closed.is_some_and(|closed| closed.elapsed() > LAST_WORDS) {
                 break "closed the descriptor without a word".to_owned();
             }
-            if begun.elapsed() > PATIENCE {
-                break format!("had not done so after {} s", PATIENCE.as_secs());
+            if begun.elapsed() > WAIT_TIMEOUT {
+                break format!("had not done so after {} s", WAIT_TIMEOUT.as_secs());
             }
         };
+        if let Some(mistake) = self.mistake() {
+            return Ok(Some(mistake));
+        }
         if self.over_limits()? {
             return Ok(Some(format!("the device program {how}")));
         }
         Ok(Some(format!(
             "the device program has to listen on the socket that --socket-path names and then \
-             write a newline to the descriptor that --ready-fd names, as vfio_user_kit::main \
+             write a newline to the descriptor that --ready-fd names, as vfio_user_device::main \
              does; it {how}"
         )))
     }
@@ -170,6 +179,17 @@ impl<'run> DeviceProgram<'run> {
     #[must_use]
     pub fn log(&self) -> String {
         self.run.read(&self.log_name())
+    }
+
+    /// What was wrong with it, if it has ended with a sentence about that.
+    #[must_use]
+    pub fn mistake(&self) -> Option<String> {
+        let said = c_device::mistake_in(&self.log()).replace("/work/crate/", "").replace("./", "");
+        // The last one is for those who sit in front of a guest.
+        let said = said.lines().filter(|line| !line.contains("the device has stopped"));
+        let said: Vec<&str> = said.map(|line| line.trim().trim_start_matches("error: ")).collect();
+        (!said.is_empty())
+            .then(|| format!("the device has ended by a mistake: {}", said.join("; ")))
     }
 
     fn end(&mut self) -> Result<Option<End>> {
@@ -225,6 +245,7 @@ fn file_too_large(end: End) -> bool {
 impl Drop for DeviceProgram<'_> {
     fn drop(&mut self) {
         drop(self.program.take());
+        recordings::take(&self.folder(), &self.folder());
         for path in [self.socket_path(), self.folder()] {
             let begun = Instant::now();
             // The last of its family may still write. What is left over is removed by the next run

@@ -1,4 +1,4 @@
-//! A throw-away guest with something of a stranger's in it.
+//! A throw-away guest with an untrusted submission in it.
 //!
 //! Whatever that does, each question to the guest ends in bounded time: with an answer, or with a
 //! failure that says what the guest's kernel said last. A guest that did not answer is thrown away,
@@ -13,18 +13,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use exerciser::{Answer, Job, Request};
+use lab::live_guest::panic_in;
 use lab::{Guest, RunDir, progress};
 
 use crate::access_log::{self, Access};
 use crate::checks::stop::{Stop, nonsense};
 use crate::kernel_log;
+use crate::recordings;
 use crate::report::{Failure, Verdict};
 use crate::watchdog::{self, Watchdog};
 
 mod saved;
 mod setup;
 
-pub use saved::saved;
+pub use saved::{Kind, saved};
 pub use setup::{Attached, EXERCISER, Setup, quoted};
 
 /// How many guests a part of a submission may use up.
@@ -58,7 +60,7 @@ struct Live<'run> {
     seen: usize,
     /// How many marks the console has.
     marks: u32,
-    /// What makes them this guest's alone: a stranger's driver cannot print one.
+    /// What makes them this guest's alone: a submission's driver cannot print one.
     secret: u64,
 }
 
@@ -93,7 +95,13 @@ impl<'run> Bench<'run> {
                 self.discard();
                 return Err(Failure::new(hint).with(self.device_tail()).into());
             }
-            Some(end) => format!("the device program {end}"),
+            Some(end) => {
+                if let Some(mistake) = program.mistake() {
+                    self.discard();
+                    return Err(Failure::new(mistake).with(self.device_tail()).into());
+                }
+                format!("the device program {end}")
+            }
             None => match panic_in(&program.log()) {
                 Some(panic) => format!("the device panicked at {panic}"),
                 None => return Ok(()),
@@ -124,14 +132,14 @@ impl<'run> Bench<'run> {
         let state = self.setup.state(&self.attached).map(Path::to_path_buf);
         if let Some(state) = state {
             match self.go_on_from(&name, &state) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.device_lives(),
                 Err(error) => {
                     progress::say(&format!("booting a guest, since a saved one failed: {error:#}"));
                     self.setup.saved = None;
                 }
             }
         }
-        let builder = self.setup.builder(&name, &self.attached, None);
+        let builder = self.setup.builder(&name, Some(&self.attached), None);
         let mut guest = builder.start().map_err(|error| self.not_booted(error))?;
         // Without the wait for other runs' guests.
         let begun = Instant::now();
@@ -149,24 +157,27 @@ impl<'run> Bench<'run> {
         let usual = self.setup.profile.seconds.boot.max(1) as f64;
         self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
         self.live = Some(Live::new(guest, watchdog, &name));
-        // What it said while it booted is not the stranger's.
+        // What it said while it booted is not the submission's.
         self.news()?;
         self.device_lives()
     }
 
     /// Has a guest go on where another one was saved.
     fn go_on_from(&mut self, name: &str, state: &Path) -> Result<()> {
-        let mut guest = self.setup.builder(name, &self.attached, Some(state)).start()?;
+        // A student's device comes when the guest goes on.
+        let attached =
+            Some(&self.attached).filter(|attached| matches!(attached, Attached::Server(_)));
+        let mut guest = self.setup.builder(name, attached, Some(state)).start()?;
         let begun = Instant::now();
         let watchdog = Watchdog::start(self.setup.run.path(), guest.pid())?;
-        saved::go_on(&mut guest, self.setup.profile, self.setup.copied())?;
+        saved::go_on(&mut guest, self.setup.profile, &self.attached, self.setup.copied())?;
         let usual = self.setup.profile.seconds.boot.max(1) as f64 / saved::FASTER;
         self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
         self.live = Some(Live::new(guest, watchdog, name));
         Ok(())
     }
 
-    /// Whose fault it is that a guest does not boot: a stranger's device's, if there is one.
+    /// Whose fault it is that a guest does not boot: the submission's device's, if there is one.
     fn not_booted(&mut self, error: anyhow::Error) -> Stop {
         let Attached::Program(program) = &mut self.attached else { return Stop::Lab(error) };
         let ended = match program.ended() {
@@ -241,13 +252,18 @@ impl<'run> Bench<'run> {
         let hint = match (device_end, live.watchdog.too_long(), live.guest.running()) {
             (Err(error), _, _) | (_, _, Err(error)) => return Stop::Lab(error),
             (Ok(Some(end)), _, _) => {
-                let hint = format!("the device program {end} while the guest used it");
+                let mistake = match &self.attached {
+                    Attached::Server(_) => None,
+                    Attached::Program(program) => program.mistake(),
+                };
+                let ended = || format!("the device program {end} while the guest used it");
+                let hint = mistake.unwrap_or_else(ended);
                 return Failure::new(hint).with(self.device_tail()).into();
             }
             (_, Some(log), _) => endless(&log, &live.console),
             (_, _, Ok(false)) => match &worst {
                 Some(found) => {
-                    format!("the guest's kernel gave up: {} ({})", found.meaning, found.line)
+                    format!("the guest's kernel gave up: {} ({})", found.meaning, found.said())
                 }
                 None => "the guest ended".to_owned(),
             },
@@ -255,7 +271,7 @@ impl<'run> Bench<'run> {
                 let what =
                     format!("the guest does not answer any more after {} s", waited.as_secs());
                 match (&worst, &self.attached) {
-                    (Some(found), _) => format!("{what}: {} ({})", found.meaning, found.line),
+                    (Some(found), _) => format!("{what}: {} ({})", found.meaning, found.said()),
                     // Nothing but the device is the student's then.
                     (None, Attached::Program(_)) => format!(
                         "{what}: its processor waits for the device; a verb of a device never \
@@ -269,6 +285,19 @@ impl<'run> Bench<'run> {
             }
         };
         Failure::new(hint).with(said).into()
+    }
+
+    /// Ends the guest, and the device with what it has recorded.
+    pub fn end(mut self) -> Result<()> {
+        self.live = None;
+        match self.attached {
+            Attached::Server(server) => server.stop().map(drop),
+            Attached::Program(program) => {
+                std::thread::sleep(recordings::DELAY);
+                drop(program);
+                Ok(())
+            }
+        }
     }
 
     /// Throws the guest away.
@@ -287,12 +316,12 @@ impl<'run> Bench<'run> {
 
     /// What the guest's kernel said since this was asked last.
     pub fn news(&mut self) -> Result<String, Stop> {
-        let patience = self.seconds(LAST_WORDS);
+        let timeout = self.seconds(LAST_WORDS);
         let Some(live) = self.live.as_mut() else {
             return Ok(std::mem::take(&mut self.last_words));
         };
         live.marks += 1;
-        let patience = Duration::from_secs(patience);
+        let timeout = Duration::from_secs(timeout);
         let mark = format!("checker: mark {:016x} {}", live.secret, live.marks);
         self.shell(&format!("echo '{mark}' >/dev/kmsg"))?;
         let Some(live) = self.live.as_mut() else { return Ok(String::new()) };
@@ -306,7 +335,7 @@ impl<'run> Bench<'run> {
                 live.seen = log.len();
                 return Ok(news);
             }
-            if begun.elapsed() > patience {
+            if begun.elapsed() > timeout {
                 self.discard();
                 return Err(Stop::failed(
                     "the kernel's messages do not reach the console any more: a driver does not \
@@ -315,12 +344,6 @@ impl<'run> Bench<'run> {
             }
             std::thread::sleep(lab::process::POLL);
         }
-    }
-
-    /// Waits until the device has answered all that the guest asked of it. A write is not waited
-    /// for by who makes it, but by the next read, be it of the configuration space.
-    pub fn catch_up(&mut self) -> Result<(), Stop> {
-        self.shell("cat /sys/bus/pci/devices/*/config >/dev/null").map(drop)
     }
 
     /// How long the device's log is now, for [`Self::accesses_since`].
@@ -358,13 +381,6 @@ fn endless(log: &Path, console: &str) -> String {
              there a loop that does not end?"
         )
     }
-}
-
-/// Where a program panicked and what it said, as its log has it.
-fn panic_in(log: &str) -> Option<String> {
-    let mut lines = log.lines();
-    let place = lines.find_map(|line| line.split_once(" panicked at ").map(|(_, place)| place))?;
-    Some(format!("{place} {}", lines.next().unwrap_or_default()))
 }
 
 impl<'run> Live<'run> {

@@ -53,6 +53,11 @@ const SIGNS: &[Sign] = &[
     Sign("BUG: unable to handle page fault for address: 00007", "", Oops, PROGRAMS_POINTER),
     Sign("BUG: unable to handle page fault for address: 00005", "", Oops, PROGRAMS_POINTER),
     Sign("BUG: kernel NULL pointer dereference, address: ", "", Oops, FOLLOWS_NULL),
+    // The same on arm64.
+    Sign("Unable to handle kernel NULL pointer dereference at ", "", Oops, FOLLOWS_NULL),
+    Sign("Unable to handle kernel access to user memory outside ", "", Oops, PROGRAMS_POINTER),
+    Sign("Unable to handle kernel ", " at virtual address ", Oops, NOT_MAPPED),
+    Sign("Internal error: Oops", "[#", Oops, FAILED),
     Sign("BUG: unable to handle ", "", Oops, NOT_MAPPED),
     Sign("BUG: ", " stack guard page was hit at ", Oops, "the driver's stack is full: recursion?"),
     Sign("kernel BUG at ", "", Oops, "the kernel found itself in a state that cannot be"),
@@ -93,10 +98,78 @@ pub struct Complaint {
     pub line: String,
 }
 
+impl Complaint {
+    /// The kernel's line without its time.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        message(&self.line).unwrap_or(self.line.trim())
+    }
+}
+
+/// Functions of the kernel that meet what an unloaded driver has left registered, by how their names
+/// begin, and what the driver has forgotten.
+const LEFT_BEHIND: &[(&str, &str)] = &[
+    (
+        "misc_",
+        "the driver is unloaded, and its misc device is still registered: misc_deregister is \
+        missing, in remove or in the exit function",
+    ),
+    (
+        "chrdev_open",
+        "the driver is unloaded, and its character device is still registered: cdev_del \
+        or unregister_chrdev is missing",
+    ),
+    (
+        "cdev_",
+        "the driver is unloaded, and its character device is still registered: cdev_del or \
+        unregister_chrdev is missing",
+    ),
+    (
+        "bus_for_each_drv",
+        "the driver is unloaded, and still registered with the PCI bus: \
+        pci_unregister_driver is missing",
+    ),
+    (
+        "__handle_irq_event_percpu",
+        "the driver is unloaded, and its interrupt handler is still \
+        registered: free_irq is missing",
+    ),
+    (
+        "call_timer_fn",
+        "the driver is unloaded, and its timer is still running: timer_delete_sync is \
+        missing",
+    ),
+    (
+        "process_one_work",
+        "the driver is unloaded, and its work is still queued: cancel_work_sync is \
+        missing",
+    ),
+];
+
+/// How far behind the first line of an oops the kernel says where it happened.
+const TRACE_LINES: usize = 12;
+
 /// All complaints in a log, in their order.
 #[must_use]
 pub fn complaints(log: &str) -> Vec<Complaint> {
-    log.lines().filter_map(complaint).collect()
+    let lines: Vec<&str> = log.lines().collect();
+    let found = |(at, line): (usize, &&str)| {
+        let mut found = complaint(line)?;
+        if found.meaning == NOT_MAPPED {
+            let trace = lines[at..].iter().take(TRACE_LINES).filter_map(|line| message(line));
+            let place = trace.filter_map(place).next();
+            let left =
+                LEFT_BEHIND.iter().find(|(name, _)| place.is_some_and(|it| it.starts_with(name)));
+            found.meaning = left.map_or(NOT_MAPPED, |(_, meaning)| meaning);
+        }
+        Some(found)
+    };
+    lines.iter().enumerate().filter_map(found).collect()
+}
+
+/// Where the processor was, in a line of an x86-64 or an arm64 kernel.
+fn place(said: &str) -> Option<&str> {
+    ["RIP: 0010:", "pc : "].iter().find_map(|begin| said.strip_prefix(begin))
 }
 
 fn complaint(line: &str) -> Option<Complaint> {
@@ -175,102 +248,44 @@ pub fn worst(log: &str) -> Option<Complaint> {
 #[must_use]
 pub fn excerpt(log: &str) -> String {
     const SHOWN: usize = 24;
+    const DULL: [&str; 28] = [
+        "Modules linked in",
+        "Code:",
+        "Hardware name",
+        "CR2:",
+        "PKRU",
+        "Tainted:",
+        "#PF:",
+        "PGD ",
+        "RSP: ",
+        "RAX: ",
+        "RDX: ",
+        "RBP: ",
+        "R10: ",
+        "R13: ",
+        "FS: ",
+        "CS: ",
+        "pstate: ",
+        "sp : ",
+        "x29: ",
+        "x26: ",
+        "x23: ",
+        "x20: ",
+        "x17: ",
+        "x14: ",
+        "x11: ",
+        "x8 : ",
+        "x5 : ",
+        "x2 : ",
+    ];
     let useful = |line: &&str| {
-        !["Modules linked in", "Code:", "Hardware name", "CR2:", "PKRU", "Tainted:"]
-            .iter()
-            .any(|dull| line.contains(dull))
+        let said = message(line).unwrap_or(line);
+        // What begins with a question mark is only guessed.
+        !said.starts_with("? ") && !DULL.iter().any(|dull| said.contains(dull))
     };
     let from = log.lines().position(|line| complaint(line).is_some()).unwrap_or_default();
     log.lines().skip(from).filter(useful).take(SHOWN).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OOPS: &str = "\
-        [    9.1] my_rng: loaded\n\
-        [    9.2] BUG: kernel NULL pointer dereference, address: 0000000000000004\n\
-        [    9.2] Oops: Oops: 0002 [#1] PREEMPT SMP NOPTI\n\
-        [    9.2] RIP: 0010:my_init+0x12/0xfe0 [my_rng]\n";
-
-    #[test]
-    fn an_oops_is_worse_than_a_warning_and_the_first_line_of_it_explains_it() {
-        let log = format!("[ 8.0] WARNING: CPU: 0 PID: 1 at mm/vmalloc.c:1\n{OOPS}");
-        let worst = worst(&log).expect("it is an oops");
-        assert_eq!(worst.trouble, Trouble::Oops);
-        assert_eq!(worst.meaning, "the driver follows a pointer that is NULL");
-        assert_eq!(complaints(&log).len(), 3);
-        assert!(excerpt(OOPS).starts_with("[    9.2] BUG: kernel NULL"));
-    }
-
-    #[test]
-    fn a_programs_pointer_is_known_by_its_address() {
-        let line = "[ 5.6] BUG: unable to handle page fault for address: 00007fe7b85ec000";
-        assert_eq!(worst(line).map(|found| found.meaning), Some(PROGRAMS_POINTER));
-        let line = "[ 5.6] BUG: unable to handle page fault for address: ffffc90000010000";
-        assert_ne!(worst(line).map(|found| found.meaning), Some(PROGRAMS_POINTER));
-    }
-
-    #[test]
-    fn sleeping_under_a_spinlock_is_a_warning() {
-        let line = "[    9.0] BUG: scheduling while atomic: a/77/0x00000002";
-        assert_eq!(worst(line).map(|found| found.trouble), Some(Trouble::Warning));
-    }
-
-    #[test]
-    fn a_module_that_talks_is_no_trouble() {
-        let log = "[ 5.0] my_rng: loading out-of-tree module taints kernel.\n[ 5.1] hello\n";
-        assert_eq!(worst(log), None);
-    }
-    #[test]
-    fn each_form_of_the_kernels_is_known() {
-        for line in [
-            "[    5.1] WARNING: CPU: 0 PID: 91 at kernel/module/main.c:1 f+0x1/0x2 [my_rng]",
-            "[    5.1][   T91] WARNING: CPU: 0 PID: 91 at f+0x1/0x2 [my_rng]",
-            "[    5.1] WARNING: fs/proc/generic.c:732 at f+0x1/0x2, CPU#1: rmmod/80",
-            "[    5.1] kernel BUG at mm/slub.c:1!",
-            "[    5.1] Oops: general protection fault, probably for non-canonical address 0x6b: 0000",
-            "[    5.1] refcount_t: underflow; use-after-free.",
-            "[   99.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [a:1]",
-            "[   99.1] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
-            "[   99.1] rcu: INFO: rcu_preempt self-detected stall on CPU",
-            "[  199.1] INFO: task a:1 blocked for more than 120 seconds.",
-            "[    5.1] BUG: Bad page state in process a  pfn:00001",
-            "[    5.1] list_del corruption. prev->next should be 1, but was 2. (prev=3)",
-            "[    5.1] BUG kmalloc-64 (Tainted: G OE): Object already free",
-        ] {
-            assert!(worst(line).is_some(), "{line}");
-        }
-    }
-
-    #[test]
-    fn words_of_a_driver_are_not_the_kernels() {
-        for line in [
-            "[    5.1] my_rng: WARNING: unknown ioctl 77",
-            "[    5.1] WARNING: unknown ioctl 77",
-            "[    5.1] my_rng: BUG: this cannot be",
-            "[    5.1] BUG: seed is 0",
-            "[    5.1] Oops: forgot the seed",
-            "[    5.1] my_rng: Kernel panic - not syncing: no",
-            "[    5.1] my_rng: general protection fault in my head",
-            "[    5.1] my_rng 0000:00:04.0: soft lockup avoided",
-            "[    5.1] INFO: task done",
-            "WARNING: CPU: 0 PID: 1 at a program's own words",
-        ] {
-            assert_eq!(worst(line), None, "{line}");
-        }
-    }
-
-    #[test]
-    fn lines_that_differ_in_numbers_alone_are_counted() {
-        let draws: String =
-            (0..200).map(|n| format!("[    5.{n}] my_rng: gave {n:#x}\n")).collect();
-        let log = format!("[    5.0] my_rng: open\n{draws}[    6.0] my_rng: closed\n");
-        let short = condensed(&log);
-        assert_eq!(short.lines().count(), 4, "{short}");
-        assert!(short.contains("... and 199 more like it"), "{short}");
-        let many: String = (0..99).map(|n| format!("{}\n", "x".repeat(n + 1))).collect();
-        assert!(condensed(&many).ends_with("... and 83 lines more"), "{}", condensed(&many));
-    }
-}
+mod tests;

@@ -4,8 +4,8 @@
 //! * What is expected: [`profile`]. What was handed in: [`submission`]. [`build`] compiles it.
 //! * The [`checks`] try it in a [`guest`], through the exerciser (package `exerciser`), and look at
 //!   what reached the device ([`access_log`]) and at what the kernel said ([`kernel_log`]).
-//! * [`check`] does all of that for a submission, [`batch`] for a folder of them, and [`report`]
-//!   writes down what came out.
+//! * [`check`] does all of that for a submission, [`batch`] for a folder of them, or a machine's part
+//!   of one. [`report`] writes down what came out of one, [`table`] what came out of many.
 #![deny(missing_docs)]
 
 pub mod access_log;
@@ -18,6 +18,9 @@ pub mod errno;
 pub mod guest;
 pub mod kernel_log;
 pub mod profile;
+pub mod recordings;
 pub mod report;
 pub mod submission;
+pub mod table;
+pub mod terminal;
 pub mod watchdog;

@@ -4,8 +4,6 @@
 //! course that extends the device writes one of its own.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +28,12 @@ pub struct Profile {
     /// What is in its BAR 0.
     #[serde(rename = "register")]
     pub registers: Vec<Register>,
+    /// Its interrupts.
+    #[serde(default, rename = "interrupt")]
+    pub interrupts: Vec<Interrupt>,
+    /// What it writes to the guest's memory by itself.
+    #[serde(default, rename = "dma")]
+    pub transfers: Vec<Transfer>,
     /// The driver.
     pub driver: Driver,
     /// The driver's calls.
@@ -64,6 +68,9 @@ pub struct Device {
     pub device: u16,
     /// PCI revision; anything goes if not said.
     pub revision: Option<u8>,
+    /// What BAR 0 is.
+    #[serde(default)]
+    pub bar: BarKind,
     /// Size of BAR 0 in bytes.
     pub bar_size: usize,
     /// What accesses of one or two bytes do.
@@ -78,6 +85,17 @@ pub struct Device {
     /// A device of this kind, for checks of drivers and applications: a Rust file or a crate's
     /// folder, next to the profile. If not said, my-rng-server is the device.
     pub source: Option<PathBuf>,
+}
+
+/// What a BAR is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BarKind {
+    /// Memory with an address of 32 bits that is not prefetchable.
+    Memory32,
+    /// Any memory.
+    #[default]
+    Memory,
 }
 
 /// What accesses that are narrower than a register do.
@@ -114,66 +132,16 @@ pub enum Rest {
     Unspecified,
 }
 
-/// What a register of kind `seed` reads as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SeedReads {
-    /// 0.
-    Zero,
-    /// What was written to it last.
-    Written,
-    /// Anything.
-    #[default]
-    Unspecified,
-}
-
-/// A register.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Register {
-    /// Its name, in capitals.
-    pub name: String,
-    /// Offset in BAR 0.
-    pub offset: usize,
-    /// Bytes.
-    pub width: usize,
-    /// What it does.
-    pub kind: RegisterKind,
-    /// The value at first, of a register that keeps one.
-    #[serde(default)]
-    pub reset: u64,
-    /// The bits that it keeps; all of them if not said.
-    pub mask: Option<u64>,
-    /// What it reads as, if it takes the seed.
-    #[serde(default)]
-    pub reads: SeedReads,
-}
-
-/// What a register does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegisterKind {
-    /// Every read gives a new number.
-    Random,
-    /// The upper half of the number whose lower half was read last, from the random register
-    /// before it.
-    HighHalf,
-    /// A write restarts the numbers; what it reads as is said by `reads`.
-    Seed,
-    /// Reads as 0 and ignores writes.
-    ReadsZero,
-    /// Keeps what is written.
-    Value,
-}
-
 /// The driver, as programs see it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Driver {
     /// The path of its device node.
     pub node: String,
-    /// The address of BAR 0 that some drivers have written in them.
-    pub address: u64,
+    /// Not used any more: the guest says where BAR 0 is. Profiles that were written before name the
+    /// address it has in an x86-64 guest.
+    #[serde(default)]
+    pub address: Option<u64>,
     /// The major number that some drivers have written in them.
     pub major: u32,
     /// The errors that an unknown ioctl may return.
@@ -270,52 +238,18 @@ impl Profile {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self> {
-        // toml's words have the line, the column, and the line itself.
-        let profile: Self =
-            toml::from_str(text).with_context(|| format!("{} is no profile", path.display()))?;
-        profile.check().with_context(|| path.display().to_string())?;
+        let what = || format!("{} is no profile", path.display());
+        // toml's words have the line, the column, and the line itself; those of a profile that extends
+        // another one have its words alone.
+        let profile: Self = match extend::merged(text, path).with_context(what)? {
+            None => toml::from_str(text).with_context(what)?,
+            Some(merged) => merged.try_into().with_context(what)?,
+        };
+        let mistakes = profile.mistakes();
+        if !mistakes.is_empty() {
+            bail!("{}: {}", path.display(), mistakes.join("\n"));
+        }
         Ok(profile)
-    }
-
-    /// Checks what TOML cannot.
-    fn check(&self) -> Result<()> {
-        for register in &self.registers {
-            let Register { name, offset, width, .. } = register;
-            if !matches!(width, 1 | 2 | 4) || offset % width != 0 {
-                bail!("register {name}: a width of 1, 2 or 4 bytes at a multiple of it is needed");
-            }
-            if register.range().end > self.device.bar_size {
-                bail!("register {name} at {offset:#x} is beyond the BAR's end");
-            }
-            if register.kind != RegisterKind::Seed && register.reads != SeedReads::Unspecified {
-                bail!("register {name}: only one of kind seed has `reads`");
-            }
-            let overlaps = |other: &&Register| {
-                other.offset < register.range().end && register.offset < other.range().end
-            };
-            if self.registers.iter().filter(overlaps).count() > 1 {
-                bail!("register {name} at {offset:#x} overlaps another one");
-            }
-        }
-        self.random_register()?;
-        self.seed_register()?;
-        for high in self.registers.iter().filter(|one| one.kind == RegisterKind::HighHalf) {
-            self.low_half_of(high)?;
-        }
-        for ioctl in &self.ioctls {
-            let Ioctl { name, number, size, registers, .. } = ioctl;
-            for register in registers {
-                self.register(register).with_context(|| format!("ioctl {name}"))?;
-            }
-            let encoded = usize::try_from(number >> 16 & 0x3fff).unwrap_or_default();
-            if registers.is_empty() || !matches!(size, 4 | 8) || encoded != *size {
-                bail!(
-                    "ioctl {name}: a size of 4 or 8 that {number:#x} has in it ({encoded}), and at \
-                     least one register are needed"
-                );
-            }
-        }
-        Ok(())
     }
 
     /// A register by its name.
@@ -384,37 +318,13 @@ impl Profile {
     }
 }
 
-impl Register {
-    /// Its bytes in the BAR.
-    #[must_use]
-    pub fn range(&self) -> Range<usize> {
-        self.offset..self.offset + self.width
-    }
+mod bus_master;
+mod extend;
+mod mistakes;
+mod register;
 
-    /// The bits that it has.
-    #[must_use]
-    pub fn bits(&self) -> u64 {
-        bits(self.width)
-    }
-
-    /// The bits that it keeps, when it keeps a value.
-    #[must_use]
-    pub fn kept(&self) -> u64 {
-        self.mask.unwrap_or(u64::MAX) & self.bits()
-    }
-}
-
-impl fmt::Display for Register {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (offset {:#x})", self.name, self.offset)
-    }
-}
-
-/// All ones in so many bytes.
-#[must_use]
-pub fn bits(width: usize) -> u64 {
-    if width >= 8 { u64::MAX } else { (1 << (8 * width)) - 1 }
-}
+pub use bus_master::{Contents, Interrupt, InterruptKind, Transfer};
+pub use register::{Register, RegisterKind, RegisterValue, SeedReads, bits};
 
 #[cfg(test)]
 mod tests;

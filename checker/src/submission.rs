@@ -11,22 +11,25 @@
 //!
 //! What is none of these is passed over, by name ([`HandedIn`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use lab::RunDir;
+use lab::{RunDir, progress};
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Found;
 use crate::build;
+use crate::build::c_source::is_c;
 use crate::report::plain_line;
 
 mod parts;
 
 /// A part of a submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// A kernel module.
@@ -63,7 +66,7 @@ impl fmt::Display for Part {
 }
 
 /// What was looked for in a submission, and what was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HandedIn {
     /// The parts that are there, with their places.
     pub found: Vec<(Part, String)>,
@@ -159,29 +162,79 @@ impl Submission {
 }
 
 /// A submission's name: that of its folder, or of its file without what says what form it has.
-pub(crate) fn name_of(path: &Path) -> String {
+fn name_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let is_file = path.is_file();
-    let stem = build::packed_stem(&name).filter(|_| is_file);
+    let source = || Some(path.file_stem()?.to_string_lossy().into_owned());
+    let stem = build::packed_stem(&name).or_else(source).filter(|_| is_file);
     plain_line(&stem.unwrap_or(name))
 }
 
-/// All submissions of a folder, one in each folder, archive or patch in it, by name.
-pub fn all(folder: &Path) -> Result<Vec<PathBuf>> {
+/// All submissions of a folder by name: each folder, archive, patch and source file in it. What else
+/// there is, is named.
+pub fn all(folder: &Path) -> Result<Vec<Found>> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let is_one = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let packed = path.is_file() && build::packed_stem(&name).is_some();
-        (path.is_dir() || packed) && !name.starts_with('.')
-    };
-    let mut found: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(is_one).collect();
+    let paths = entries.flatten().map(|entry| entry.path());
+    let visible = |path: &PathBuf| !file_name(path).starts_with('.');
+    let (mut found, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        paths.filter(visible).partition(|path| {
+            let is_source = path.extension().is_some_and(|end| end == "rs") || is_c(path);
+            path.is_dir() || build::packed_stem(&file_name(path)).is_some() || is_source
+        });
     found.sort();
-    if found.is_empty() {
-        bail!("{} has no folders: each submission is one, or an archive", folder.display());
+    if !others.is_empty() {
+        let names: Vec<String> = others.iter().map(|path| plain_line(&file_name(path))).collect();
+        progress::say(&format!("passed over, as no submission: {}", names.join(", ")));
     }
-    Ok(found)
+    if found.is_empty() {
+        bail!(
+            "{} has no submissions: each is a folder, an archive, a patch or a source file",
+            folder.display()
+        );
+    }
+    Ok(with_names(found))
+}
+
+/// Gives each path a name of its own: that of [`name_of`], or the file's whole name when that is taken.
+fn with_names(paths: Vec<PathBuf>) -> Vec<Found> {
+    let mut taken = BTreeSet::new();
+    let mut named = Vec::new();
+    for path in paths {
+        let mut name = name_of(&path);
+        if taken.contains(&name) {
+            name = plain_line(&file_name(&path));
+        }
+        while !taken.insert(name.clone()) {
+            name.push('+');
+        }
+        named.push(Found { name, path });
+    }
+    named
+}
+
+/// Checks that a folder is one submission, and not a folder of several.
+pub fn ensure_one(folder: &Path) -> Result<()> {
+    let parts = ["driver", "app", "app.c", "device", "device.rs", "device.c"];
+    let is_one = |path: &PathBuf| parts.iter().any(|part| path.join(part).exists());
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut several: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_one).collect();
+    several.sort();
+    if let [first, second, ..] = &several[..] {
+        bail!(
+            "{folder} holds {} submissions ({}, {}, ...): to check each of them, write \
+             --submissions {folder}",
+            several.len(),
+            plain_line(&file_name(first)),
+            plain_line(&file_name(second)),
+            folder = folder.display()
+        );
+    }
+    Ok(())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Ends a guest that writes the host's disk full: its console, QEMU's complaints and the device's
-//! log are files, and a stranger decides how much goes to them.
+//! log are files, and a submission decides how much goes to them.
 
 use std::fs::OpenOptions;
 use std::os::fd::OwnedFd;

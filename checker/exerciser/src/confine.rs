@@ -1,4 +1,4 @@
-//! Runs a stranger's program as nobody, with little of everything: the first process of a process
+//! Runs an untrusted program as the user `nobody`, with little of everything: the first process of a process
 //! namespace does it, so that all of the program's family ends with it.
 
 use std::fs;
@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::supervise;
 
-/// Nobody, and nobody's group.
+/// The user `nobody`, and its group.
 const NOBODY: u32 = 65534;
 /// Where it may write: a small file system in memory.
 const FOLDER: &str = "/run/program";

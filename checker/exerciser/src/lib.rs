@@ -53,7 +53,7 @@ pub enum Job {
         command: Vec<String>,
         /// What it reads.
         input: String,
-        /// Whether it is a stranger: then it runs as nobody, with little of everything.
+        /// Whether it is untrusted: then it runs as the user `nobody`, with little of everything.
         confined: bool,
     },
 }

@@ -16,7 +16,7 @@ use exerciser::{Job, Request};
 
 /// How it starts its own processes: with a job on standard input.
 const WORK: &str = "--work";
-/// How it starts what runs a stranger's program: with the program's command behind it.
+/// How it starts what runs an untrusted program: with the program's command behind it.
 const CONFINE: &str = "--confine";
 
 fn main() -> ExitCode {

@@ -7,11 +7,15 @@ use my_rng_tester::sys;
 use rustix::fd::BorrowedFd;
 use rustix::io;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use rustix::param::page_size;
 
-/// Bytes that are mapped; a page.
-const PAGE: usize = 4096;
 /// In the kernel's half of the address space: where its map of all memory usually begins.
-const KERNEL: usize = 0xffff_8880_0000_0000;
+const KERNEL: usize = if cfg!(target_arch = "x86_64") {
+    0xffff_8880_0000_0000
+} else {
+    // On arm64 with addresses of 48 bits; elsewhere it is in the kernel's half as well.
+    0xffff_0000_0000_0000
+};
 
 /// The argument of one ioctl.
 #[derive(Debug)]
@@ -54,14 +58,14 @@ impl Memory {
 
     /// The last bytes of a page, with one behind it that cannot be accessed.
     fn at_page_end(value: u64, size: usize) -> io::Result<Self> {
-        let size = size.min(size_of::<u64>());
+        let (page, size) = (page_size(), size.min(size_of::<u64>()));
         // SAFETY: the kernel picks the place, so that no other memory is replaced.
         let start =
-            unsafe { mmap_anonymous(null_mut(), 2 * PAGE, ProtFlags::empty(), MapFlags::PRIVATE)? };
+            unsafe { mmap_anonymous(null_mut(), 2 * page, ProtFlags::empty(), MapFlags::PRIVATE)? };
         let writable = MprotectFlags::READ | MprotectFlags::WRITE;
         // SAFETY: the first of the two pages that were just mapped, which nothing else has.
-        unsafe { mprotect(start, PAGE, writable)? };
-        let address = start.expose_provenance() + PAGE - size;
+        unsafe { mprotect(start, page, writable)? };
+        let address = start.expose_provenance() + page - size;
         let first: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
         for (at, byte) in value.to_le_bytes()[..size].iter().enumerate() {
             // SAFETY: inside of the first page, of which `size` bytes are left from `address` on.
@@ -71,9 +75,11 @@ impl Memory {
         Ok(Self { address, mapped: false, readable: false })
     }
 
+    /// Maps a page.
     fn map(protection: ProtFlags) -> io::Result<Self> {
+        let page = page_size();
         // SAFETY: the kernel picks the place, so that no other memory is replaced.
-        let start = unsafe { mmap_anonymous(null_mut(), PAGE, protection, MapFlags::PRIVATE)? };
+        let start = unsafe { mmap_anonymous(null_mut(), page, protection, MapFlags::PRIVATE)? };
         Ok(Self { address: start.expose_provenance(), mapped: true, readable: true })
     }
 
@@ -113,7 +119,7 @@ impl Drop for Memory {
             let start = std::ptr::with_exposed_provenance_mut(self.address);
             // SAFETY: mapped by map() with this size, and no pointer into it is left. It cannot
             // fail for such a range.
-            let _ = unsafe { munmap(start, PAGE) };
+            let _ = unsafe { munmap(start, page_size()) };
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Builds a kernel module out of what was handed in, and does not check it: what the lab runs for
-//! `--driver`, so that both take the same.
+//! Builds a kernel module or a program out of what was handed in, and does not check it: what the lab
+//! runs for `--driver` and `--app`, so that both take the same.
 //!
-//! Prints one JSON document: where the module is and what had to be added, or what is wrong. The
-//! exit status is 0, or 1 for a fault of the sources and 2 when they could not be tried.
+//! Prints one JSON document: where the module or the program is and what had to be added, or what is
+//! wrong. The exit status is 0, or 1 for a fault of the sources and 2 when they could not be tried.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use checker::build::{self, Failure, Module};
+use checker::build::{self, Failure, Linking};
 use clap::Parser;
 use lab::Choice;
 use serde_json::{Value, json};
@@ -21,11 +21,15 @@ struct Options {
     /// An empty folder for the build
     #[arg(long, value_name = "FOLDER")]
     work: PathBuf,
+
+    /// Build a program, linked to the C library that a guest with tools has
+    #[arg(long)]
+    app: bool,
 }
 
 fn main() -> ExitCode {
     match build(&Options::parse()) {
-        Ok(module) => print(&json!({"module": module.file, "notes": module.notes}), 0),
+        Ok(built) => print(&built, 0),
         Err(Failure::Submission { said, hint }) => print(&json!({"said": said, "hint": hint}), 1),
         Err(Failure::Lab(error)) => {
             eprintln!("{error:#}");
@@ -34,10 +38,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn build(options: &Options) -> Result<Module, Failure> {
+fn build(options: &Options) -> Result<Value, Failure> {
+    let Options { source, work, app } = options;
+    if *app {
+        let program = build::app_linked(source, work, Linking::Dynamic)?;
+        return Ok(json!({"program": program, "notes": []}));
+    }
     // The lab hands its environment on, and with it the choice of the kernel.
-    let kernel = lab::world::get()?.kernel(Choice::from_environment()?);
-    build::driver(&options.source, &options.work, kernel)
+    let kernel = lab::environment::get()?.kernel(Choice::from_environment()?);
+    let module = build::driver(source, work, kernel)?;
+    Ok(json!({"module": module.file, "notes": module.notes}))
 }
 
 fn print(document: &Value, status: u8) -> ExitCode {

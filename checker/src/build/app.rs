@@ -1,20 +1,35 @@
-//! Builds an application: one C program, linked statically, because the guest has no C library.
+//! Builds an application: one C program, linked statically for guests without a C library.
 
 use std::path::{Path, PathBuf};
 
+use lab::Arch;
 use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::{self, Source};
 use super::{Failure, copy, first_error, first_errors, fits, shown};
 
-/// Where the submission is inside the wall.
+/// Where the submission is inside the sandbox.
 const INSIDE: &str = "/work";
 /// The program's name.
 const PROGRAM: &str = "student-app";
 
+/// How a program gets the C library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linking {
+    /// It has what it needs of it.
+    Static,
+    /// The guest has it, as one with tools does. The program is small.
+    Dynamic,
+}
+
 /// Builds an application for the guest. `source` is a C file, or a folder with one program's C
 /// files; `work` an empty folder of this submission's own.
 pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
+    app_linked(source, work, Linking::Static)
+}
+
+/// As [`app`], linked in another way.
+pub fn app_linked(source: &Path, work: &Path, linking: Linking) -> Result<PathBuf, Failure> {
     let top = work.join("app");
     let copied = copy::sources(source, &top)?;
     let mut sources = Vec::new();
@@ -40,7 +55,7 @@ pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
             )));
         }
     }
-    compile(&sources, &top)?;
+    compile(&sources, &top, linking)?;
     let program = top.join(PROGRAM);
     if program.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
         fits(&program)?;
@@ -49,15 +64,21 @@ pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
     Err(Failure::hint("the compiler made no program"))
 }
 
-fn compile(sources: &[Source], top: &Path) -> Result<(), Failure> {
+fn compile(sources: &[Source], top: &Path, linking: Linking) -> Result<(), Failure> {
     let inside = Path::new(INSIDE);
-    let sandbox = Sandbox::with_guest_root(Limits::BUILD)?.writable(top, inside).folder(inside);
+    let sandbox = Sandbox::with_build_root(Limits::BUILD)?.writable(top, inside).folder(inside);
     let mut arguments: Vec<String> =
-        ["-static", "-O1", "-Wall", "-pthread", "-o", PROGRAM].map(str::to_owned).into();
+        ["-O1", "-Wall", "-pthread", "-o", PROGRAM].map(str::to_owned).into();
+    arguments.extend(match linking {
+        Linking::Static => vec!["-static".to_owned()],
+        // What is not used of the libraries is not looked for in the guest.
+        Linking::Dynamic => vec!["-s".to_owned(), "-Wl,--as-needed".to_owned()],
+    });
     // With a folder before it, no name is an option.
     arguments.extend(sources.iter().map(|source| format!("./{}", shown(&source.path, top))));
     arguments.push("-lm".to_owned());
-    let outcome = sandbox.run("/usr/bin/gcc", &arguments)?;
+    let compiler = format!("/usr/bin/{}", Arch::guest().tool("gcc"));
+    let outcome = sandbox.run(&compiler, &arguments)?;
     if outcome.end.success() {
         return Ok(());
     }
@@ -75,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// Builds what is in a file, in its own world.
+    /// Builds what is in a file, in its own environment.
     fn build(files: &[(&str, &str)]) -> Result<PathBuf, String> {
         let source = tempfile::tempdir().expect("a folder can be made");
         let work = tempfile::tempdir().expect("a folder can be made");

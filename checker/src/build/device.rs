@@ -1,7 +1,8 @@
-//! Builds a device: a crate of the student's, or a single Rust file.
+//! Builds a device: a crate of the student's, a single Rust file, or C files.
 //!
-//! The checkout's versions of all dependencies are used, whatever the student's `Cargo.lock` says:
-//! there is no network behind the wall, and what was downloaded is what the checkout itself needs.
+//! In Rust the checkout's versions of all dependencies are used, whatever the student's `Cargo.lock`
+//! says: there is no network in the sandbox, and what was downloaded is what the checkout itself
+//! needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,7 @@ use anyhow::Context;
 use lab::device_crate::DeviceCrate;
 use lab::paths;
 
-use super::c_source::{self, Source};
-use super::copy;
-use super::{Failure, QEMU_DEVICE, first_error, first_errors, shown, toolchain};
+use super::{Failure, c_device, copy, first_error, first_errors, shown, toolchain};
 
 /// What cargo says when a dependency cannot be had, and the hint.
 const NOT_THERE: [&str; 5] = [
@@ -23,19 +22,32 @@ const NOT_THERE: [&str; 5] = [
     "offline",
 ];
 
-/// Builds a device. `source` is a crate's folder or a single `.rs` file, `work` an empty folder of
-/// this submission's own. The program takes `--socket-path`, `--ready-fd` and `-v`.
-pub fn device(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
+/// A device that was built.
+#[derive(Debug, Clone)]
+pub struct BuiltDevice {
+    /// The program, which takes `--socket-path`, `--ready-fd` and `-v`.
+    pub program: PathBuf,
+    /// Whether it has the address sanitizer in it, which reserves more address space than others.
+    pub sanitized: bool,
+}
+
+/// Builds a device. `source` is a folder, a single file or a patch, `work` an empty folder of this
+/// submission's own.
+pub fn device(source: &Path, work: &Path) -> Result<BuiltDevice, Failure> {
     let work = work.join("device");
     let krate = work.join("crate");
     let copied = copy::sources(source, &krate)?;
+    if let Some(files) = c_device::files(&copied.files)? {
+        let program = c_device::build(&files, &work, &krate)?;
+        return Ok(BuiltDevice { program, sanitized: true });
+    }
     match only_crate(&copied.files, &krate) {
         Some(inner) if inner == krate => {}
         // In an archive there is a folder around it.
         Some(inner) => take_inner(&krate, &inner)?,
         None => {
             let file = only_file(&copied.files, &krate)?;
-            // Relative to the manifest: inside the wall the folder has another name.
+            // Relative to the manifest: inside the sandbox the folder has another name.
             DeviceCrate::open_in(Path::new(&file), &krate)?;
         }
     }
@@ -51,7 +63,7 @@ pub fn device(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
     }
     let programs = toolchain::programs(&work)?;
     match &programs[..] {
-        [program] => Ok(program.clone()),
+        [program] => Ok(BuiltDevice { program: program.clone(), sanitized: false }),
         [] => Err(Failure::hint(
             "the crate has no program: give it a src/main.rs with a main function",
         )),
@@ -83,16 +95,12 @@ fn only_file(files: &[PathBuf], folder: &Path) -> Result<String, Failure> {
         files.iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
     match &rust[..] {
         [file] => Ok(shown(file, folder)),
-        [] => {
-            let mut why = vec!["there is neither a Cargo.toml nor a Rust file (.rs)".to_owned()];
-            let c = files.iter().filter(|path| c_source::is_c(path));
-            let qemu = c.filter(|path| Source::read(path).is_ok_and(|source| source.is_qemu()));
-            why.extend(qemu.map(|path| format!("{}: {QEMU_DEVICE}", shown(path, folder))));
-            Err(Failure::hint(why.join("; ")))
-        }
+        [] => Err(Failure::hint(
+            "there is neither a C file (.c) with QEMU's headers nor a Cargo.toml nor a Rust file (.rs)",
+        )),
         _ => Err(Failure::hint(
             "there are several Rust files and no Cargo.toml: add one, with the dependency \
-             vfio-user-kit = \"0.1\", or hand in a single file",
+             vfio-user-device = \"0.1\", or hand in a single file",
         )),
     }
 }
@@ -101,7 +109,7 @@ fn hint(said: &str) -> Option<String> {
     if NOT_THERE.iter().any(|part| said.contains(part)) {
         return Some(
             "a dependency is not available: there is no network, and nothing but the device kit \
-             (vfio-user-kit = \"0.1\") and what it depends on itself; leave the others out"
+             (vfio-user-device = \"0.1\") and what it depends on itself; leave the others out"
                 .to_owned(),
         );
     }

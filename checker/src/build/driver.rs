@@ -8,15 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use lab::Arch;
 use lab::kernel::Kernel;
 use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::{self, Source};
 use super::copy::{self, Copied};
-use super::kernel_names::KernelNames;
+use super::kernel_names::{KernelNames, module_name};
 use super::{Failure, Module, first_error, first_errors, fits, kernel_hints, shown, warnings};
 
-/// Where the submission is inside the wall.
+/// Where the submission is inside the sandbox.
 const INSIDE: &str = "/work";
 
 /// Builds a module for a kernel. `source` is a folder or a single `.c` file, `work` an empty folder
@@ -52,11 +53,6 @@ fn stem(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// A module's name, of that of its file.
-pub fn module_name(stem: &str) -> String {
-    stem.replace('-', "_")
-}
-
 /// Has the next build make the same module with another name: a Kbuild, which comes before a
 /// Makefile, makes it of the same parts.
 fn rename(plan: &Plan, module: &Path, stem: &str) -> Result<(), Failure> {
@@ -79,9 +75,8 @@ fn rename(plan: &Plan, module: &Path, stem: &str) -> Result<(), Failure> {
     Ok(fs::remove_file(module).with_context(|| format!("cannot remove {}", module.display()))?)
 }
 
-/// What is said about a device that is a part of QEMU.
-pub const QEMU_DEVICE: &str = "a device in C against QEMU's API is not run by this checker yet; hand \
-    in the device in Rust, on the device kit, or look at this one by hand";
+/// What is said about a device where a driver is looked for.
+const QEMU_DEVICE: &str = "a device against QEMU's API is no driver; check.sh --device takes it";
 /// What is said about a driver in Rust.
 pub const RUST_DRIVER: &str =
     "a driver in Rust is not built by this checker yet; hand in the driver in C";
@@ -253,15 +248,15 @@ fn complete_sources(sources: &[Source], plan: &mut Plan, top: &Path) -> Result<(
 }
 
 /// Builds, with make's arguments. Without debug information a module is a twentieth as large.
-const BUILD: &str =
-    r#"make "$@" && find /work -type f -name '*.ko' -exec strip --strip-debug {} +"#;
+const BUILD: &str = r#"make "$@" && find /work -type f -name '*.ko' -exec cp {} {}.debug ';' -exec "$STRIP" --strip-debug {} ';'"#;
 
-/// Runs kbuild behind the wall, and returns what it said.
+/// Runs kbuild in the sandbox, and returns what it said.
 fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Failure> {
     let inside = Path::new(INSIDE);
     let folder = inside.join(shown(&plan.folder, top));
     let sandbox = Sandbox::with_kernel(kernel, Limits::BUILD)?;
     let sandbox = sandbox.writable(top, inside).folder(inside);
+    let sandbox = sandbox.environment("STRIP", Arch::guest().tool("strip"));
     let mut arguments = vec![
         "-c".to_owned(),
         BUILD.to_owned(),
@@ -270,6 +265,7 @@ fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Failure> {
         format!("/usr/lib/modules/{}/build", kernel.release),
         format!("M={}", folder.display()),
     ];
+    arguments.extend(Arch::guest().make_variables());
     arguments.extend(plan.variables.iter().cloned());
     arguments.push("modules".to_owned());
     let outcome = sandbox.run("/usr/bin/sh", &arguments)?;
@@ -310,7 +306,7 @@ fn only_module(top: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Files named `.ko`. A build is a stranger's program: what it made is not followed if a link.
+/// Files named `.ko`. A build is an untrusted program: what it made is not followed if a link.
 fn find_modules(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -330,9 +326,9 @@ fn find_modules(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<(), Failure
 /// relatives all give theirs this name, too.
 fn has_exit(module: &Path) -> Result<bool, Failure> {
     let inside = Path::new("/module.ko");
-    let outcome = Sandbox::with_guest_root(Limits::PROGRAM)?
+    let outcome = Sandbox::with_build_root(Limits::PROGRAM)?
         .shows(module, inside)
-        .run("/usr/bin/nm", &[inside])?;
+        .run(&format!("/usr/bin/{}", Arch::guest().tool("nm")), &[inside])?;
     if !outcome.end.success() {
         return Err(Failure::Submission {
             said: outcome.text(),

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::driver::module_name;
-
 /// The parts that are built into a kernel and show up in `/sys/module`.
 #[derive(Debug)]
 pub struct KernelNames(BTreeSet<String>);
@@ -32,6 +30,11 @@ impl KernelNames {
     pub fn has(&self, module: &str) -> bool {
         self.0.contains(module)
     }
+}
+
+/// A module's name, of that of its file.
+pub fn module_name(stem: &str) -> String {
+    stem.replace('-', "_")
 }
 
 #[cfg(test)]

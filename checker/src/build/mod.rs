@@ -1,7 +1,7 @@
 //! Builds what was handed in: a kernel module, an application or a device.
 //!
 //! The sources are copied to a folder of the submission's own, and the compilers run behind the
-//! lab's wall ([`lab::sandbox`]): a Makefile or a `build.rs` is a program, too. What the student
+//! lab's sandbox ([`lab::sandbox`]): a Makefile or a `build.rs` is a program, too. What the student
 //! did wrong comes back as a [`Failure::Submission`] with a hint, what the lab could not do as a
 //! [`Failure::Lab`].
 
@@ -11,6 +11,7 @@ use anyhow::Context;
 
 mod app;
 mod archive;
+mod c_device;
 pub(crate) mod c_source;
 pub(crate) mod copy;
 mod device;
@@ -20,11 +21,11 @@ mod kernel_names;
 mod patch;
 mod toolchain;
 
-pub use app::app;
+pub use app::{Linking, app, app_linked};
 pub(crate) use copy::packed_stem;
-pub use device::device;
+pub use device::{BuiltDevice, device};
 pub use driver::driver;
-pub(crate) use driver::{QEMU_DEVICE, RUST_DRIVER, is_rust_driver};
+pub(crate) use driver::{RUST_DRIVER, is_rust_driver};
 
 /// How much of a compiler's words a report shows.
 const SHOWN_LINES: usize = 12;
@@ -72,6 +73,12 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// Compiles the device kit for devices in both languages.
+pub fn warm() -> anyhow::Result<()> {
+    toolchain::warm()?;
+    lab::c_device::libraries().map(drop)
+}
+
 /// Checks that what was built is small enough for a guest, which holds it in memory.
 fn fits(file: &Path) -> Result<(), Failure> {
     let size = file.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
@@ -82,9 +89,13 @@ fn fits(file: &Path) -> Result<(), Failure> {
     Err(Failure::hint(format!("it compiles to {size} MiB; {most} are the most that a guest gets")))
 }
 
-/// The lines of a compiler's output with the first errors, or its end when none is marked.
+/// The lines of a compiler's output with the first errors, or its end when none is marked. Paths are
+/// those of the submission, and what make says of itself is left out.
 fn first_errors(said: &str) -> String {
+    let said = with_own_paths(said);
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+    let others: Vec<&str> = lines.iter().copied().filter(|line| !is_makes_own(line)).collect();
+    let lines = if others.is_empty() { lines } else { others };
     let first = lines.iter().position(|line| is_error(line));
     let start = first.unwrap_or(lines.len().saturating_sub(SHOWN_LINES));
     let end = lines.len().min(start + SHOWN_LINES);
@@ -92,8 +103,34 @@ fn first_errors(said: &str) -> String {
 }
 
 /// The first error itself.
-fn first_error(said: &str) -> Option<&str> {
-    said.lines().find(|line| is_error(line)).map(str::trim)
+fn first_error(said: &str) -> Option<String> {
+    said.lines().find(|line| is_error(line)).map(|line| with_own_paths(line.trim()))
+}
+
+/// Where a submission is in a sandbox, as compilers name it.
+const PLACES: [&str; 3] = ["/work/crate/", "/work/", "./"];
+
+/// What a compiler said, with the paths that the student knows.
+fn with_own_paths(said: &str) -> String {
+    let mut text = said.to_owned();
+    for place in PLACES {
+        // Only where a path begins.
+        for before in ["\n", " ", "'", "\"", "`", "(", "\u{2018}"] {
+            text = text.replace(&format!("{before}{place}"), before);
+        }
+        if let Some(rest) = text.strip_prefix(place) {
+            text = rest.to_owned();
+        }
+    }
+    text
+}
+
+/// Whether make tells in this line that it goes somewhere, or that a command has failed which has said
+/// so itself.
+fn is_makes_own(line: &str) -> bool {
+    let line = line.trim_start();
+    let level = |rest: &str| rest.starts_with(':') || rest.starts_with('[');
+    line.strip_prefix("make").is_some_and(level) && !is_error(line)
 }
 
 /// Whether compiler, linker, modpost or rustc complain in this line.
@@ -108,7 +145,8 @@ fn is_error(line: &str) -> bool {
 /// The warnings in a compiler's output, at most so many, as notes.
 fn warnings(said: &str) -> Vec<String> {
     const MOST: usize = 5;
-    let all = lab::module_build::complaints(said);
+    let said = with_own_paths(said);
+    let all = lab::module_build::complaints(&said);
     let mut notes: Vec<String> = all.iter().take(MOST).map(|line| (*line).to_owned()).collect();
     if all.len() > MOST {
         notes.push(format!("and {} more warnings", all.len() - MOST));
@@ -128,8 +166,21 @@ mod tests {
     #[test]
     fn the_first_error_is_shown_and_not_what_came_before() {
         let said = "CC a.o\na.c:1:2: warning: w\na.c:3:4: error: e\n   3 | x\nmake: *** Error 1\n";
-        assert_eq!(first_errors(said), "a.c:3:4: error: e\n   3 | x\nmake: *** Error 1");
-        assert_eq!(first_error(said), Some("a.c:3:4: error: e"));
+        assert_eq!(first_errors(said), "a.c:3:4: error: e\n   3 | x");
+        assert_eq!(first_error(said).as_deref(), Some("a.c:3:4: error: e"));
+        assert_eq!(first_errors("make: *** [all] Error 1\n"), "make: *** [all] Error 1");
+        let no_rule = "make[2]: *** No rule to make target 'b.o'.  Stop.";
+        assert_eq!(first_errors(&format!("make[1]: Entering directory '/x'\n{no_rule}")), no_rule);
+    }
+
+    #[test]
+    fn paths_are_those_of_the_submission() {
+        let said = "/work/driver/a.c:1: error: no\nIn file included from ./b.c:\n  --> /work/crate/src/main.rs\n";
+        assert_eq!(
+            with_own_paths(said),
+            "driver/a.c:1: error: no\nIn file included from b.c:\n  --> src/main.rs\n"
+        );
+        assert_eq!(with_own_paths("src/work/a.c ../b.c"), "src/work/a.c ../b.c");
         assert_eq!(first_errors("one\n\ntwo\n"), "one\ntwo");
     }
 

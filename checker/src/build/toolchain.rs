@@ -1,4 +1,4 @@
-//! Rust behind the wall, and the device kit compiled once for all.
+//! Rust in the sandbox, and the device kit compiled once for all.
 //!
 //! Cargo and rustc come from this system, without a network: the sources of the kit's dependencies
 //! are those that were downloaded when the checker itself was built. Every submission would compile
@@ -18,15 +18,15 @@ use lab::device_crate::{self, DeviceCrate};
 use lab::sandbox::{Limits, Outcome, Sandbox};
 use lab::{lock, paths, process, progress};
 
-/// Where the crate is inside the wall.
+/// Where the crate is inside the sandbox.
 const INSIDE: &str = "/work";
-/// Where cargo's own folder is inside the wall.
+/// Where cargo's own folder is inside the sandbox.
 const CARGO_HOME: &str = "/cargo";
 /// The same for all crates, whatever their manifests say: what was compiled before only fits when
 /// nothing of this differs.
 const PROFILE: [(&str, &str); 8] = [
     ("CARGO_INCREMENTAL", "0"),
-    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_PANIC", "unwind"),
@@ -56,7 +56,7 @@ fn cargo_within(work: &Path, limits: Limits) -> Result<Outcome> {
     }
     let mut arguments: Vec<std::ffi::OsString> =
         ["build", "--release", "--bins", "--offline"].map(Into::into).into();
-    arguments.extend(device_crate::kit_arguments());
+    arguments.extend(device_crate::kit_arguments(&work.join("crate/Cargo.toml")));
     sandbox.run("cargo", &arguments)
 }
 
@@ -69,7 +69,7 @@ fn sandbox(work: &Path, limits: Limits) -> Result<Sandbox> {
         .folder(&Path::new(INSIDE).join("crate"))
         .shows(&registry, &Path::new(CARGO_HOME).join("registry"));
     // The kit, and the manifest of the workspace that it takes its dependencies' versions from.
-    for path in ["server/vfio-user", "Cargo.toml"].map(|path| checkout.join(path)) {
+    for path in ["crates/vfio-user-device", "Cargo.toml"].map(|path| checkout.join(path)) {
         sandbox = sandbox.shows(&path, &path);
     }
     if !sysroot.starts_with("/usr") {
@@ -82,6 +82,11 @@ fn sandbox(work: &Path, limits: Limits) -> Result<Sandbox> {
         .environment("CARGO_TARGET_DIR", Path::new(INSIDE).join("target"))
         .environment("CARGO_TERM_COLOR", "never");
     Ok(PROFILE.iter().fold(sandbox, |sandbox, (name, value)| sandbox.environment(name, value)))
+}
+
+/// Has the kit compiled.
+pub fn warm() -> Result<()> {
+    compiled_kit().map(drop)
 }
 
 /// Fills `work/target` with the compiled kit.
@@ -137,7 +142,7 @@ fn write_nothing(folder: &Path) -> Result<()> {
     let krate = folder.join("crate");
     let file = format!("{NOTHING}.rs");
     DeviceCrate::open_in(Path::new(&file), &krate)?;
-    fs::write(krate.join(&file), "use vfio_user_kit as _;\nfn main() {}\n")
+    fs::write(krate.join(&file), "use vfio_user_device as _;\nfn main() {}\n")
         .with_context(|| format!("cannot write to {}", krate.display()))?;
     fs::create_dir_all(folder.join("target"))
         .with_context(|| format!("cannot create {}", folder.display()))
@@ -165,8 +170,8 @@ fn stamp() -> Result<String> {
     PROFILE.hash(&mut hasher);
     let checkout = paths::checkout();
     let mut files = vec![checkout.join("Cargo.lock"), checkout.join("Cargo.toml")];
-    files.push(checkout.join("server/vfio-user/Cargo.toml"));
-    add_files(&checkout.join("server/vfio-user/src"), &mut files)?;
+    files.push(checkout.join("crates/vfio-user-device/Cargo.toml"));
+    add_files(&checkout.join("crates/vfio-user-device/src"), &mut files)?;
     files.sort();
     for path in files {
         fs::read(&path)
@@ -214,7 +219,7 @@ pub fn programs(work: &Path) -> Result<Vec<PathBuf>> {
         fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut programs = Vec::new();
     for entry in entries.flatten() {
-        // What a stranger's build has made is not followed if it is a link.
+        // What an untrusted build has made is not followed if it is a link.
         let metadata = entry.metadata().context("cannot read a folder's entry")?;
         let library = entry.path().extension().is_some();
         if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !library {

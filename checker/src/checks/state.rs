@@ -6,15 +6,19 @@ use crate::checks::stop::Stop;
 use crate::guest::Bench;
 use crate::profile::Profile;
 
-/// Prints everything, one part after the other.
-const SCRIPT: &str = "\
+/// Prints what a driver makes for programs, one part after the other. Each byte costs: it comes over
+/// an emulated serial port.
+const NAMES: &str = "\
 cat /proc/devices; echo ==; \
 find /dev -type c -exec stat -c '%n %t %T' {} +; echo ==; \
 cat /proc/misc; echo ==; \
+cat /proc/modules";
+
+/// Prints what else it takes.
+const RESOURCES: &str = "\
 cat /proc/iomem; echo ==; \
-cat /proc/vmallocinfo; echo ==; \
-cat /proc/modules; echo ==; \
-cat /proc/meminfo; echo ==; \
+grep phys= /proc/vmallocinfo; echo ==; \
+grep -E '^(SUnreclaim|VmallocUsed)' /proc/meminfo; echo ==; \
 cd /sys/bus/pci/devices; for d in *; do \
 echo $d $(cat $d/vendor $d/device) $(head -n 1 $d/resource); done; echo ==; \
 grep '^kmalloc-' /proc/slabinfo";
@@ -54,7 +58,13 @@ pub struct Objects {
 impl State {
     /// Takes it.
     pub fn take(bench: &mut Bench<'_>, profile: &Profile) -> Result<Self, Stop> {
-        Ok(Self::parse(&bench.shell(SCRIPT)?, profile))
+        let script = format!("{NAMES}; echo ==; {RESOURCES}");
+        Ok(Self::parse(&bench.shell(&script)?, profile))
+    }
+
+    /// Takes its majors, nodes, misc devices and modules only.
+    pub fn take_names(bench: &mut Bench<'_>, profile: &Profile) -> Result<Self, Stop> {
+        Ok(Self::parse(&bench.shell(NAMES)?, profile))
     }
 
     fn parse(text: &str, profile: &Profile) -> Self {
@@ -68,13 +78,13 @@ impl State {
             majors: pairs(characters).collect(),
             nodes: part(1).lines().filter_map(node).collect(),
             misc: pairs(part(2)).collect(),
-            regions: part(3).lines().filter_map(|line| region(line, bar..end)).collect(),
-            mappings: part(4)
+            regions: part(4).lines().filter_map(|line| region(line, bar..end)).collect(),
+            mappings: part(5)
                 .lines()
                 .filter(|line| physical(line).is_some_and(|at| (bar..end).contains(&at)))
                 .map(str::to_owned)
                 .collect(),
-            modules: part(5)
+            modules: part(3)
                 .lines()
                 .filter_map(|line| line.split(' ').next())
                 .map(str::to_owned)
@@ -177,6 +187,8 @@ Block devices:
 ==
 126 my_rng_driver
 ==
+my_rng 12288 0 - Live 0xffffffffc0000000 (OE)
+==
   febc0000-febdffff : 0000:00:03.0
   febf1000-febf1fff : 0000:00:04.0
     febf1000-febf1fff : my_rng
@@ -184,9 +196,6 @@ Block devices:
 0xffffc90000000000-0xffffc90000002000    8192 hpet_enable+0x3a/0x2d0 phys=0x00000000fed00000 ioremap
 0xffffc90000010000-0xffffc90000012000    8192 my_init+0x3a/0x2d0 phys=0x00000000febf1000 ioremap
 ==
-my_rng 12288 0 - Live 0xffffffffc0000000 (OE)
-==
-MemTotal:         216628 kB
 SUnreclaim:         7652 kB
 VmallocUsed:        5000 kB
 ==

@@ -15,7 +15,8 @@ fn with<T>(perl: &str, then: impl FnOnce(&RunDir, Result<DeviceProgram<'_>, Stri
     let program = folder.path().join("device");
     fs::write(&program, format!("#!/usr/bin/perl\n{perl}\n")).expect("writable");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let device = DeviceProgram::start(&run, 1, &program).map_err(|reason| match reason {
+    let built = BuiltDevice { program, sanitized: false };
+    let device = DeviceProgram::start(&run, 1, &built).map_err(|reason| match reason {
         NotStarted::Submission(failure) => failure.hint,
         NotStarted::Lab(error) => panic!("the lab failed: {error:#}"),
     });
@@ -37,7 +38,7 @@ fn end(perl: &str) -> String {
                 assert!(device.over_limits().expect("it can be waited for"), "{end}");
                 return end;
             }
-            assert!(begun.elapsed() < PATIENCE, "{perl} goes on");
+            assert!(begun.elapsed() < WAIT_TIMEOUT, "{perl} goes on");
             std::thread::sleep(process::POLL);
         }
     })

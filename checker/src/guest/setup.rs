@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lab::guest::Builder;
+use lab::guest::{Builder, saved};
 use lab::{Choice, Guest, RunDir, Server};
 use serde_json::Value;
 
-use super::saved;
 use crate::device_program::DeviceProgram;
 use crate::profile::Profile;
 
@@ -81,8 +80,11 @@ impl<'run> Setup<'run> {
     pub(super) fn state(&self, attached: &Attached<'_>) -> Option<&Path> {
         let size = |file: &Path| file.metadata().map_or(u64::MAX, |metadata| metadata.len());
         let copied: u64 = self.copied().map(|(_, file)| size(file)).sum();
-        let possible =
-            !self.resets && matches!(attached, Attached::Server(_)) && copied <= MAX_COPIED;
+        // A guest that resets has to have the files then, too.
+        let possible = match attached {
+            Attached::Server(_) => !self.resets && copied <= MAX_COPIED,
+            Attached::Program(_) => copied == 0,
+        };
         self.saved.as_deref().filter(|_| possible)
     }
 
@@ -92,14 +94,13 @@ impl<'run> Setup<'run> {
         files.filter(|(name, _)| *name != EXERCISER)
     }
 
-    /// A guest with this device.
+    /// A guest with this device, or with none.
     pub(super) fn builder(
         &self,
         name: &str,
-        attached: &Attached<'_>,
+        attached: Option<&Attached<'_>>,
         state: Option<&Path>,
     ) -> Builder<'run> {
-        let device = attached.device().to_string();
         let mut builder = Guest::builder(self.run)
             .name(name)
             .kernel(self.kernel)
@@ -108,8 +109,10 @@ impl<'run> Setup<'run> {
             .without_driver()
             .without_tools()
             .append(KERNEL_ARGUMENTS)
-            .arguments(&QEMU_ARGUMENTS)
-            .arguments(&["-device", &device]);
+            .arguments(&QEMU_ARGUMENTS);
+        if let Some(attached) = attached {
+            builder = builder.device(&attached.device());
+        }
         if !self.resets {
             builder = builder.arguments(&["-no-reboot"]);
         }

@@ -30,7 +30,7 @@ fn an_error_names_the_file_the_line_and_the_word() {
 #[test]
 fn registers_have_to_fit() {
     let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x6\n");
-    assert!(error(&text).contains("register SEED: a width of 1, 2 or 4 bytes at a multiple"));
+    assert!(error(&text).contains("register SEED: a width of 1, 2, 4 or 8 bytes at a multiple"));
     let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x0\n");
     assert!(error(&text).contains("overlaps another one"));
     let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x1000\n");
@@ -59,7 +59,7 @@ fn a_profile_can_require_parts() {
 #[test]
 fn the_profiles_that_come_along_are_right_and_worth_100_points_a_part() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
-    for name in ["my_rng", "my_rng-strict", "random64", "number64", "mode"] {
+    for name in ["my_rng", "my_rng-strict", "random64", "number64", "mode", "interrupt", "dma"] {
         let path = folder.join(format!("{name}.toml"));
         let profile = Profile::read(&path).unwrap_or_else(|error| panic!("{error:#}"));
         assert_eq!(profile.name, name);
@@ -76,4 +76,90 @@ fn only_a_seed_can_say_what_it_reads_as() {
     let text = PUBLISHED.replace("kind = \"random\"\nregisters", "kind = \"random\"\n registers");
     let text = text.replacen("kind = \"random\"\n", "kind = \"random\"\nreads = \"zero\"\n", 1);
     assert!(error(&text).contains("register RANDOM: only one of kind seed has `reads`"), "{text}");
+}
+
+#[test]
+fn bits_that_writes_clear_are_set_by_something() {
+    let text = |rest: &str| {
+        format!(
+            "{PUBLISHED}[[register]]\nname = \"STATUS\"\noffset = 0x8\nwidth = 8\n\
+             kind = \"write-one-to-clear\"\n{rest}"
+        )
+    };
+    let by = |register: &str| format!("set-by = {{ register = \"{register}\", value = 1 }}\n");
+    let profile = Profile::parse(&text(&by("SEED")), Path::new("mine.toml")).expect("it is right");
+    let status = profile.register("STATUS").expect("it is there");
+    assert_eq!((status.bits(), status.range()), (u64::MAX, 0x8..0x10));
+    assert!(error(&text("")).contains("register STATUS: what sets the bits that a write clears?"));
+    assert!(error(&text(&by("SED"))).contains("register STATUS: set-by: there is no register SED"));
+    let text = text(&by("SEED")).replace("write-one-to-clear", "value");
+    assert!(error(&text).contains("only one of kind write-one-to-clear has `set-by`"));
+}
+
+#[test]
+fn all_mistakes_are_said_at_once_and_unknown_checks_are_named() {
+    let text = PUBLISHED.replace("offset = 0x4\n", "offset = 0x6\n");
+    let text = text.replace("registers = [\"SEED\"]", "registers = [\"SED\"]");
+    let text = text.replace("device-reset = 10", "device-rest = 10");
+    let error = error(&text);
+    for words in
+        ["register SEED: a width", "no register SED", "[points] device-rest: no such check"]
+    {
+        assert!(error.contains(words), "no {words:?} in {error}");
+    }
+}
+
+#[test]
+fn a_profile_that_extends_another_says_only_what_is_different() {
+    let text = "extends = \"my_rng\"\nname = \"mine\"\n[device]\nrevision = 0x11\n\
+        [[register]]\nname = \"MODE\"\noffset = 0x8\nwidth = 4\nkind = \"value\"\n\
+        [[register]]\nname = \"SEED\"\noffset = 0xc\nwidth = 4\nkind = \"seed\"\n\
+        [points]\ndevice-register-MODE = 7\n";
+    let profile = Profile::parse(text, Path::new("mine.toml")).expect("it is a profile");
+    let published = Profile::published().expect("it is one");
+    assert_eq!((profile.name.as_str(), profile.device.revision), ("mine", Some(0x11)));
+    assert_eq!(profile.device.bar_size, published.device.bar_size);
+    assert_eq!(profile.registers.len(), 3);
+    assert_eq!(profile.register("SEED").expect("it is there").offset, 0xc);
+    assert_eq!((profile.points("device-register-MODE"), profile.points("driver-random")), (7, 15));
+    let absent = text.replace("\"my_rng\"", "\"absent.toml\"");
+    assert!(error(&absent).contains("absent.toml; expected \"my_rng\" or a file"));
+    assert!(error(&text.replace("revision", "revison")).contains("unknown field `revison`"));
+}
+
+#[test]
+fn interrupts_and_transfers_name_registers_that_are_there() {
+    let with = |rest: &str| {
+        let text = format!(
+            "extends = \"my_rng\"\nname = \"mine\"\n[[register]]\nname = \"STATUS\"\noffset = 0x8\n\
+             width = 4\nkind = \"other\"\n{rest}"
+        );
+        Profile::parse(&text, Path::new("mine.toml"))
+    };
+    let write = "{ register = \"STATUS\", value = 1 }";
+    let interrupt = format!(
+        "[[interrupt]]\nname = \"READY\"\nkind = \"msi-x\"\nvector = 3\nraised-by = {write}\n\
+         acknowledged-by = {write}\n"
+    );
+    let transfer = format!(
+        "[[dma]]\nname = \"FILL\"\ndestination = [\"STATUS\"]\nlength = \"STATUS\"\n\
+         started-by = {write}\ndone = {write}\nacknowledged-by = {write}\n"
+    );
+    let profile = with(&format!("{interrupt}{transfer}")).expect("it is right");
+    assert_eq!(profile.interrupts[0].kind, InterruptKind::MsiX);
+    assert_eq!((profile.transfers[0].bytes, profile.transfers[0].interrupt), (256, None));
+    let known = crate::checks::ids(&profile);
+    assert!(known.iter().any(|id| id == "device-interrupt-READY"), "{known:?}");
+    assert!(known.iter().any(|id| id == "device-dma-FILL"), "{known:?}");
+    let mistakes = |text: String| format!("{:#}", with(&text).expect_err("it is wrong"));
+    let error = mistakes(interrupt.replace("msi-x", "intx"));
+    assert!(error.contains("interrupt READY: invalid vector 3"), "{error}");
+    let error = mistakes(
+        interrupt.replace("raised-by = { register = \"STATUS", "raised-by = { register = \"STAT"),
+    );
+    assert!(error.contains("interrupt READY: raised-by: there is no register STAT"), "{error}");
+    let error = mistakes(transfer.replace("[\"STATUS\"]", "[]") + "bytes = 12\n");
+    for words in ["dma FILL: an address has one register", "dma FILL: invalid bytes 12"] {
+        assert!(error.contains(words), "no {words:?} in {error}");
+    }
 }

@@ -1,5 +1,7 @@
 //! What came out of a submission: one value, and a writer for each reader of it.
 
+pub mod gradescope;
+pub mod html;
 pub mod junit;
 pub mod points;
 pub mod tap;
@@ -22,6 +24,9 @@ pub enum Verdict {
     NotRun(String),
 }
 
+/// What is before the reason of a check that was not run.
+const NOT_RUN: &str = "not run, because ";
+
 /// What is wrong, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -38,11 +43,23 @@ impl Failure {
         Self { hint: hint.into(), details: String::new() }
     }
 
+    /// A failure by a fault that another check was failed for, where its hint is.
+    #[must_use]
+    pub fn same_cause(first: &str) -> Self {
+        Self::new(format!("same cause as {first}"))
+    }
+
     /// With what somebody said.
     #[must_use]
     pub fn with(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
         self
+    }
+}
+
+impl From<Failure> for Verdict {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
@@ -77,7 +94,7 @@ impl Verdict {
             Self::Passed => String::new(),
             Self::Failed(failure) => failure.hint.clone(),
             Self::Skipped(reason) => reason.clone(),
-            Self::NotRun(because) => format!("not run, because {because}"),
+            Self::NotRun(because) => format!("{NOT_RUN}{because}"),
         }
     }
 

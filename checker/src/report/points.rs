@@ -1,9 +1,14 @@
 //! The points, as JSON: for whoever counts them, and in the form in which GitHub Classroom takes
 //! the result of an autograding step (`version`, `status`, `max_score`, `tests`).
 
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Entry, Report, Verdict};
+use super::{Entry, Failure, NOT_RUN, Report, Verdict};
+use crate::submission::HandedIn;
 
 /// The version of GitHub Classroom's form.
 const VERSION: u32 = 1;
@@ -27,6 +32,67 @@ pub fn write(report: &Report) -> String {
         "checks": report.entries.iter().map(check).collect::<Vec<_>>(),
     });
     format!("{document:#}\n")
+}
+
+/// What is read of a report.
+#[derive(Debug, Deserialize)]
+struct Document {
+    submission: String,
+    profile: String,
+    kernel: String,
+    handed_in: HandedIn,
+    notes: Vec<String>,
+    seconds: f64,
+    checks: Vec<Check>,
+}
+
+/// What is read of a check.
+#[derive(Debug, Deserialize)]
+struct Check {
+    id: String,
+    title: String,
+    max: u32,
+    verdict: Token,
+    hint: String,
+    details: String,
+    seconds: f64,
+}
+
+/// A verdict, as [`Verdict::token`] writes it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Token {
+    Passed,
+    Failed,
+    Skipped,
+    NotRun,
+}
+
+/// The report of a document that [`write`] made.
+pub fn read(text: &str) -> Result<Report> {
+    let document: Document = serde_json::from_str(text).context("it is no report")?;
+    let Document { submission, profile, kernel, handed_in, notes, seconds, checks } = document;
+    let entries = checks.into_iter().map(Check::entry).collect::<Result<_>>()?;
+    Ok(Report { submission, profile, kernel, handed_in, notes, entries, took: time(seconds)? })
+}
+
+impl Check {
+    fn entry(self) -> Result<Entry> {
+        let Self { id, title, max, verdict, hint, details, seconds } = self;
+        let verdict = match verdict {
+            Token::Passed => Verdict::Passed,
+            Token::Failed => Verdict::Failed(Failure { hint, details }),
+            Token::Skipped => Verdict::Skipped(hint),
+            Token::NotRun => {
+                Verdict::NotRun(hint.strip_prefix(NOT_RUN).unwrap_or(&hint).to_owned())
+            }
+        };
+        Ok(Entry { id, title, verdict, worth: max, took: time(seconds)? })
+    }
+}
+
+fn time(seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds).with_context(|| format!("invalid time: {seconds}"))
 }
 
 fn check(entry: &Entry) -> Value {
@@ -66,6 +132,15 @@ fn test(entry: &Entry) -> Value {
 mod tests {
     use super::super::examples;
     use super::*;
+
+    #[test]
+    fn a_report_that_is_read_is_the_one_that_was_written() {
+        let text = write(&examples::report());
+        assert_eq!(write(&read(&text).expect("it is one")), text);
+        for wrong in ["{}", &text.replace("1.5,", "-1.5,"), &text.replace("passed", "well")] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_points_of_each_check_and_their_sum() {

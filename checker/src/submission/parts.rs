@@ -38,6 +38,8 @@ struct Sorted {
     programs: Vec<PathBuf>,
     /// Rust files that use the device kit.
     devices: Vec<PathBuf>,
+    /// C files that use QEMU's device API.
+    c_devices: Vec<PathBuf>,
     /// Folders with a manifest.
     crates: Vec<PathBuf>,
     /// Names with why they are passed over.
@@ -59,13 +61,16 @@ pub fn find(copied: &Copied, top: &Path) -> Result<Submission> {
         ));
     }
     let device = inside("device").or_else(|| inside("device.rs")).or_else(|| {
-        match (&sorted.crates[..], &sorted.devices[..]) {
-            ([one], _) | ([], [one]) => Some(one.clone()),
+        match (&sorted.crates[..], &sorted.devices[..], &sorted.c_devices[..]) {
+            ([one], _, []) | ([], [one], []) => Some(one.clone()),
+            // Which files belong to it is found out when it is built.
+            ([], [], [_, ..]) => Some(top.to_owned()),
             _ => None,
         }
     });
     if device.is_none() && sorted.crates.len() + sorted.devices.len() > 0 {
-        let names = names(sorted.crates.iter().chain(&sorted.devices), top);
+        let devices = sorted.crates.iter().chain(&sorted.devices).chain(&sorted.c_devices);
+        let names = names(devices, top);
         sorted.passed_over.push(format!(
             "{names}: several devices; put the one that counts into a folder `device`"
         ));
@@ -75,7 +80,11 @@ pub fn find(copied: &Copied, top: &Path) -> Result<Submission> {
         drivers => names(drivers, top),
     });
     let named = |path: &Option<PathBuf>| path.as_ref().map(|path| place(path, top));
-    let places = [driver_name, named(&app), named(&device)];
+    let device_name = match (&device, &sorted.c_devices[..]) {
+        (Some(device), [_, ..]) if device == top => Some(names(&sorted.c_devices, top)),
+        _ => named(&device),
+    };
+    let places = [driver_name, named(&app), device_name];
     let parts = || PARTS.into_iter().zip(&places);
     let handed_in = HandedIn {
         found: parts().filter_map(|(part, place)| Some((part, place.clone()?))).collect(),
@@ -91,6 +100,7 @@ fn sort(copied: &Copied, top: &Path) -> Result<Sorted> {
         drivers: Vec::new(),
         programs: Vec::new(),
         devices: Vec::new(),
+        c_devices: Vec::new(),
         crates: Vec::new(),
         passed_over: Vec::new(),
     };
@@ -101,7 +111,7 @@ fn sort(copied: &Copied, top: &Path) -> Result<Sorted> {
         if is_c(path) {
             let source = Source::read(path)?;
             if source.is_qemu() {
-                sorted.passed_over.push(format!("{name}: {}", build::QEMU_DEVICE));
+                sorted.c_devices.push(path.clone());
             } else if source.is_kernel() {
                 sorted.drivers.push(path.clone());
             } else if source.has_main() {
@@ -111,7 +121,9 @@ fn sort(copied: &Copied, top: &Path) -> Result<Sorted> {
             sorted.passed_over.push(format!("{name}: {}", build::RUST_DRIVER));
         } else if extension == "rs" {
             let text = fs::read(path).unwrap_or_default();
-            if String::from_utf8_lossy(&text).contains("vfio_user_kit") {
+            let text = String::from_utf8_lossy(&text);
+            // The second is the kit's former name.
+            if text.contains("vfio_user_device") || text.contains("vfio_user_kit") {
                 sorted.devices.push(path.clone());
             }
         } else if path.file_name().is_some_and(|name| name == "Cargo.toml") {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SKELETON: &str = include_str!("../../../../server/vfio-user/examples/skeleton.rs");
+const SKELETON: &str = include_str!("../../../../crates/vfio-user-device/examples/skeleton.rs");
 
 fn build(files: &[(&str, &str)]) -> Result<PathBuf, String> {
     let source = tempfile::tempdir().expect("a folder can be made");
@@ -12,15 +12,17 @@ fn build(files: &[(&str, &str)]) -> Result<PathBuf, String> {
         fs::create_dir_all(path.parent().expect("it has one")).expect("writable");
         fs::write(path, text).expect("writable");
     }
-    device(source.path(), &work.keep()).map_err(|failure| match failure {
-        Failure::Submission { hint, .. } => hint,
-        Failure::Lab(error) => panic!("{error:#}"),
-    })
+    device(source.path(), &work.keep()).map(|built| built.program).map_err(
+        |failure| match failure {
+            Failure::Submission { hint, .. } => hint,
+            Failure::Lab(error) => panic!("{error:#}"),
+        },
+    )
 }
 
 fn manifest(more: &str) -> String {
     format!(
-        "[package]\nname = \"mine\"\nedition = \"2021\"\n[dependencies]\nvfio-user-kit = \"0.1\"\n\
+        "[package]\nname = \"mine\"\nedition = \"2021\"\n[dependencies]\nvfio-user-device = \"0.1\"\n\
          {more}"
     )
 }
@@ -75,11 +77,11 @@ fn what_cannot_be_had_or_is_no_program_has_a_hint() {
     assert!(hint.contains("a dependency is not available"), "{hint}");
     let hint = build(&[("Cargo.toml", &manifest("")), ("src/lib.rs", "")]).expect_err("a library");
     assert!(hint.contains("no program"), "{hint}");
-    assert!(build(&[("a.txt", "")]).expect_err("nothing").contains("neither a Cargo.toml"));
+    assert!(build(&[("a.txt", "")]).expect_err("nothing").contains("neither a C file"));
 }
 
 #[test]
-fn a_crate_in_a_folder_is_found_and_a_device_of_qemus_is_named() {
+fn a_crate_in_a_folder_is_found() {
     let top = tempfile::tempdir().expect("a folder can be made");
     let krate = top.path().join("crate");
     let inner = krate.join("ada/rng");
@@ -89,10 +91,35 @@ fn a_crate_in_a_folder_is_found_and_a_device_of_qemus_is_named() {
     let found = only_crate(&files, &krate).expect("there is one");
     take_inner(&krate, &found).expect("it can be moved");
     assert!(krate.join("Cargo.toml").is_file());
-    let c = top.path().join("my-rng.c");
-    fs::write(&c, "#include \"qemu/osdep.h\"\n").expect("writable");
-    let Err(Failure::Submission { hint, .. }) = only_file(&[c], top.path()) else {
-        panic!("it is no device for the kit");
-    };
-    assert!(hint.contains("my-rng.c: a device in C against QEMU's API is not run"), "{hint}");
+}
+
+const C_SKELETON: &str = include_str!("../../../../qemu-device/examples/my-rng.c");
+
+#[test]
+fn c_files_become_a_program_in_whatever_folder_they_are() {
+    let helper = "int helper(void) { return 1; }\n";
+    let driver = "#include <linux/module.h>\n";
+    let app = "int main(void) { return 0; }\n";
+    let program = build(&[
+        ("qemu/hw/misc/my rng.c", C_SKELETON),
+        ("qemu/hw/misc/helper.c", helper),
+        ("driver/driver.c", driver),
+        ("app.c", app),
+    ]);
+    let output = std::process::Command::new(program.expect("it compiles")).arg("--help").output();
+    let said = output.expect("it runs").stdout;
+    assert!(String::from_utf8_lossy(&said).contains("--socket-path"));
+}
+
+#[test]
+fn what_does_not_compile_in_c_has_the_first_error_as_its_hint() {
+    let wrong = C_SKELETON.replace("    return 0;", "    return nothing;");
+    let hint = build(&[("my-rng.c", &wrong)]).expect_err("no such name");
+    assert!(hint.contains("the first error is: my-rng.c:"), "{hint}");
+    let display = C_SKELETON.replace("qemu/module.h", "ui/console.h");
+    let hint = build(&[("my-rng.c", &display)]).expect_err("no displays");
+    assert!(hint.contains("displays and input need the rest of QEMU"), "{hint}");
+    let header = C_SKELETON.replace("qemu/module.h", "hw/arm/boot.h");
+    let hint = build(&[("my-rng.c", &header)]).expect_err("no such header");
+    assert!(hint.contains("hw/arm/boot.h: No such file") && hint.contains("not offered"), "{hint}");
 }

@@ -17,8 +17,8 @@ fn build(files: &[(&str, &str)]) -> Result<Module, String> {
         fs::create_dir_all(path.parent().expect("it has one")).expect("writable");
         fs::write(path, text).expect("writable");
     }
-    let world = lab::world::get().expect("there is a world");
-    let kernel = world.kernel(lab::Choice::default());
+    let environment = lab::environment::get().expect("the environment can be made");
+    let kernel = environment.kernel(lab::Choice::default());
     driver(source.path(), &work.keep(), kernel).map_err(|failure| match failure {
         Failure::Submission { hint, .. } => hint,
         Failure::Lab(error) => panic!("{error:#}"),

@@ -44,9 +44,14 @@ struct Round {
     numbers: Vec<u64>,
 }
 
+/// The ids of its checks.
+pub fn ids() -> Vec<String> {
+    [BUILD, RUNS, NUMBERS, ROUNDS].map(|(id, _)| id.to_owned()).into()
+}
+
 /// Builds and checks an application.
 pub fn check_app(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Result<Vec<Entry>> {
-    let mut recorder = Recorder::new(&tools.profile);
+    let mut recorder = Recorder::new(tools).of_run(run);
     let built =
         recorder.check(BUILD.0, BUILD.1, || build::app(source, work).map_err(Stop::from))?;
     let Some(program) = built else {
@@ -74,7 +79,7 @@ pub fn check_app(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Res
             }
         }
     }
-    Ok(recorder.finish())
+    recorder.finish_with_recordings(run)
 }
 
 fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
@@ -112,6 +117,7 @@ fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
         // One that draws and draws may be at its end soon.
         let again = seen.outcome.end == End::TimedOut && accesses.len() >= MANY;
         if !again || seconds > profile.seconds.app {
+            bench.end()?;
             return Ok(seen);
         }
         seconds *= LONGER;

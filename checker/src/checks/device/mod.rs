@@ -1,10 +1,14 @@
 //! The checks of a device: a guest without a driver reads and writes its registers, and compares
 //! with the profile's table.
 
+mod clear;
+mod dma;
 mod identity;
+mod interrupt;
 mod registers;
 mod session;
 mod sizes;
+pub mod test_module;
 
 use std::path::Path;
 use std::time::Instant;
@@ -32,10 +36,21 @@ struct Check {
 }
 
 const BUILD: (&str, &str) = ("device-build", "it compiles");
+const SIZES: &str = "device-access-sizes";
+const REST: &str = "device-rest-of-page";
 const IDENTITY: (&str, &str) = ("device-identity", "the guest finds it on the PCI bus");
 
 fn check(id: &str, title: &str, run: impl Fn(&mut Session<'_>) -> Checked + 'static) -> Check {
     Check { id: id.to_owned(), title: title.to_owned(), run: Box::new(run) }
+}
+
+/// The ids of its checks, with those that not every profile has.
+pub fn ids(profile: &Profile) -> Vec<String> {
+    let fixed = [BUILD.0, IDENTITY.0, SIZES, REST].map(str::to_owned);
+    let mut ids: Vec<String> = fixed.into();
+    ids.extend(checks(profile).into_iter().map(|check| check.id));
+    ids.dedup();
+    ids
 }
 
 /// The checks behind the first two.
@@ -50,7 +65,8 @@ fn checks(profile: &Profile) -> Vec<Check> {
     let Device { narrow, wide, rest, .. } = profile.device;
     if narrow != Narrow::Unspecified || wide != Wide::Unspecified {
         let title = "accesses of all sizes do what they should";
-        checks.push(check("device-access-sizes", title, move |session| {
+        checks.push(check(SIZES, title, move |session| {
+            session.ensure_repeats()?;
             if narrow != Narrow::Unspecified {
                 sizes::narrow(session)?;
             }
@@ -58,7 +74,10 @@ fn checks(profile: &Profile) -> Vec<Check> {
         }));
     }
     if rest != Rest::Unspecified {
-        checks.push(check("device-rest-of-page", "the rest of the page is empty", registers::rest));
+        checks.push(check(REST, "the rest of the page is empty", |session| {
+            session.ensure_repeats()?;
+            registers::rest(session)
+        }));
     }
     for register in profile.registers.iter().filter(|one| one.kind == RegisterKind::Value) {
         let name = register.name.clone();
@@ -68,17 +87,40 @@ fn checks(profile: &Profile) -> Vec<Check> {
             move |session| registers::keeps(session, &name),
         ));
     }
+    for register in profile.registers.iter().filter(|one| one.kind == RegisterKind::WriteOneToClear)
+    {
+        let name = register.name.clone();
+        checks.push(check(
+            &format!("device-register-{name}"),
+            &format!("{name} has its bits set, and cleared by writes of ones"),
+            move |session| clear::clears(session, &name),
+        ));
+    }
+    for interrupt in profile.interrupts.iter().cloned() {
+        let (id, name) = (format!("device-interrupt-{}", interrupt.name), &interrupt.name);
+        let title = format!("the interrupt {name} comes");
+        checks.push(check(&id, &title, move |session| interrupt::interrupts(session, &interrupt)));
+    }
+    for transfer in profile.transfers.iter().cloned() {
+        let (id, name) = (format!("device-dma-{}", transfer.name), &transfer.name);
+        let title = format!("the transfer {name} writes memory");
+        checks.push(check(&id, &title, move |session| dma::transfers(session, &transfer)));
+    }
     checks.push(check("device-reset", "it works after a reset", registers::reset));
     checks
 }
 
 /// What the published device does and the profile leaves open. It is tried when all that counts is
 /// done, and noted.
-fn asides(profile: &Profile) -> Result<Vec<Aside>> {
+fn asides(profile: &Profile, repeats: bool) -> Result<Vec<Aside>> {
     let Device { narrow, wide, rest, .. } = profile.device;
     let mut asides: Vec<Aside> = Vec::new();
     if profile.seed_register()?.reads == SeedReads::Unspecified {
         asides.push(|session| registers::seed_reads(session, SeedReads::Zero));
+    }
+    if !repeats {
+        // The others compare numbers after a seed.
+        return Ok(asides);
     }
     if narrow == Narrow::Unspecified {
         asides.push(sizes::narrow);
@@ -94,7 +136,7 @@ fn asides(profile: &Profile) -> Result<Vec<Aside>> {
 
 /// Tries what the profile leaves open, and notes what is otherwise than in the published device.
 fn note(session: &mut Session<'_>, notes: &mut Vec<String>) -> Result<()> {
-    for aside in asides(session.profile())? {
+    for aside in asides(session.profile(), session.repeats)? {
         match session.restore().and_then(|()| aside(session)) {
             Err(Stop::Lab(error)) => return Err(error),
             Err(Stop::Verdict(Verdict::Failed(failure))) => notes.push(format!(
@@ -116,7 +158,7 @@ pub fn check_device(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Entry>> {
     let profile = &tools.profile;
-    let mut recorder = Recorder::new(profile);
+    let mut recorder = Recorder::new(tools).of_run(run);
     let checks = checks(profile);
     let built =
         recorder.check(BUILD.0, BUILD.1, || build::device(source, work).map_err(Stop::from))?;
@@ -127,18 +169,31 @@ pub fn check_device(
     };
     let mut session = Session::new(tools, run, program);
     let begun = Instant::now();
-    let result = session.restore().and_then(|()| identity::identity(&mut session));
-    let verdict = verdict(result)?;
-    let fine = verdict.is_fine();
+    let (verdict, usable) = match session.restore().and_then(|()| identity::identity(&mut session))
+    {
+        Ok(None) => (Verdict::Passed, true),
+        Ok(Some(fault)) => (fault.failure.into(), fault.usable),
+        Err(stop) => (stop.verdict()?, false),
+    };
     recorder.add(IDENTITY.0, IDENTITY.1, verdict, begun);
-    if !fine {
+    // A wrong revision costs its own points, and no others.
+    if !usable {
         not_run(&mut recorder, &checks, "device-identity failed");
-        return Ok(recorder.finish());
+        session.end()?;
+        return recorder.finish_with_recordings(run);
     }
     for Check { id, title, run } in checks {
         let begun = Instant::now();
         let verdict = match session.restore() {
-            Ok(()) => self::verdict(run(&mut session))?,
+            Ok(()) => {
+                let verdict = self::verdict(run(&mut session))?;
+                if matches!(verdict, Verdict::NotRun(_)) {
+                    // The fault that is in its way costs once.
+                    recorder.add_for_nothing(&id, &title, verdict, begun);
+                    continue;
+                }
+                verdict
+            }
             Err(Stop::Lab(error)) => return Err(error),
             Err(Stop::Verdict(Verdict::NotRun(because))) => Verdict::NotRun(because),
             Err(Stop::Verdict(other)) => {
@@ -148,7 +203,8 @@ pub fn check_device(
         recorder.add(&id, &title, verdict, begun);
     }
     note(&mut session, notes)?;
-    Ok(recorder.finish())
+    session.end()?;
+    recorder.finish_with_recordings(run)
 }
 
 fn not_run(recorder: &mut Recorder<'_>, checks: &[Check], because: &str) {

@@ -1,25 +1,29 @@
 //! A device with its guest, and accesses to its registers.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use exerciser::{End, Job, RegisterAccess, Step};
 use lab::RunDir;
 
+use super::test_module;
+use crate::build::BuiltDevice;
 use crate::checks::Tools;
 use crate::checks::stop::{Checked, Stop, nonsense};
 use crate::device_program::DeviceProgram;
-use crate::guest::{Attached, Bench, EXERCISER, Setup};
-use crate::profile::{Profile, Register};
+use crate::guest::{Attached, Bench, EXERCISER, Kind, Setup, saved};
+use crate::profile::{Profile, Register, RegisterValue};
 
 /// A device with its guest.
 pub struct Session<'run> {
     tools: &'run Tools,
     run: &'run RunDir,
-    program: PathBuf,
+    device: BuiltDevice,
     bench: Option<Bench<'run>>,
     /// How often the program was started.
     starts: u32,
+    /// Whether every read was a new number; until then it is not known.
+    pub draws: bool,
+    /// Whether the same seed gave the same numbers; until then it is not known.
+    pub repeats: bool,
 }
 
 /// How often a program is started.
@@ -27,8 +31,17 @@ const MAX_STARTS: u32 = 4;
 
 impl<'run> Session<'run> {
     /// A device that is not started yet.
-    pub fn new(tools: &'run Tools, run: &'run RunDir, program: PathBuf) -> Self {
-        Self { tools, run, program, bench: None, starts: 0 }
+    pub fn new(tools: &'run Tools, run: &'run RunDir, device: BuiltDevice) -> Self {
+        Self { tools, run, device, bench: None, starts: 0, draws: false, repeats: false }
+    }
+
+    /// Ends a check that compares numbers after a seed, when there are none to compare.
+    pub fn ensure_repeats(&self) -> Checked {
+        if self.repeats {
+            return Ok(());
+        }
+        let because = "device-seed failed: this check compares numbers after a seed";
+        Err(Stop::Verdict(crate::report::Verdict::NotRun(because.to_owned())))
     }
 
     /// The exercise.
@@ -48,20 +61,27 @@ impl<'run> Session<'run> {
             ))));
         }
         self.starts += 1;
-        let program = DeviceProgram::start(self.run, self.starts, &self.program)?;
+        let program = DeviceProgram::start(self.run, self.starts, &self.device)?;
+        let mut files = vec![(EXERCISER.to_owned(), self.tools.exerciser.clone())];
+        files.extend(test_module::file(self.tools.test_module.as_ref()));
         let setup = Setup {
             run: self.run,
             profile: &self.tools.profile,
             kernel: self.tools.kernel,
-            files: vec![(EXERCISER.to_owned(), self.tools.exerciser.clone())],
+            files,
             resets: true,
-            saved: None,
+            saved: saved(self.tools, Kind::WithoutDevice)?,
         };
         let mut bench = Bench::new(setup, Attached::Program(program));
         bench.number_from(self.starts - 1);
         bench.boot()?;
         self.bench = Some(bench);
         Ok(())
+    }
+
+    /// Ends guest and device.
+    pub fn end(self) -> anyhow::Result<()> {
+        self.bench.map_or(Ok(()), Bench::end)
     }
 
     /// The guest.
@@ -108,6 +128,13 @@ impl<'run> Session<'run> {
         let steps = self.accesses(accesses)?;
         let value = |step: &Step| if let Step::Read(value) = step { Some(*value) } else { None };
         Ok(steps.iter().filter_map(value).collect())
+    }
+
+    /// Makes a write that the profile has.
+    pub fn write(&mut self, write: &RegisterValue) -> Checked {
+        let register = self.profile().register(&write.register)?;
+        self.values(vec![set(register, write.value)])?;
+        Ok(())
     }
 }
 

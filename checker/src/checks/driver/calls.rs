@@ -93,9 +93,9 @@ impl Session<'_> {
         let node = self.node.clone().ok_or_else(|| nonsense("calls without a node"))?;
         let planned: Vec<u32> =
             calls.iter().flat_map(|call| (0..call.times).map(|_| call.number)).collect();
-        if let Some(number) = planned.iter().find(|number| self.hung.contains(number)) {
-            let name = self.call_name(*number);
-            let because = format!("{name} did not come back in an earlier check");
+        let hung = planned.iter().find_map(|number| Some((*number, self.hung.get(number)?)));
+        if let Some((number, check)) = hung {
+            let because = format!("{} did not come back in {check}", self.call_name(number));
             return Err(Stop::Verdict(Verdict::NotRun(because)));
         }
         let mark = self.bench.log_length();
@@ -103,7 +103,7 @@ impl Session<'_> {
         let answer = self.bench.exercise(job, processes, self.profile.seconds.call);
         if !self.bench.is_live() {
             // Which one it was is not known.
-            self.hung.extend(&planned);
+            self.hang(&planned);
         }
         let answer = answer?;
         let mut returned = Vec::new();
@@ -115,7 +115,6 @@ impl Session<'_> {
                 }
             }
         }
-        self.bench.catch_up()?;
         Ok(Done { returned, accesses: self.bench.accesses_since(mark) })
     }
 
@@ -131,13 +130,21 @@ impl Session<'_> {
         };
         let came_back = self.came_back(outcome, &what);
         if !self.bench.is_live() || matches!(outcome.end, End::Killed(_)) {
-            self.hung.extend(planned.get(outcome.steps.len().wrapping_sub(1)));
+            let number = planned.get(outcome.steps.len().wrapping_sub(1));
+            self.hang(number);
         }
         came_back?;
         if outcome.end == End::Exited(0) && outcome.steps.len() == planned.len() + 1 {
             return Ok(());
         }
         Err(nonsense(&format!("{outcome:?}")))
+    }
+
+    /// Remembers ioctls that did not come back, with the check that is on.
+    fn hang<'a>(&mut self, numbers: impl IntoIterator<Item = &'a u32>) {
+        for number in numbers {
+            self.hung.entry(*number).or_insert_with(|| self.check.clone());
+        }
     }
 
     /// An ioctl by its name, when it has one.

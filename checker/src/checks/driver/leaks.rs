@@ -15,7 +15,7 @@ const WARM_UP: u32 = 10;
 /// Memory that may be missing in the end, in KiB: what the kernel's own ups and downs stay below.
 const MEMORY: u64 = 256;
 /// How many times longer than one load all of them may take.
-const PATIENCE: u64 = 10;
+const WAIT_TIMEOUT: u64 = 10;
 
 /// A hundred loads leave nothing behind.
 pub fn leaks(session: &mut Session<'_>) -> Checked {
@@ -75,7 +75,7 @@ fn missing(earlier: &State, later: &State) -> Option<String> {
 fn loads(session: &mut Session<'_>, times: u32) -> Checked {
     let name = session.module.name.clone();
     let job = Job::Loads { file: format!("/root/{name}.ko"), name, times };
-    let answer = session.bench.exercise(job, 1, session.profile.seconds.load * PATIENCE)?;
+    let answer = session.bench.exercise(job, 1, session.profile.seconds.load * WAIT_TIMEOUT)?;
     let [outcome] = &answer.0[..] else { return Err(nonsense("not one outcome")) };
     session.came_back(outcome, "loading and unloading again and again")?;
     match &outcome.steps[..] {

@@ -18,7 +18,7 @@ const NO_EXIT: &str = "the module has no module_exit, so it cannot be unloaded";
 pub fn unload(session: &mut Session<'_>) -> Checked {
     unloadable(session)?;
     session.rmmod()?;
-    let now = State::take(&mut session.bench, session.profile)?;
+    let now = State::take_names(&mut session.bench, session.profile)?;
     ensure(!now.modules.contains(&session.module.name), || {
         format!("rmmod said nothing, and {} is still loaded", session.module.name)
     })?;

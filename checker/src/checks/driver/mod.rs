@@ -6,6 +6,7 @@ mod errors;
 mod leaks;
 mod load;
 mod numbers;
+mod place;
 mod seed;
 mod session;
 mod values;
@@ -19,8 +20,9 @@ use lab::RunDir;
 use super::stop::{Checked, Stop};
 use super::{Recorder, Tools, verdict};
 use crate::build;
-use crate::guest::{Bench, EXERCISER, Setup, saved};
+use crate::guest::{Bench, EXERCISER, Kind, Setup, saved};
 use crate::kernel_log::{self, Trouble};
+use crate::profile::Profile;
 use crate::report::{Entry, Failure, Verdict};
 use session::Session;
 
@@ -88,6 +90,13 @@ const fn check(
     Check { id, title, needs, run }
 }
 
+/// The ids of its checks.
+pub fn ids(profile: &Profile) -> Vec<String> {
+    let fixed = [BUILD.0, LOAD.0, NODE.0, LOG.0].into_iter().chain(CHECKS.map(|check| check.id));
+    let values = values::ids(profile).into_iter().map(|(id, _, _)| id);
+    fixed.map(str::to_owned).chain(values).collect()
+}
+
 /// Builds and checks a driver.
 pub fn check_driver(
     source: &Path,
@@ -96,7 +105,7 @@ pub fn check_driver(
     work: &Path,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Entry>> {
-    let mut recorder = Recorder::new(&tools.profile);
+    let mut recorder = Recorder::new(tools).of_run(run);
     let built = recorder.check(BUILD.0, BUILD.1, || {
         build::driver(source, work, tools.booted).map_err(Stop::from)
     })?;
@@ -115,13 +124,14 @@ pub fn check_driver(
             (EXERCISER.to_owned(), tools.exerciser.clone()),
         ],
         resets: false,
-        saved: saved(tools)?,
+        saved: saved(tools, Kind::WithDevice)?,
     };
     let bench = Bench::new(setup, tools.attach(run)?);
     let mut session = Session::new(bench, &tools.profile, &module);
     in_guest_checks(&mut session, &mut recorder, tools)?;
     notes.append(&mut session.notes);
-    Ok(recorder.finish())
+    session.bench.end()?;
+    recorder.finish_with_recordings(run)
 }
 
 fn in_guest_checks(
@@ -204,7 +214,10 @@ fn watch(session: &mut Session<'_>, id: &str, result: Checked) -> Checked {
             if lost {
                 result
             } else {
-                let hint = format!("{} ({})", found.meaning, found.line.trim());
+                let place = place::of(&news, &session.module.file);
+                let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
+                let hint = format!("{}{place} ({})", found.meaning, found.said());
+                session.told.insert(id.to_owned(), hint.clone());
                 Err(Failure::new(hint).with(kernel_log::excerpt(&news)).into())
             }
         }
@@ -232,7 +245,10 @@ fn kernel_log(session: &Session<'_>, recorder: &mut Recorder<'_>) {
     let verdict = match session.worst() {
         None => Verdict::Passed,
         Some((id, complaint, excerpt)) => {
-            let hint = format!("during {id}: {} ({})", complaint.meaning, complaint.line.trim());
+            let told = session.told.get(id);
+            let hint = told.cloned().unwrap_or_else(|| {
+                format!("during {id}: {} ({})", complaint.meaning, complaint.said())
+            });
             Verdict::Failed(Failure::new(hint).with(excerpt.as_str()))
         }
     };

@@ -38,14 +38,17 @@ pub struct Session<'run> {
     no_node: bool,
     /// Whether unloading it does no good.
     pub no_unload: bool,
-    /// The ioctls that did not come back. They would not another time, and each costs a guest.
-    pub hung: BTreeSet<u32>,
+    /// The ioctls that did not come back, with the check that found it. They would not another time,
+    /// and each costs a guest.
+    pub hung: BTreeMap<u32, String>,
     /// The check that is on.
     pub check: String,
     /// The checks that failed.
     pub failed: BTreeSet<String>,
     /// The ioctls that store more than they should, with the check that found it.
     pub stores_too_much: BTreeMap<u32, String>,
+    /// What was said of the checks in which the kernel failed.
+    pub told: BTreeMap<String, String>,
     /// Whether the check that is on found a fault that another one was failed for.
     pub costs_nothing: bool,
     /// The worst that the kernel said in each check, with the lines around it.
@@ -67,10 +70,11 @@ impl<'run> Session<'run> {
             made_node: None,
             no_node: false,
             no_unload: false,
-            hung: BTreeSet::new(),
+            hung: BTreeMap::new(),
             check: String::new(),
             failed: BTreeSet::new(),
             stores_too_much: BTreeMap::new(),
+            told: BTreeMap::new(),
             costs_nothing: false,
             complaints: Vec::new(),
         }
@@ -130,7 +134,7 @@ impl<'run> Session<'run> {
     /// The node's path, and what is wrong with that.
     fn find_node(&mut self) -> Result<(String, Option<Failure>), Stop> {
         let wanted = self.profile.driver.node.clone();
-        let now = State::take(&mut self.bench, self.profile)?;
+        let now = State::take_names(&mut self.bench, self.profile)?;
         if now.nodes.contains_key(&wanted) {
             return Ok((wanted, None));
         }

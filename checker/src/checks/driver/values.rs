@@ -34,7 +34,7 @@ pub fn keeps(session: &mut Session<'_>, name: &str) -> Checked {
     let register = profile.register(name)?;
     let of_kind = |kind| ioctls(profile, name).into_iter().find(|ioctl| ioctl.kind == kind);
     // Values with few bits set, which fit most masks.
-    for value in [register.kept() & 0x5555_5555, register.kept() & 1, register.reset] {
+    for value in [register.kept() & 0x5555_5555_5555_5555, register.kept() & 1, register.reset] {
         if let Some(set) = of_kind(IoctlKind::Set) {
             let done = session.calls(vec![gives(set, value)])?;
             let result = done.returned.first().map_or(0, |returned| returned.result);

@@ -26,7 +26,7 @@ int main(void)
 				perror("random");
 				return EXIT_FAILURE;
 			}
-			printf("%u\n", number);
+			printf("%200u\n", number);
 		}
 	}
 	close(fd);

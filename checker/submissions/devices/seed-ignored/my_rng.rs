@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use vfio_user_kit::{Access, Bar, Bus, Description, Device, Identity, Register};
+use vfio_user_device::{Access, Bar, Bus, DeviceConfig, Device, Identity, Register};
 
 const RANDOM: u64 = 0x0;
 const SEED: u64 = 0x4;
@@ -25,9 +25,9 @@ impl MyRng {
 }
 
 impl Device for MyRng {
-    fn describe(&self) -> Description {
+    fn config(&self) -> DeviceConfig {
         let registers = [Register::new("RANDOM", RANDOM, 4), Register::new("SEED", SEED, 4)];
-        Description::new(Identity::new(0x1234, 0xcafe).revision(0x10))
+        DeviceConfig::new(Identity::new(0x1234, 0xcafe).revision(0x10))
             .bar(0, Bar::memory32(4096).registers(&registers))
     }
 
@@ -46,5 +46,5 @@ impl Device for MyRng {
 }
 
 fn main() -> ExitCode {
-    vfio_user_kit::main(MyRng { state: 1 })
+    vfio_user_device::main(MyRng { state: 1 })
 }

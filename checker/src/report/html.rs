@@ -1,0 +1,92 @@
+//! The report for a browser: one page without a network, with a link to the timeline of each check
+//! that failed.
+
+use std::fmt::Write as _;
+
+use super::{Entry, Report, Verdict};
+use crate::table::escaped;
+
+/// What is before the checks.
+const HEAD: &str = r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Report</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 1rem/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+section { border-bottom: 1px solid #8886; padding: .6rem 0; }
+h2 { font-size: 1rem; margin: 0; }
+.passed h2::before { content: "✓ "; color: light-dark(#00701a, #7bd88f); }
+.failed h2::before { content: "✗ "; color: light-dark(#b00020, #ff8a80); }
+.points { float: right; }
+pre { background: #8882; overflow-x: auto; padding: .5rem; }
+</style>
+</head>
+<body>
+"#;
+
+/// The whole page. `timeline` knows where the timeline of a check is, if there is one.
+#[must_use]
+pub fn write(report: &Report, timeline: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut page = HEAD.to_owned();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        page,
+        "<h1>{}</h1>\n<p>{} of {} points. Profile {}, kernel {}.</p>",
+        escaped(&report.submission),
+        report.total(),
+        report.max(),
+        escaped(&report.profile),
+        escaped(&report.kernel)
+    );
+    for entry in &report.entries {
+        page.push_str(&section(entry, timeline(&entry.id)));
+    }
+    for note in &report.notes {
+        let _ = writeln!(page, "<p>Noticed: {}</p>", escaped(note));
+    }
+    page.push_str("</body>\n</html>\n");
+    page
+}
+
+fn section(entry: &Entry, timeline: Option<String>) -> String {
+    let mut section = format!(
+        "<section class=\"{}\"><span class=\"points\">{}/{}</span><h2>{}</h2>{}\n",
+        entry.verdict.token(),
+        entry.points(),
+        entry.max(),
+        escaped(&entry.title),
+        escaped(&entry.id)
+    );
+    let parts = [("p", entry.verdict.message()), ("pre", entry.verdict.details().to_owned())];
+    for (element, text) in parts.iter().filter(|(_, text)| !text.trim().is_empty()) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(section, "<{element}>{}</{element}>", escaped(text.trim_end()));
+    }
+    if let (Verdict::Failed(_), Some(address)) = (&entry.verdict, timeline) {
+        let address = escaped(&address);
+        let _ = writeln!(section, "<p><a href=\"{address}\">What the device saw: timeline</a></p>");
+    }
+    section.push_str("</section>\n");
+    section
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples;
+    use super::*;
+
+    #[test]
+    fn a_failed_check_links_its_timeline_and_nothing_in_a_report_is_html() {
+        let timeline = |id: &str| Some(format!("ann.recordings/{id}.html"));
+        let page = write(&examples::report(), &timeline);
+        assert!(page.contains("<h1>ann</h1>\n<p>5 of 17 points."), "{page}");
+        assert!(page.contains("write &quot;4&quot; bytes &amp; &lt;no&gt; more"), "{page}");
+        let link = "<a href=\"ann.recordings/driver-seed-register.html\">";
+        assert_eq!(page.matches("<a href").count(), 1, "only what failed has one");
+        assert!(page.contains(link), "{page}");
+        assert!(!write(&examples::report(), &|_| None).contains("<a href"));
+    }
+}
