@@ -1,0 +1,162 @@
+// A driver for my_rng, PCI 1234:cafe
+#include <linux/completion.h>
+#include <linux/dma-mapping.h>
+#include <linux/fs.h>
+#include <linux/interrupt.h>
+#include <linux/io.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/uaccess.h>
+
+#define GET_RANDOM _IOR('q', 1, unsigned int)
+#define SET_SEED _IOW('q', 1, unsigned int)
+
+#define CONTROL 0x8
+#define STATUS 0xc
+#define ADDRESS 0x18
+#define LENGTH 0x20
+#define FILL 2
+#define FILLED 2
+#define FAILED 4
+
+#define BUFFER_SIZE 4096u
+
+/* Where BAR 0 is for the kernel. */
+static void __iomem *base;
+
+/* What the device fills: for us, and for the device. */
+static u8 *buffer;
+static dma_addr_t bus_address;
+
+/* It is filled for one call at a time. */
+static DEFINE_MUTEX(lock);
+static DECLARE_COMPLETION(ready);
+
+static irqreturn_t my_rng_interrupt(int irq, void *data)
+{
+	if (!(ioread32(base + STATUS) & (FILLED | FAILED)))
+		return IRQ_NONE;
+	complete(&ready);
+	return IRQ_HANDLED;
+}
+
+/* Has the buffer's beginning filled; the lock is held. */
+static int fill(size_t length)
+{
+	u32 status;
+	long left;
+
+	reinit_completion(&ready);
+	iowrite32(lower_32_bits(bus_address), base + ADDRESS);
+	iowrite32(upper_32_bits(bus_address), base + ADDRESS + 4);
+	iowrite32(round_up(length, 4), base + LENGTH);
+	iowrite32(FILL, base + CONTROL);
+	left = wait_for_completion_interruptible_timeout(&ready, HZ);
+	if (left <= 0)
+		return left ? left : -ETIMEDOUT;
+	status = ioread32(base + STATUS);
+	iowrite32(status, base + STATUS);
+	return status & FAILED ? -EIO : 0;
+}
+
+static long my_rng_ioctl(struct file *file, unsigned int request, unsigned long argument)
+{
+	u32 __user *user = (u32 __user *)argument;
+	u32 value;
+
+	switch (request) {
+	case GET_RANDOM:
+		return put_user(ioread32(base), user);
+	case SET_SEED:
+		if (get_user(value, user))
+			return -EFAULT;
+		iowrite32(value, base + 4);
+		return 0;
+	default:
+		return -ENOTTY;
+	}
+}
+
+static ssize_t my_rng_read(struct file *file, char __user *user, size_t count,
+			   loff_t *position)
+{
+	size_t done = 0;
+	int err;
+
+	err = mutex_lock_interruptible(&lock);
+	if (err)
+		return err;
+	while (done < count && !err) {
+		size_t length = min_t(size_t, count - done, BUFFER_SIZE);
+
+		err = fill(length);
+		if (!err && copy_to_user(user + done, buffer, length))
+			err = -EFAULT;
+		if (!err)
+			done += length;
+	}
+	mutex_unlock(&lock);
+	return done ? done : err;
+}
+
+static const struct file_operations my_rng_fops = {
+	.owner = THIS_MODULE,
+	.read = my_rng_read,
+	.unlocked_ioctl = my_rng_ioctl,
+};
+
+static struct miscdevice my_rng_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "my_rng_driver",
+	.fops = &my_rng_fops,
+};
+
+static int my_rng_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	int err = pcim_enable_device(pdev);
+
+	if (err)
+		return err;
+	base = pcim_iomap(pdev, 0, 0);
+	if (!base)
+		return -ENOMEM;
+	err = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (err)
+		return err;
+	buffer = dmam_alloc_coherent(&pdev->dev, BUFFER_SIZE, &bus_address, GFP_KERNEL);
+	if (!buffer)
+		return -ENOMEM;
+	pci_set_master(pdev);
+	err = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES);
+	if (err < 0)
+		return err;
+	err = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, 0), my_rng_interrupt,
+			       IRQF_SHARED, "my_rng", pdev);
+	if (err)
+		return err;
+	return misc_register(&my_rng_misc);
+}
+
+static void my_rng_remove(struct pci_dev *pdev)
+{
+	misc_deregister(&my_rng_misc);
+}
+
+static const struct pci_device_id my_rng_ids[] = {
+	{ PCI_DEVICE(0x1234, 0xcafe) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, my_rng_ids);
+
+static struct pci_driver my_rng_driver = {
+	.name = "my_rng",
+	.id_table = my_rng_ids,
+	.probe = my_rng_probe,
+	.remove = my_rng_remove,
+};
+module_pci_driver(my_rng_driver);
+
+MODULE_DESCRIPTION("A driver for my_rng");
+MODULE_LICENSE("GPL");

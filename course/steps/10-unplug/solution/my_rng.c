@@ -1,0 +1,136 @@
+// A driver for my_rng, PCI 1234:cafe
+#include <linux/fs.h>
+#include <linux/io.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/sched/signal.h>
+#include <linux/uaccess.h>
+
+#define GET_RANDOM _IOR('q', 1, unsigned int)
+#define SET_SEED _IOW('q', 1, unsigned int)
+
+/* Where BAR 0 is for the kernel; NULL when the device is gone. */
+static void __iomem *base;
+static DEFINE_MUTEX(lock);
+
+/* Reads RANDOM, unless the device is gone. */
+static int get_random(u32 *number)
+{
+	int err = 0;
+
+	mutex_lock(&lock);
+	if (base)
+		*number = ioread32(base);
+	else
+		err = -ENODEV;
+	mutex_unlock(&lock);
+	return err;
+}
+
+/* Writes SEED, unless the device is gone. */
+static int set_seed(u32 seed)
+{
+	int err = 0;
+
+	mutex_lock(&lock);
+	if (base)
+		iowrite32(seed, base + 4);
+	else
+		err = -ENODEV;
+	mutex_unlock(&lock);
+	return err;
+}
+
+static long my_rng_ioctl(struct file *file, unsigned int request, unsigned long argument)
+{
+	u32 __user *user = (u32 __user *)argument;
+	u32 value;
+	int err;
+
+	switch (request) {
+	case GET_RANDOM:
+		err = get_random(&value);
+		return err ? err : put_user(value, user);
+	case SET_SEED:
+		if (get_user(value, user))
+			return -EFAULT;
+		return set_seed(value);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static ssize_t my_rng_read(struct file *file, char __user *buffer, size_t count,
+			   loff_t *position)
+{
+	size_t done = 0;
+
+	while (done < count) {
+		u32 number;
+		size_t length = min(count - done, sizeof(number));
+		int err = get_random(&number);
+
+		if (err)
+			return done ? done : err;
+		if (copy_to_user(buffer + done, &number, length))
+			return -EFAULT;
+		done += length;
+		if (signal_pending(current))
+			break;
+	}
+	return done;
+}
+
+static const struct file_operations my_rng_fops = {
+	.owner = THIS_MODULE,
+	.read = my_rng_read,
+	.unlocked_ioctl = my_rng_ioctl,
+};
+
+static struct miscdevice my_rng_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "my_rng_driver",
+	.fops = &my_rng_fops,
+};
+
+static int my_rng_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	int err = pcim_enable_device(pdev);
+
+	if (err)
+		return err;
+	base = pcim_iomap(pdev, 0, 0);
+	if (!base)
+		return -ENOMEM;
+	err = misc_register(&my_rng_misc);
+	if (err)
+		base = NULL;
+	return err;
+}
+
+static void my_rng_remove(struct pci_dev *pdev)
+{
+	misc_deregister(&my_rng_misc);
+	mutex_lock(&lock);
+	base = NULL;
+	mutex_unlock(&lock);
+}
+
+static const struct pci_device_id my_rng_ids[] = {
+	{ PCI_DEVICE(0x1234, 0xcafe) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, my_rng_ids);
+
+static struct pci_driver my_rng_driver = {
+	.name = "my_rng",
+	.id_table = my_rng_ids,
+	.probe = my_rng_probe,
+	.remove = my_rng_remove,
+};
+module_pci_driver(my_rng_driver);
+
+MODULE_DESCRIPTION("A driver for my_rng");
+MODULE_LICENSE("GPL");
