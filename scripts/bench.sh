@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Measures something of ours next to what it has to bear comparison with, in one run:
 #
-#   bench.sh [read]   a register read; a bare ping-pong over the same kind of socket
+#   bench.sh [read]   a register read; a bare ping-pong over the same kind of socket; with
+#                     EARLIER_SERVER=PROGRAM, a read from that build of the server, too
+#   bench.sh c        a register read of a device in C; of the same in Rust
+#   bench.sh record   a register read that is recorded; one that is not
 #   bench.sh fill     bytes from a virtio-rng device; the same generator alone
 #   bench.sh many     1,000 idle guests of one server: their memory, and a busy guest's register read
 #                     beside them, and beside one that misbehaves; with a single guest
@@ -40,22 +43,24 @@ if [[ ${1:---} != --* ]]; then
 fi
 case $what in
 read) bench my-rng-server register_read "$@" ;;
+c) bench lab c_device "$@" ;;
+record) bench my-rng-server recorded_read "$@" ;;
 fill) bench my-rng-server entropy_fill "$@" ;;
 many) bench my-rng-server many_guests "$@" ;;
-bandwidth) bench my-rng-server bandwidth "$@" ;;
+bandwidth) bench entropy bandwidth "$@" ;;
 guest)
 	install_vhost_device_rng
 	bench lab entropy "$@"
 	;;
 reload) bench lab reload "$@" ;;
 all)
-	for what in read fill many bandwidth guest reload; do
+	for what in read c record fill many bandwidth guest reload; do
 		./scripts/bench.sh "$what"
 		echo
 	done
 	;;
 *)
-	echo "bench.sh: no benchmark $what; there are read, fill, many, bandwidth, guest, reload and all" >&2
+	echo "bench.sh: no benchmark $what; there are read, c, record, fill, many, bandwidth, guest, reload and all" >&2
 	exit 2
 	;;
 esac

@@ -10,9 +10,6 @@ source "$root/scripts/prerequisites.sh"
 # 2: it is not the submission that failed.
 see_to_prerequisites "$@" || exit 2
 
-if ! cargo build --quiet --manifest-path "$root/Cargo.toml" --package checker; then
-	echo 'check: cargo could not build the checker; without a network it needs the crates of an earlier build' >&2
-	exit 2
-fi
+build_quietly check checker check || exit 2
 # On Unix, `cargo run` becomes the program: signals and exit status are the checker's own.
 exec cargo run --quiet --manifest-path "$root/Cargo.toml" --package checker --bin check -- "$@"

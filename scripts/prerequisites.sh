@@ -57,3 +57,18 @@ see_to_prerequisites() {
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 	fi
 }
+
+# Builds a package's programs and says so when that takes long: for the first time. Cargo's own words
+# are shown with LAB_VERBOSE=1. Takes the script's name, the package, and a program of it.
+build_quietly() {
+	local script=$1 package=$2 program=$3 quiet=--quiet
+	# What cargo calls by itself is another program: a variable reaches it, too.
+	[[ -z ${LAB_VERBOSE-} ]] || quiet=
+	if [[ ! -e ${CARGO_TARGET_DIR:-$root/target}/debug/$program ]]; then
+		echo "$script: compiling $package, once; this takes a minute or two" >&2
+	fi
+	if ! cargo build ${quiet:+"$quiet"} --manifest-path "$root/Cargo.toml" --package "$package"; then
+		echo "$script: cargo could not build $package; without a network it needs the crates of an earlier build" >&2
+		return 1
+	fi
+}

@@ -3,6 +3,8 @@
 # went.
 
 rows=() failures=() missing=()
+# Sections in the background: their names, process ids, logs and commands.
+names=() processes=() logs=() commands=()
 
 # Runs the command of a section. One that fails does not hide the sections behind it.
 section() {
@@ -15,6 +17,49 @@ section() {
 	}
 	printf -- '--- %s: %s\n' "$name" "$result"
 	rows+=("$(printf '%-70s %6d s  %s' "$name" $((SECONDS - begun)) "$result")")
+}
+
+# Begins a section in the background, beside those that follow. What it says comes with `finish`.
+begin() {
+	local name=$1 begun=$SECONDS log
+	shift
+	log=$(mktemp)
+	printf '\n=== %s: begins beside the next ones\n' "$name"
+	# In a process group of its own, to end it with all that it started.
+	set -m
+	(
+		result=ok
+		"$@" || result=FAILED
+		printf '%s %s\n' $((SECONDS - begun)) "$result" >"$log.end"
+	) >"$log" 2>&1 </dev/null &
+	set +m
+	names+=("$name") processes+=($!) logs+=("$log") commands+=("$(printf '%q ' "$@")")
+}
+
+# Waits for the sections in the background.
+finish() {
+	local at took result
+	for at in "${!names[@]}"; do
+		wait "${processes[at]}" || true
+		printf '\n=== %s\n' "${names[at]}"
+		cat "${logs[at]}"
+		took=0 result=FAILED
+		read -r took result <"${logs[at]}.end" || true
+		[[ $result == ok ]] || failures+=("${names[at]}: ${commands[at]}")
+		printf -- '--- %s: %s\n' "${names[at]}" "$result"
+		rows+=("$(printf '%-70s %6d s  %s, beside others' "${names[at]}" "$took" "$result")")
+		rm -f "${logs[at]}" "${logs[at]}.end"
+	done
+	names=() processes=() logs=() commands=()
+}
+
+# Ends the sections in the background, which do not hear Ctrl-C.
+abandon() {
+	local process
+	for process in "${processes[@]}"; do
+		kill -- -"$process" 2>/dev/null || true
+	done
+	rm -f "${logs[@]}"
 }
 
 # Whether a program is there. Root installs it when it is not; others are told how.
