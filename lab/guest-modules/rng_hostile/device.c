@@ -9,6 +9,8 @@
 
 /* An emulated device on a busy machine may take its time */
 #define HOSTILE_PATIENCE_US	(20 * USEC_PER_SEC)
+/* Half of the cases wait all of it */
+#define HOSTILE_FAULT_US	(150 * USEC_PER_MSEC)
 #define HOSTILE_LOOK_US		1000
 
 const u64 hostile_usual_features = BIT_ULL(VIRTIO_F_VERSION_1) |
@@ -137,6 +139,16 @@ void hostile_notify(struct hostile *h, u16 queue)
 		  ioread16(&h->common->queue_notify_off) * h->notify_multiplier);
 }
 
+/* Whether the device says so within the time that a busy host may take */
+bool hostile_needs_reset(struct hostile *h)
+{
+	u8 status;
+
+	return !read_poll_timeout(hostile_status, status,
+				  status & VIRTIO_CONFIG_S_NEEDS_RESET,
+				  HOSTILE_LOOK_US, HOSTILE_FAULT_US, false, h);
+}
+
 /* How many requests the device has completed, 0 or 1 */
 static u32 hostile_completed(struct hostile *h)
 {
@@ -164,14 +176,20 @@ void hostile_put_request(struct hostile *h)
 	hostile_notify(h, 0);
 }
 
-/* Whether the device, reset and set up anew, serves a request */
-bool hostile_request(struct hostile *h)
+/* Whether the device completes the request that it was notified of */
+bool hostile_completes(struct hostile *h)
 {
 	u32 completed;
 
+	return !read_poll_timeout(hostile_completed, completed, completed,
+				  HOSTILE_LOOK_US, HOSTILE_PATIENCE_US, false, h);
+}
+
+/* Whether the device, reset and set up anew, serves a request */
+bool hostile_request(struct hostile *h)
+{
 	if (!hostile_start(h))
 		return false;
 	hostile_put_request(h);
-	return !read_poll_timeout(hostile_completed, completed, completed,
-				  HOSTILE_LOOK_US, HOSTILE_PATIENCE_US, false, h);
+	return hostile_completes(h);
 }

@@ -58,8 +58,7 @@ static void hostile_run(struct hostile *h, const struct hostile_case *cases)
 	for (; cases->name; cases++) {
 		hostile_reset(h);
 		cases->run(h);
-		msleep(30);
-		needs_reset = hostile_status(h) & VIRTIO_CONFIG_S_NEEDS_RESET;
+		needs_reset = hostile_needs_reset(h);
 		h->features = hostile_usual_features;
 		goes_on = hostile_request(h);
 		pci_info(h->pdev, "%s%s%s: %s, %s\n",

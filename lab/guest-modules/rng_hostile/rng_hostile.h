@@ -97,6 +97,8 @@ void hostile_enable(struct hostile *h);
 bool hostile_start(struct hostile *h);
 void hostile_notify(struct hostile *h, u16 queue);
 void hostile_put_request(struct hostile *h);
+bool hostile_needs_reset(struct hostile *h);
+bool hostile_completes(struct hostile *h);
 bool hostile_request(struct hostile *h);
 
 /* split.c, packed.c: the rings */

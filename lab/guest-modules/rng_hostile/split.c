@@ -119,6 +119,8 @@ static void index_goes_back(struct hostile *h)
 			  VRING_DESC_F_WRITE, 0);
 	hostile_split_offer(h, 0, 1);
 	hostile_notify(h, 0);
+	/* A device that has not seen the index yet cannot see it go back */
+	hostile_completes(h);
 	hostile_split_offer(h, 0, 0);
 	hostile_notify(h, 0);
 }
