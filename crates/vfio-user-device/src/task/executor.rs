@@ -6,11 +6,11 @@ use std::future::Future;
 use std::io;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
+use super::ready::{AnyReady, Ready};
 use super::reply::Reply;
 use super::worker::Worker;
 
@@ -32,17 +32,14 @@ fn this_thread() -> usize {
 /// What a device's wakers share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// A task can go on.
-    ready: AtomicBool,
-    /// The thread that polls them.
-    thread: AtomicUsize,
-    /// Wakes that thread out of its sleep, once another thread works for a task.
+    ready: AnyReady,
+    /// Wakes the thread that polls them out of its sleep, once another thread works for a task.
     session: OnceLock<crate::waker::Waker>,
 }
 
-/// Whether one task can go on.
+/// What wakes one task.
 struct Flag {
-    ready: AtomicBool,
+    ready: Ready,
     shared: Arc<Shared>,
 }
 
@@ -52,9 +49,7 @@ impl Wake for Flag {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ready.store(true, Ordering::Release);
-        self.shared.ready.store(true, Ordering::Release);
-        if self.shared.thread.load(Ordering::Acquire) != this_thread() {
+        if self.ready.wake(&self.shared.ready, this_thread()) {
             if let Some(session) = self.shared.session.get() {
                 session.wake();
             }
@@ -72,7 +67,7 @@ struct Running {
 impl Running {
     /// Goes on with it if it was woken. Returns whether it has ended.
     fn poll(&mut self) -> bool {
-        self.flag.ready.swap(false, Ordering::AcqRel)
+        self.flag.ready.take()
             && self.future.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready()
     }
 }
@@ -126,8 +121,8 @@ impl Tasks {
             log::warn!("task is not started: {MAX_TASKS} others of the device have not ended");
             return;
         }
-        let flag = Arc::new(Flag { ready: AtomicBool::new(true), shared: self.shared.clone() });
-        self.shared.ready.store(true, Ordering::Release);
+        let ready = Ready::new(&self.shared.ready);
+        let flag = Arc::new(Flag { ready, shared: self.shared.clone() });
         self.running.push(Running { future, waker: Waker::from(Arc::clone(&flag)), flag });
     }
 
@@ -139,15 +134,12 @@ impl Tasks {
 
     /// Whether a task can go on.
     pub fn is_ready(&self) -> bool {
-        self.shared.ready.load(Ordering::Acquire)
+        self.shared.ready.is_set()
     }
 
     /// Takes the tasks out to poll them.
     pub fn begin_round(&mut self) -> Round {
-        self.shared.thread.store(this_thread(), Ordering::Release);
-        // Before they are polled: what wakes one meanwhile is for the next round. A swap, which sees
-        // the wake-up that it takes: a store would not order the look at each task's flag behind it.
-        self.shared.ready.swap(false, Ordering::AcqRel);
+        self.shared.ready.begin_round(this_thread());
         self.budget = ROUND_BYTES;
         Round { running: mem::take(&mut self.running), cancelled: self.cancelled }
     }
@@ -235,6 +227,6 @@ impl Tasks {
         self.running.clear();
         self.parked.clear();
         self.sleepers.clear();
-        self.shared.ready.store(false, Ordering::Release);
+        self.shared.ready.clear();
     }
 }

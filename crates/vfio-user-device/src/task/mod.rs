@@ -7,6 +7,9 @@
 
 mod executor;
 mod lend;
+#[cfg(test)]
+mod loom_tests;
+mod ready;
 mod reply;
 mod worker;
 
@@ -14,7 +17,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
 use std::panic::resume_unwind;
-use std::sync::{Arc, TryLockError};
+use std::sync::{Arc, TryLockError, atomic};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
