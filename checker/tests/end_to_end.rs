@@ -72,7 +72,7 @@ fn check_interrupting(from: &str, to: &str) -> Report {
 }
 
 #[test]
-fn bits_that_a_write_of_ones_clears_and_registers_of_8_bytes_are_checked() {
+fn bits_that_a_write_of_ones_clears_are_checked() {
     let report = check_interrupting("", "");
     assert!(report.is_fine() && report.total() == 100, "{report:#?}");
     let report = check_interrupting("self.status &= !what;", "self.status = 0;");

@@ -71,6 +71,20 @@ fn a_file_that_cannot_be_written_is_an_error_at_the_start() {
 }
 
 #[test]
+fn over_vhost_user_a_warning_says_that_nothing_is_recorded() {
+    let daemon = Daemon::start(&[
+        "--device",
+        "virtio-rng",
+        "--transport",
+        "vhost-user",
+        "--record",
+        "recording",
+    ]);
+    daemon.wait_for_log("is not recorded: with vhost-user there are no messages");
+    assert_eq!(ended(daemon).sessions(), 0);
+}
+
+#[test]
 fn the_environment_names_the_file_for_programs_without_the_option() {
     let mut command = Command::new(BINARY);
     let daemon = Daemon::start_under(
