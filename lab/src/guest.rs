@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, Output};
 use crate::process::{self, Child};
+use crate::progress;
 use crate::qmp::Qmp;
 use crate::run_dir::RunDir;
 use crate::server::Server;
@@ -27,6 +28,8 @@ use ports::Ports;
 /// How long a guest may take to boot. Emulated on a loaded machine it can take many times the
 /// usual five seconds.
 const BOOT: Duration = Duration::from_secs(180);
+/// How often a boot that takes long is reported.
+const BOOT_REPORT: Duration = Duration::from_secs(10);
 /// How long a command may take, unless the test says otherwise.
 const COMMAND: Duration = Duration::from_secs(60);
 /// How long QEMU may take to connect to us, and to end.
@@ -91,14 +94,26 @@ impl<'run> Guest<'run> {
 
     /// Waits until the guest takes commands, after its start or a restart.
     pub fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + BOOT;
-        self.agent.ready(deadline).with_context(|| {
-            format!(
-                "the guest did not boot; {}\n{}",
-                self.run.tail(&format!("{}console.log", prefix(&self.name))),
-                self.run.tail(&format!("{}qemu.log", prefix(&self.name)))
-            )
-        })
+        let begun = Instant::now();
+        let deadline = begun + BOOT;
+        loop {
+            let report = Instant::now() + BOOT_REPORT;
+            match self.agent.ready(report.min(deadline)) {
+                Err(_) if (report..deadline).contains(&Instant::now()) => {
+                    let seconds = begun.elapsed().as_secs();
+                    progress::say(&format!("the guest has been booting for {seconds} s"));
+                }
+                result => return result.with_context(|| self.did_not_boot()),
+            }
+        }
+    }
+
+    fn did_not_boot(&self) -> String {
+        format!(
+            "the guest did not boot; {}\n{}",
+            self.run.tail(&format!("{}console.log", prefix(&self.name))),
+            self.run.tail(&format!("{}qemu.log", prefix(&self.name)))
+        )
     }
 
     /// Runs a shell command in the guest, whatever its exit status.
