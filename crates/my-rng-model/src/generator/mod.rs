@@ -64,6 +64,20 @@ impl Kind {
     }
 }
 
+impl GeneratorState {
+    /// A generator at this place. `None` if there is no such place.
+    pub fn start(self) -> Option<Box<dyn Generator>> {
+        match self {
+            GeneratorState::Chacha20 { key, position } => {
+                Some(Box::new(ChaCha20::at(key, position)))
+            }
+            GeneratorState::Glibc { state, front, rear } => {
+                Some(Box::new(Glibc::at(state, front, rear)?))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

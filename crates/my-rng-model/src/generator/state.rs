@@ -2,20 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChaCha20, Generator, Glibc};
-
 /// A generator's place: one that starts from it gives the numbers that come next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase")]
 pub enum GeneratorState {
-    /// Of [`ChaCha20`].
+    /// Of [`ChaCha20`](super::ChaCha20).
     Chacha20 {
         /// The key.
         key: [u8; 32],
         /// Numbers given so far.
         position: u64,
     },
-    /// Of [`Glibc`].
+    /// Of [`Glibc`](super::Glibc).
     Glibc {
         /// Its words.
         state: [u32; 31],
@@ -24,20 +22,6 @@ pub enum GeneratorState {
         /// Place of the tap that is added next.
         rear: usize,
     },
-}
-
-impl GeneratorState {
-    /// A generator at this place. `None` if there is no such place.
-    pub fn start(self) -> Option<Box<dyn Generator>> {
-        match self {
-            GeneratorState::Chacha20 { key, position } => {
-                Some(Box::new(ChaCha20::at(key, position)))
-            }
-            GeneratorState::Glibc { state, front, rear } => {
-                Some(Box::new(Glibc::at(state, front, rear)?))
-            }
-        }
-    }
 }
 
 #[cfg(test)]
