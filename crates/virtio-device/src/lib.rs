@@ -35,5 +35,5 @@ pub use fault::Fault;
 pub use flags::{Features, Status};
 pub use layout::{DeviceType, Interface, InterfaceError};
 pub use queue::{MAX_QUEUE_SIZE, RingAddresses, Virtqueue};
-pub use serve::VirtioDevice;
+pub use serve::{VirtioDevice, serve_queue};
 pub use transport::{Transport, TransportState};

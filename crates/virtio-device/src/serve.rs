@@ -32,8 +32,8 @@ pub trait VirtioDevice: Device {
     }
 }
 
-/// Starts to serve a queue of a device of that type.
-pub fn spawn<D: VirtioDevice>(bus: &mut Bus, queue: Virtqueue) {
+/// Starts to serve a queue of a device of that type; for [`Transport::new`].
+pub fn serve_queue<D: VirtioDevice>(bus: &mut Bus, queue: Virtqueue) {
     bus.spawn(async move |task: Task<D>| {
         match serve(&task, queue).await {
             // There is no guest to tell.

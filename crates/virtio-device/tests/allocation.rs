@@ -7,6 +7,7 @@ use std::mem;
 use vfio_user_device::{Access, Bus, Device, DeviceConfig, TestBench};
 use virtio_device::{
     DescriptorChain, DeviceType, Fault, Features, Interface, Status, Transport, VirtioDevice,
+    serve_queue,
 };
 
 /// Counts what each thread asks for. The thread of the test harness may allocate at any time.
@@ -89,7 +90,7 @@ const USED_INDEX: usize = 0x3002;
 
 /// A driver has enabled a queue whose entries all name one chain of 64 bytes.
 fn bench(features: Features) -> TestBench {
-    let transport = Transport::new::<Filler>(DeviceType::Entropy, Interface::Modern);
+    let transport = Transport::new(DeviceType::Entropy, Interface::Modern, serve_queue::<Filler>);
     let device = Filler { transport, bytes: Vec::new() };
     let mut bench = TestBench::new(device).unwrap();
     bench = bench.with_memory(0x5000).unwrap().with_msix().unwrap();

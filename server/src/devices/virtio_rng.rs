@@ -17,6 +17,7 @@ use entropy::service::{Completions, Entropy, EntropyState, TakeOutcome};
 use entropy::source::Specification;
 use virtio_device::{
     DescriptorChain, DeviceType, Fault, Interface, Transport, TransportState, VirtioDevice,
+    serve_queue,
 };
 
 mod options;
@@ -107,7 +108,7 @@ pub struct VirtioRng {
 impl VirtioRng {
     /// A device that gives what this service has.
     pub fn new(entropy: Entropy, interface: Interface) -> Self {
-        let transport = Transport::new::<Self>(DeviceType::Entropy, interface);
+        let transport = Transport::new(DeviceType::Entropy, interface, serve_queue::<Self>);
         VirtioRng { transport, entropy, before: None, after: None }
     }
 

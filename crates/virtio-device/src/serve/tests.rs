@@ -72,7 +72,8 @@ struct Driver {
 impl Driver {
     /// Enables the queue with those features.
     fn new(by_message: bool, has_bytes: bool, features: Features) -> Self {
-        let transport = Transport::new::<Filler>(DeviceType::Entropy, Interface::Modern);
+        let transport =
+            Transport::new(DeviceType::Entropy, Interface::Modern, serve_queue::<Filler>);
         let bench = TestBench::new(Filler { transport, has_bytes }).unwrap();
         let bench = bench.with_memory(0x4000).unwrap().with_msix().unwrap();
         let bench = if by_message { bench.by_message().unwrap() } else { bench };

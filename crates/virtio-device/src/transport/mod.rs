@@ -14,7 +14,6 @@ use super::fault::Fault;
 use super::flags::{Features, Status};
 use super::layout::{self, DeviceType, Interface, LEGACY_BAR, MODERN_BAR, VECTORS};
 use super::queue::{MAX_QUEUE_SIZE, QueuePosition, RingAddresses, Virtqueue};
-use super::serve::{VirtioDevice, spawn};
 
 pub use saved::TransportState;
 
@@ -78,6 +77,9 @@ struct QueueState {
     position: QueuePosition,
 }
 
+/// Starts the task that serves a queue.
+type ServeQueue = fn(&mut Bus, Virtqueue);
+
 /// A virtio device's side of the PCI bus.
 #[derive(Debug)]
 pub struct Transport {
@@ -89,15 +91,15 @@ pub struct Transport {
     log_prefix: String,
     state: State,
     queue: QueueState,
-    /// Starts the task that serves the queue.
-    spawn: fn(&mut Bus, Virtqueue),
+    serve_queue: ServeQueue,
     /// The status before a reset that waits for the last access to guest memory.
     resetting: Option<Status>,
 }
 
 impl Transport {
-    /// The transport of a device of the type `D` that offers [`Features::OFFERED`].
-    pub fn new<D: VirtioDevice>(device: DeviceType, interface: Interface) -> Self {
+    /// The transport of a device that offers [`Features::OFFERED`]. `serve_queue` starts the task that
+    /// serves the queue: [`serve_queue`](crate::serve_queue) of the device's type.
+    pub fn new(device: DeviceType, interface: Interface, serve_queue: ServeQueue) -> Self {
         Transport {
             device,
             interface,
@@ -106,7 +108,7 @@ impl Transport {
             log_prefix: "virtio".to_owned(),
             state: State::default(),
             queue: QueueState::default(),
-            spawn: spawn::<D>,
+            serve_queue,
             resetting: None,
         }
     }
@@ -262,7 +264,7 @@ impl Transport {
             rings.size
         );
         self.queue = QueueState { running: true, ..QueueState::default() };
-        (self.spawn)(bus, Virtqueue::new(rings, features));
+        (self.serve_queue)(bus, Virtqueue::new(rings, features));
     }
 
     fn notify(&mut self, bus: &mut Bus, queue: u16) {

@@ -92,7 +92,7 @@ impl Transport {
         let (rings, features) = (self.state.rings, self.agreed());
         rings.check(features).map_err(|fault| StateError::Content(fault.to_string()))?;
         self.queue = QueueState { running: true, position, ..QueueState::default() };
-        (self.spawn)(bus, Virtqueue::at(rings, features, position));
+        (self.serve_queue)(bus, Virtqueue::at(rings, features, position));
         Ok(())
     }
 }
