@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use my_rng_server::config::Transport;
 use my_rng_server::devices::my_rng::MyRngOptions;
 use my_rng_server::devices::virtio_rng::VirtioRngOptions;
-use my_rng_server::devices::{self, DeviceFactory, DeviceOptions, MakeDevice};
+use my_rng_server::devices::{self, DeviceFactory, DeviceOptions, MakeDevice, given};
 use vfio_user_device::cli;
 
 use crate::exchange::Exchange;
@@ -266,13 +265,6 @@ impl Arguments {
             )),
         }
     }
-}
-
-/// Whether an option is on the command line.
-pub fn given(matches: &ArgMatches, option: &str) -> bool {
-    // clap knows an option by its field.
-    let field = option.replace('-', "_");
-    matches.value_source(&field).is_some_and(|source| source == ValueSource::CommandLine)
 }
 
 /// The names of all devices, with what they are.

@@ -64,7 +64,7 @@ impl Replay {
     pub fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut replay = Self::from_arg_matches(matches)?;
         let is_given = |factory: &&DeviceFactory| {
-            factory.option_names().iter().any(|option| crate::cli::given(matches, option))
+            factory.option_names().iter().any(|option| devices::given(matches, option))
         };
         let factory = match &replay.device {
             Some(name) => {

@@ -16,7 +16,7 @@ mod options;
 pub mod virtio_rng;
 
 pub use make_device::MakeDevice;
-pub use options::{DeviceFactory, DeviceOptions};
+pub use options::{DeviceFactory, DeviceOptions, given};
 
 /// The devices that there are. The first is the default.
 pub const ALL: &[DeviceFactory] = &[

@@ -4,6 +4,7 @@
 //! and the file that `my-rng-server libvirt` writes all take an option's name, default, range and
 //! help from its field.
 
+use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
 use serde::Serialize;
 use toml::Spanned;
@@ -148,4 +149,11 @@ impl DeviceFactory {
         let command = self.add_options(Command::new(self.name));
         command.get_arguments().filter_map(|option| option.get_long()).map(str::to_owned).collect()
     }
+}
+
+/// Whether an option is on the command line.
+pub fn given(matches: &ArgMatches, option: &str) -> bool {
+    // clap knows an option by its field.
+    let field = option.replace('-', "_");
+    matches.value_source(&field).is_some_and(|source| source == ValueSource::CommandLine)
 }
