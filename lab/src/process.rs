@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::entry;
-
 mod traced;
+
+pub use traced::PROOT_LOADER;
 
 /// How often a wait looks whether its process is done.
 pub const POLL: Duration = Duration::from_millis(10);
@@ -117,7 +117,7 @@ impl Child {
         let inner = command.spawn().with_context(|| {
             format!("cannot start {name} with setpriv (package util-linux): {command:?}")
         })?;
-        Ok(Self { name: name.to_owned(), traces: entry::is_proot(command), inner })
+        Ok(Self { name: name.to_owned(), traces: traced::is_proot(command), inner })
     }
 
     /// The process id.

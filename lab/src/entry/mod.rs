@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 use crate::process::{self, Identity};
 use crate::{lock, progress};
 
-pub use proot::{Proot, bind, is_proot, root};
+pub use proot::{Proot, bind, root};
 
 /// Runs in namespaces of its own: $1 is the root, $2 the folder, $3 the command. The root brings
 /// mount and chroot itself: a small system may lack the one, an ordinary user's PATH the other.

@@ -31,10 +31,6 @@ pub fn root() -> Root {
     }
 }
 
-/// The variable that names proot's loader, the program that starts every other. By itself proot
-/// writes it to the system's `/tmp`, which what it runs may not see. Every command of this module
-/// sets it, so that a process is known as proot by it.
-const LOADER_VARIABLE: &str = "PROOT_LOADER";
 /// The memory of the C library's `malloc`, in the C library's words. It asks the kernel for all of it
 /// at the beginning: after vfork(2) proot takes the memory of a process for that of its child, and the
 /// next such request would give it the wrong one.
@@ -165,7 +161,7 @@ impl Proot {
 
     /// Sets what proot, and the programs in it, read from their environment.
     pub fn set_variables(&self, command: &mut Command) {
-        command.env(LOADER_VARIABLE, &self.loader).env(MEMORY.0, MEMORY.1);
+        command.env(process::PROOT_LOADER, &self.loader).env(MEMORY.0, MEMORY.1);
     }
 }
 
@@ -177,10 +173,4 @@ pub fn bind(path: &Path, inside: &Path) -> OsString {
     words.push(":");
     words.push(inside);
     words
-}
-
-/// Whether a command starts proot.
-#[must_use]
-pub fn is_proot(command: &Command) -> bool {
-    command.get_envs().any(|(name, value)| name == LOADER_VARIABLE && value.is_some())
 }

@@ -2,8 +2,19 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+/// The variable that names proot's loader, the program that starts every other. By itself proot
+/// writes it to the system's `/tmp`, which what it runs may not see. Every command that starts proot
+/// sets it, so that a process is known as proot by it.
+pub const PROOT_LOADER: &str = "PROOT_LOADER";
+
+/// Whether a command starts proot.
+pub fn is_proot(command: &Command) -> bool {
+    command.get_envs().any(|(name, value)| name == PROOT_LOADER && value.is_some())
+}
 
 /// Kills what a process traces. It is stopped before: what its children still start then begins
 /// stopped, and is found. It stays stopped; the killed ones wait for its end with theirs.
