@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::arch::Arch;
-use crate::environment::Roots;
 use crate::initramfs::{self, Initramfs};
 use crate::kernel::Kernel;
+use crate::packages::Roots;
 use crate::process::Child;
 use crate::qemu::{self, Machine, Qemu};
 use crate::{lock, paths, process, progress};

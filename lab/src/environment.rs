@@ -1,54 +1,14 @@
 //! The guest's environment: what is the same for all guests, and the lab has found in its private roots.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Result, ensure};
 
 use crate::arch::Arch;
 use crate::kernel::{self, Choice, Kernel};
+use crate::packages::Roots;
 use crate::qemu::Qemu;
-use crate::{accel, lock, packages, patched_qemu, paths, process, progress};
-
-/// The private roots that guests are made of.
-#[derive(Debug, Clone)]
-pub struct Roots {
-    /// The guests' architecture.
-    pub arch: Arch,
-    /// The root with the guest's programs.
-    pub guest: PathBuf,
-    /// The root with a compiler and other programs that this system can run: the same one if the
-    /// guest is of this system's architecture.
-    pub build: PathBuf,
-}
-
-impl Roots {
-    /// A command that runs a program of the build root with that root's libraries, whatever this
-    /// system's are.
-    #[must_use]
-    pub fn command(&self, program: &str) -> Command {
-        in_root(&self.build, &self.build.join(program))
-    }
-}
-
-/// A command that runs a program with the libraries of a private root.
-#[must_use]
-pub fn in_root(root: &Path, program: &Path) -> Command {
-    let [loader, option, libraries] = loader(root);
-    let mut command = process::tied(loader);
-    command.args([option, libraries]).arg(program);
-    command
-}
-
-/// What comes before a program that is to have the libraries of a private root: that root's loader
-/// and its arguments.
-#[must_use]
-pub fn loader(root: &Path) -> [String; 3] {
-    let inside = |path: &str| root.join("usr").join(path).display().to_string();
-    let host = Arch::host();
-    [inside(host.loader()), "--library-path".to_owned(), inside(host.libraries())]
-}
+use crate::{accel, lock, packages, patched_qemu, paths, progress};
 
 /// Everything that is the same for all guests of this process.
 #[derive(Debug)]
@@ -133,7 +93,7 @@ fn prepare() -> Result<Environment> {
     Arch::check()?;
     let arch = Arch::guest();
     let right = lock::preparing()?;
-    let qemu = Qemu::find(&right)?;
+    let qemu = Qemu::find(&packages::qemu(arch), &right)?;
     let roots = Roots {
         arch,
         build: packages::build(arch).ensure(&right)?,
@@ -160,7 +120,7 @@ pub fn update() -> Result<()> {
         packages::build(arch).make(&right)?;
     }
     let qemu = packages::qemu(arch);
-    if qemu.ready() || Qemu::present()?.is_none() {
+    if qemu.ready() || Qemu::present(&qemu)?.is_none() {
         qemu.make(&right)?;
     }
     let others = [

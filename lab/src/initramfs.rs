@@ -13,8 +13,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::cpio::Archive;
-use crate::environment::Roots;
 use crate::kernel::Kernel;
+use crate::packages::Roots;
 use crate::{paths, process, root};
 
 /// What `/init` prints on the console first.

@@ -4,9 +4,33 @@
 //! a compiler. For guests of another one there are two: [`guest`] with programs that only the guest
 //! can run, and [`build`] with a cross compiler that the host can run, and the kernel.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use crate::arch::Arch;
-use crate::root::{Root, suites};
+use crate::root::{self, Root, suites};
 use crate::{kernel, qemu};
+
+/// The private roots that guests are made of.
+#[derive(Debug, Clone)]
+pub struct Roots {
+    /// The guests' architecture.
+    pub arch: Arch,
+    /// The root with the guest's programs.
+    pub guest: PathBuf,
+    /// The root with a compiler and other programs that this system can run: the same one if the
+    /// guest is of this system's architecture.
+    pub build: PathBuf,
+}
+
+impl Roots {
+    /// A command that runs a program of the build root with that root's libraries, whatever this
+    /// system's are.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        root::command(&self.build, &self.build.join(program))
+    }
+}
 
 /// What building a kernel module needs besides the kernel's headers, whose package brings the
 /// compiler: perl is for the checks of W=1, busybox for mounts.

@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
-use crate::{environment, lock, packages, process};
+use crate::root::{self, Root};
+use crate::{lock, process};
 
 /// The environment variable that names a QEMU.
 pub const VARIABLE: &str = "QEMU";
@@ -36,17 +37,16 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Finds one, fetching the private one when there is no other.
-    pub fn find(right: &lock::Preparing) -> Result<Self> {
-        if let Some(present) = Self::present()? {
+    /// Finds one, fetching the private root when there is no other.
+    pub fn find(root: &Root, right: &lock::Preparing) -> Result<Self> {
+        if let Some(present) = Self::present(root)? {
             return Ok(present);
         }
-        let root = packages::qemu(Arch::guest());
         Self::private(&root.ensure(right)?)
     }
 
-    /// Finds one without fetching anything.
-    pub fn present() -> Result<Option<Self>> {
+    /// Finds one without fetching the private root.
+    pub fn present(root: &Root) -> Result<Option<Self>> {
         if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
             let path = named_program(path.into());
             let start = vec![path.display().to_string()];
@@ -67,7 +67,6 @@ impl Qemu {
                 return Ok(Some(host));
             }
         }
-        let root = packages::qemu(Arch::guest());
         if root.ready() { Self::private(&root.path()).map(Some) } else { Ok(None) }
     }
 
@@ -156,7 +155,7 @@ fn named_program(path: PathBuf) -> PathBuf {
 /// How a QEMU is started with the libraries of a private root.
 fn start_private(root: &Path, program: &Path) -> Vec<String> {
     let inside = |path: &str| root.join(path).display().to_string();
-    let mut start = environment::loader(root).to_vec();
+    let mut start = root::loader(root).to_vec();
     start.push(program.display().to_string());
     for data in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
         start.extend(["-L".to_owned(), inside(data)]);

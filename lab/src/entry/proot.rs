@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::filter;
-use crate::root::{Root, suites};
-use crate::{environment, lock, paths, process};
+use crate::root::{self, Root, suites};
+use crate::{lock, paths, process};
 
 /// Where proot comes from.
 #[must_use]
@@ -143,7 +143,7 @@ impl Proot {
     /// The words that start a program of proot's root with the root's own libraries.
     #[must_use]
     pub fn program(&self, name: &str) -> Vec<OsString> {
-        let mut words: Vec<OsString> = environment::loader(&self.root).map(OsString::from).to_vec();
+        let mut words: Vec<OsString> = root::loader(&self.root).map(OsString::from).to_vec();
         words.push(self.root.join("usr/bin").join(name).into_os_string());
         words
     }

@@ -16,13 +16,14 @@ pub mod suites;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::arch::Arch;
 use crate::mmdebstrap::Mmdebstrap;
-use crate::{lock, paths, progress};
+use crate::{lock, paths, process, progress};
 use failure::{Failure, Kind};
 use suites::Suites;
 
@@ -263,6 +264,24 @@ fn list_versions(folder: &Path) -> Result<()> {
     });
     let path = folder.join(ALL_VERSIONS);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A command that runs a program with the libraries of a private root.
+#[must_use]
+pub fn command(root: &Path, program: &Path) -> Command {
+    let [loader, option, libraries] = loader(root);
+    let mut command = process::tied(loader);
+    command.args([option, libraries]).arg(program);
+    command
+}
+
+/// What comes before a program that is to have the libraries of a private root: that root's loader
+/// and its arguments.
+#[must_use]
+pub fn loader(root: &Path) -> [String; 3] {
+    let inside = |path: &str| root.join("usr").join(path).display().to_string();
+    let host = Arch::host();
+    [inside(host.loader()), "--library-path".to_owned(), inside(host.libraries())]
 }
 
 /// The end of a long log, indented, for an error message.

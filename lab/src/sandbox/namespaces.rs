@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::view::Place;
 use super::{BUSYBOX, SANDBOX_USERS, Sandbox};
-use crate::environment;
+use crate::root;
 
 /// How much the file systems in memory hold: /tmp and /dev/shm.
 const MEMORY_FILES: &str = "268435456";
@@ -15,7 +15,7 @@ impl Sandbox {
     /// The command up to the program that is run inside.
     pub(super) fn in_namespaces(&self) -> Command {
         let root = &self.build_root;
-        let mut command = environment::in_root(root, &root.join("usr/bin/bwrap"));
+        let mut command = root::command(root, &root.join("usr/bin/bwrap"));
         command.args(["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]);
         command.args(["--unshare-cgroup-try", "--die-with-parent", "--new-session"]);
         command.args(["--clearenv", "--cap-drop", "ALL"]);

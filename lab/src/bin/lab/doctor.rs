@@ -2,8 +2,8 @@
 //! but the kept verdict about KVM.
 
 use anyhow::Result;
-use lab::environment::Roots;
 use lab::mmdebstrap::Mmdebstrap;
+use lab::packages::Roots;
 use lab::qemu::Qemu;
 use lab::root::{self, Root};
 use lab::{Arch, accel, entry, kernel, lock, packages, paths, process};
@@ -13,7 +13,8 @@ pub fn report() -> Result<bool> {
     let arch = Arch::guest();
     let mut report = Report { well: true };
 
-    let qemu = match Qemu::present() {
+    let qemu_root = packages::qemu(arch);
+    let qemu = match Qemu::present(&qemu_root) {
         Ok(Some(qemu)) => {
             report.good("QEMU", &qemu.to_string());
             Some(qemu)
@@ -24,7 +25,7 @@ pub fn report() -> Result<bool> {
             } else {
                 "this system has none"
             };
-            report.later("QEMU", &format!("{reason}; {}", fetch(&packages::qemu(arch))));
+            report.later("QEMU", &format!("{reason}; {}", fetch(&qemu_root)));
             None
         }
         Err(error) => {
