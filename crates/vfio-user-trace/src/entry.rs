@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// What something that happened was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// An access to a register.
@@ -21,6 +21,7 @@ pub enum Kind {
     /// Another message of the client.
     Message,
     /// A client comes or goes, records were lost.
+    #[default]
     Session,
 }
 
@@ -62,7 +63,7 @@ pub enum Access {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Entry {
     /// Which event of the file it is in.
     pub index: usize,

@@ -41,13 +41,7 @@ pub fn write(trace: &Trace, entries: &[&Entry]) -> Vec<u8> {
     block(&mut out, SECTION, &section);
     let sessions: BTreeSet<u32> = entries.iter().map(|entry| entry.session).collect();
     for session in &sessions {
-        let server = trace.session(*session).map_or("", |info| info.server.as_str());
-        let mut interface = LINK_TYPE.to_le_bytes().to_vec();
-        interface.extend([0; 6]);
-        option(&mut interface, OPTION_NAME, format!("session {session} {server}").as_bytes());
-        option(&mut interface, OPTION_RESOLUTION, &[NANOSECONDS]);
-        option(&mut interface, 0, &[]);
-        block(&mut out, INTERFACE, &interface);
+        block(&mut out, INTERFACE, &interface(trace, *session));
     }
     let mut packets = packets(trace, entries);
     packets.sort_by_key(|packet| packet.time);
@@ -58,6 +52,17 @@ pub fn write(trace: &Trace, entries: &[&Entry]) -> Vec<u8> {
         block(&mut out, PACKET, &body);
     }
     out
+}
+
+/// The body of a session's block.
+fn interface(trace: &Trace, session: u32) -> Vec<u8> {
+    let server = trace.session(session).map_or("", |info| info.server.as_str());
+    let mut body = LINK_TYPE.to_le_bytes().to_vec();
+    body.extend([0; 6]);
+    option(&mut body, OPTION_NAME, format!("session {session} {server}").as_bytes());
+    option(&mut body, OPTION_RESOLUTION, &[NANOSECONDS]);
+    option(&mut body, 0, &[]);
+    body
 }
 
 struct Packet {

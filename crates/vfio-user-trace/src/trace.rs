@@ -47,20 +47,8 @@ impl Trace {
         }
         let mut entries = Vec::with_capacity(trace.file.events.len());
         for (index, event) in trace.file.events.iter().enumerate() {
-            let base = Entry {
-                index,
-                time: event.time,
-                session: event.session,
-                kind: Kind::Session,
-                name: String::new(),
-                access: None,
-                region: None,
-                offset: None,
-                bytes: None,
-                value: String::new(),
-                duration: None,
-                error: 0,
-            };
+            let (time, session) = (event.time, event.session);
+            let base = Entry { index, time, session, ..Entry::default() };
             trace.add(&base, &event.event, &mut entries);
         }
         trace.entries = entries;
