@@ -28,17 +28,7 @@ struct Names {
 /// # Errors
 /// A file cannot be read, or is not Rust.
 pub fn circles(root: &Path, files: &[PathBuf]) -> Result<Vec<Vec<String>>> {
-    let mut modules = BTreeMap::new();
-    for path in files {
-        let Ok(file) = path.strip_prefix(root) else { continue };
-        if !file.starts_with("bin") {
-            let text = fs::read_to_string(path)?;
-            let parsed = syn::parse_file(&text).with_context(|| path.display().to_string())?;
-            let mut names = Names::default();
-            names.visit_file(&parsed);
-            modules.insert(module_of(file), (file.display().to_string(), names));
-        }
-    }
+    let modules = modules(root, files)?;
     let named: BTreeMap<_, _> =
         modules.iter().map(|(module, (_, names))| (module, names)).collect();
     let uses = |module: &Module| -> BTreeSet<&Module> {
@@ -57,6 +47,22 @@ pub fn circles(root: &Path, files: &[PathBuf]) -> Result<Vec<Vec<String>>> {
         }
     }
     Ok(found.into_iter().collect())
+}
+
+/// Each module with its file, and what that names.
+fn modules(root: &Path, files: &[PathBuf]) -> Result<BTreeMap<Module, (String, Names)>> {
+    let mut modules = BTreeMap::new();
+    for path in files {
+        let Ok(file) = path.strip_prefix(root) else { continue };
+        if !file.starts_with("bin") {
+            let text = fs::read_to_string(path)?;
+            let parsed = syn::parse_file(&text).with_context(|| path.display().to_string())?;
+            let mut names = Names::default();
+            names.visit_file(&parsed);
+            modules.insert(module_of(file), (file.display().to_string(), names));
+        }
+    }
+    Ok(modules)
 }
 
 /// The module of a file.

@@ -132,21 +132,7 @@ impl Measures {
 }
 
 fn print(measured: &[Measures]) -> Result<()> {
-    let mut table = TabWriter::new(stdout().lock()).minwidth(4);
-    writeln!(table, "crate\tlines\tfunctions\tmedian\tp90\tlongest\tunsafe\tdependencies")?;
-    for crate_ in measured.iter().filter(|measures| measures.lines > 0) {
-        let [median, ninth, longest] =
-            [50, 90, 100].map(|hundredths| crate_.percentile(hundredths));
-        let Measures { name, functions, unsafe_blocks, dependencies, lines, .. } = crate_;
-        let count = functions.len();
-        writeln!(
-            table,
-            "{name}\t{lines}\t{count}\t{median}\t{ninth}\t{longest}\t{unsafe_blocks}\t{dependencies}"
-        )?;
-    }
-    let lines: usize = measured.iter().map(|measures| measures.lines).sum();
-    writeln!(table, "all\t{lines}")?;
-    table.flush()?;
+    print_table(measured)?;
     println!("\nLines are those of code in src, without tests, comments and empty ones.");
     for function in measured.iter().flat_map(|measures| &measures.functions) {
         if function.lines > MAX_FUNCTION_LEN {
@@ -162,4 +148,22 @@ fn print(measured: &[Measures]) -> Result<()> {
         println!("over {MAX_FILE_LEN} lines: {file}");
     }
     Ok(())
+}
+
+fn print_table(measured: &[Measures]) -> Result<()> {
+    let mut table = TabWriter::new(stdout().lock()).minwidth(4);
+    writeln!(table, "crate\tlines\tfunctions\tmedian\tp90\tlongest\tunsafe\tdependencies")?;
+    for crate_ in measured.iter().filter(|measures| measures.lines > 0) {
+        let [median, ninth, longest] =
+            [50, 90, 100].map(|hundredths| crate_.percentile(hundredths));
+        let Measures { name, functions, unsafe_blocks, dependencies, lines, .. } = crate_;
+        let count = functions.len();
+        writeln!(
+            table,
+            "{name}\t{lines}\t{count}\t{median}\t{ninth}\t{longest}\t{unsafe_blocks}\t{dependencies}"
+        )?;
+    }
+    let lines: usize = measured.iter().map(|measures| measures.lines).sum();
+    writeln!(table, "all\t{lines}")?;
+    Ok(table.flush()?)
 }
