@@ -95,14 +95,7 @@ impl<'run> Guests<'run> {
     fn boot(&mut self, device: &Device) -> Result<Live<'run>> {
         self.count += 1;
         let name = format!("device-{}", self.count);
-        let server = match device {
-            Device::Published => Server::start(self.run, &name, &["--generator", "glibc", "-vv"])?,
-            Device::Interrupting => {
-                let program = DeviceCrate::open(&interrupting())?.build()?;
-                Server::start_program(self.run, &name, &program, &["-vv"])?
-            }
-            Device::Own(program) => Server::start_program(self.run, &name, program, &["-vv"])?,
-        };
+        let server = serve(self.run, &name, device)?;
         let wait = progress::Wait::new("booting a guest");
         let name = format!("guest-{}", self.count);
         let guest = Guest::builder(self.run)
@@ -120,6 +113,18 @@ impl<'run> Guests<'run> {
         let mut live = Live { run: self.run, device, server, guest, console, spoilt: false };
         live.guest.run("dmesg -n 8")?;
         Ok(live)
+    }
+}
+
+/// Starts the program that serves a device.
+fn serve<'run>(run: &'run RunDir, name: &str, device: &Device) -> Result<Server<'run>> {
+    match device {
+        Device::Published => Server::start(run, name, &["--generator", "glibc", "-vv"]),
+        Device::Interrupting => {
+            let program = DeviceCrate::open(&interrupting())?.build()?;
+            Server::start_program(run, name, &program, &["-vv"])
+        }
+        Device::Own(program) => Server::start_program(run, name, program, &["-vv"]),
     }
 }
 

@@ -10,6 +10,9 @@ pub use checker::terminal::{BAD, GOOD, paragraph, styled, width};
 const HEADING: Style = Style::new().bold();
 /// Code.
 const CODE: Style = anstyle::AnsiColor::Cyan.on_default();
+/// What begins and ends code.
+const FENCE: &str = "```";
+
 /// Prints a line.
 pub fn line(text: &str) {
     terminal::print(&format!("{text}\n"));
@@ -27,12 +30,8 @@ pub fn render(markdown: &str, width: usize) -> String {
     let mut text: Vec<&str> = Vec::new();
     let mut in_code = false;
     for line in markdown.lines() {
-        let is_fence = line.starts_with("```");
-        let begins_block = line.trim().is_empty()
-            || is_fence
-            || line.starts_with(['#', '|'])
-            || line.starts_with("- ");
-        if begins_block || in_code {
+        let is_fence = line.starts_with(FENCE);
+        if begins_block(line) || in_code {
             flush(&mut text, &mut shown, width);
         }
         match () {
@@ -48,6 +47,11 @@ pub fn render(markdown: &str, width: usize) -> String {
     }
     flush(&mut text, &mut shown, width);
     shown.join("\n")
+}
+
+/// Whether a line ends the paragraph before it.
+fn begins_block(line: &str) -> bool {
+    line.trim().is_empty() || [FENCE, "#", "|", "- "].iter().any(|mark| line.starts_with(mark))
 }
 
 /// Wraps the lines of a paragraph or of a list's item.

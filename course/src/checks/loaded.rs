@@ -117,20 +117,7 @@ impl Loaded<'_, '_> {
             // What the check itself found is the plainer one, unless the kernel has stopped.
             return Err(complaint);
         }
-        let gone = live.run(&format!("! lsmod | grep -q '^{name} ' || rmmod {name}"), TIME);
-        let unloaded = gone.and_then(|output| match output.status {
-            0 => Ok(()),
-            _ => Err(Stop::failed(format!("the driver does not unload: {}", output.text.trim()))),
-        });
-        let unloaded = unloaded.and_then(|()| {
-            let node = live.run(&format!("test -e {NODE}"), TIME)?;
-            ensure(node.status != 0, || {
-                format!(
-                    "the driver is unloaded, and {NODE} is still there: misc_deregister is missing, \
-                     in remove"
-                )
-            })
-        });
+        let unloaded = unload(live, &name);
         let news = live.kernel_news().unwrap_or_default();
         let unloaded = unloaded.and_then(|()| complained(live, &news));
         if unloaded.is_err() {
@@ -138,6 +125,18 @@ impl Loaded<'_, '_> {
         }
         result.and(unloaded)
     }
+}
+
+/// Unloads a driver, and its node with it.
+fn unload(live: &mut Live<'_>, name: &str) -> Checked {
+    let gone = live.run(&format!("! lsmod | grep -q '^{name} ' || rmmod {name}"), TIME)?;
+    ensure(gone.status == 0, || format!("the driver does not unload: {}", gone.text.trim()))?;
+    let node = live.run(&format!("test -e {NODE}"), TIME)?;
+    ensure(node.status != 0, || {
+        format!(
+            "the driver is unloaded, and {NODE} is still there: misc_deregister is missing, in remove"
+        )
+    })
 }
 
 /// What the kernel complains about is a failure; after an oops the guest is of no use.

@@ -42,26 +42,27 @@ fn run(file: &Path, arguments: &str, bench: &mut Bench<'_>) -> Result<Ran, Stop>
     let output = live.run(&format!("set -o pipefail; {command}"), TIME)?;
     let accesses = live.accesses_since(mark)?;
     let said = output.text.trim_end().to_owned();
-    match output.status {
-        0 => {}
-        124 | 143 => {
-            return Err(Failure::new(format!("the program does not end within {seconds} s")).into());
-        }
-        135 | 139 => {
-            let hint = format!(
-                "the program is ended by a signal ({}): it uses memory that is not mapped. Is the \
-                 result of mmap compared with MAP_FAILED?",
-                output.status - 128
-            );
-            return Err(Failure::new(hint).with(said).into());
-        }
-        status => {
-            let hint = format!("the program ends with status {status}; it has to be 0");
-            return Err(Failure::new(hint).with(said).into());
-        }
-    }
+    ended_well(output.status, &said)?;
     let numbers = said.lines().map(number).collect::<Result<Vec<u64>, Stop>>()?;
     Ok(Ran { numbers, accesses })
+}
+
+/// The program ended by itself, and with status 0.
+fn ended_well(status: i32, said: &str) -> Checked {
+    let hint = match status {
+        0 => return Ok(()),
+        124 | 143 => {
+            let seconds = TIME.as_secs();
+            return Err(Stop::failed(format!("the program does not end within {seconds} s")));
+        }
+        135 | 139 => format!(
+            "the program is ended by a signal ({}): it uses memory that is not mapped. Is the \
+             result of mmap compared with MAP_FAILED?",
+            status - 128
+        ),
+        _ => format!("the program ends with status {status}; it has to be 0"),
+    };
+    Err(Failure::new(hint).with(said).into())
 }
 
 /// A line of the program's output.
@@ -75,6 +76,13 @@ fn number(line: &str) -> Result<u64, Stop> {
         Stop::failed(format!(
             "the program prints {line:?}; each line has to be one number and nothing else"
         ))
+    })
+}
+
+/// The program printed as many numbers as it has to.
+fn enough(is_enough: bool, numbers: &[u64], wanted: usize) -> Checked {
+    ensure(is_enough, || {
+        format!("the program prints {} numbers; it has to print {wanted}", numbers.len())
     })
 }
 
@@ -98,9 +106,7 @@ pub fn read_random(file: &Path, bench: &mut Bench<'_>) -> Checked {
             other.place
         )));
     }
-    ensure(numbers.len() >= NUMBERS, || {
-        format!("the program prints {} numbers; it has to print {NUMBERS}", numbers.len())
-    })?;
+    enough(numbers.len() >= NUMBERS, &numbers, NUMBERS)?;
     ensure(read.len() >= numbers.len(), || {
         format!(
             "the program prints {} numbers, and the device was read {} times: each number needs a \
@@ -158,18 +164,14 @@ pub fn seed(file: &Path, bench: &mut Bench<'_>) -> Checked {
             counts.join(" and ")
         )
     })?;
-    ensure(numbers.len() == 2 * NUMBERS, || {
-        format!("the program prints {} numbers; it has to print {}", numbers.len(), 2 * NUMBERS)
-    })?;
+    enough(numbers.len() == 2 * NUMBERS, &numbers, 2 * NUMBERS)?;
     same(&numbers, &random(&accesses))
 }
 
 /// Step 4: RANDOM with 1, 2, 4 and 8 bytes, each after a seed.
 pub fn access_sizes(file: &Path, bench: &mut Bench<'_>) -> Checked {
     let Ran { numbers, accesses } = run(file, "", bench)?;
-    ensure(numbers.len() == 4, || {
-        format!("the program prints {} numbers; it has to print 4", numbers.len())
-    })?;
+    enough(numbers.len() == 4, &numbers, 4)?;
     let after_seeds: Vec<&[Named]> =
         accesses.split(|one| one.kind == Kind::Write && one.place == "SEED").skip(1).collect();
     ensure(after_seeds.len() == 4, || {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use checker::build;
 use checker::checks::stop::{Checked, Stop};
 use checker::report::Failure;
@@ -21,14 +21,7 @@ const MANIFEST: &str = "[package]\nname = \"basics\"\nversion = \"0.0.0\"\nediti
 pub fn check(file: &Path, bench: &mut Bench<'_>) -> Checked {
     let work = bench.work()?;
     let krate = work.path().join("basics");
-    let write = |name: &str, text: &[u8]| {
-        fs::write(krate.join(name), text).with_context(|| format!("cannot write {name}"))
-    };
-    fs::create_dir_all(krate.join("src")).context("cannot create a folder")?;
-    write("Cargo.toml", MANIFEST.as_bytes())?;
-    write("src/main.rs", HARNESS.as_bytes())?;
-    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    write("src/basics.rs", &text)?;
+    write_crate(&krate, file)?;
     let built = work.path().join("built");
     fs::create_dir(&built).context("cannot create a folder")?;
     let program = build::device(&krate, &built)?.program;
@@ -43,4 +36,16 @@ pub fn check(file: &Path, bench: &mut Bench<'_>) -> Checked {
     let hint = lines.next().unwrap_or("the program does not end within 10 s").to_owned();
     let rest: Vec<&str> = lines.filter(|line| !line.starts_with("note: ")).collect();
     Err(Stop::from(Failure::new(hint).with(rest.join("\n"))))
+}
+
+/// The crate of that program and the functions.
+fn write_crate(krate: &Path, file: &Path) -> Result<()> {
+    let write = |name: &str, text: &[u8]| {
+        fs::write(krate.join(name), text).with_context(|| format!("cannot write {name}"))
+    };
+    fs::create_dir_all(krate.join("src")).context("cannot create a folder")?;
+    write("Cargo.toml", MANIFEST.as_bytes())?;
+    write("src/main.rs", HARNESS.as_bytes())?;
+    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    write("src/basics.rs", &text)
 }
