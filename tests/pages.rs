@@ -131,7 +131,7 @@ fn every_path_that_the_maps_name_exists() {
 /// Whether text between backticks is a path in the checkout.
 fn is_path(code: &str) -> bool {
     let roots = ["crates/", "server/", "lab/", "checker/", "guest-driver/", "tests/", "docs/"];
-    let others = ["scripts/", "qemu-patches/", "qemu-device/"];
+    let others = ["course/", "scripts/", "qemu-patches/", "qemu-device/"];
     let of_the_checkout = roots.iter().chain(&others).any(|root| code.starts_with(root));
     of_the_checkout && !code.contains([' ', '*', '{', '<']) && !code.contains("NAME")
 }
