@@ -1,15 +1,14 @@
-//! Unpacks archives, which anybody can have made: what leads out of them or is a link is left out,
-//! and however much is packed in them, no more is unpacked than a submission may have.
+//! Unpacks archives, which anybody can have made: however much is packed in them, no more is
+//! unpacked than a submission may have.
 
 use std::io::{Cursor, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
 use liblzma::stream::Stream;
 
-use super::Failure;
-use super::copy::{Copied, MAX_BYTES};
+use super::{Failure, MAX_BYTES};
 
 /// The most bytes that are unpacked of a stream: the files and what an archive has around them.
 const MAX_UNPACKED: u64 = 2 * MAX_BYTES;
@@ -49,42 +48,30 @@ impl Kind {
     }
 }
 
-/// Unpacks an archive into a folder.
-pub fn unpack(
-    copied: &mut Copied,
-    kind: Kind,
-    bytes: &[u8],
-    name: &str,
-    folder: &Path,
-    packed: usize,
-) -> Result<(), Failure> {
-    let done = match kind {
-        Kind::Zip => zip(copied, bytes, folder, packed),
-        Kind::Tar => tar(copied, bytes, folder, packed),
-        Kind::TarGz => tar(copied, MultiGzDecoder::new(bytes), folder, packed),
+/// What an archive has under a name.
+pub enum Member<'a> {
+    File(&'a mut dyn Read),
+    Link,
+}
+
+/// Gets the files and links of an archive, one by one.
+type Take<'a> = &'a mut dyn FnMut(&Path, Member<'_>) -> Result<(), Failure>;
+
+/// Unpacks an archive, and hands on what is in it.
+pub fn unpack(kind: Kind, bytes: &[u8], take: Take<'_>) -> Result<(), Broken> {
+    match kind {
+        Kind::Zip => zip(bytes, take),
+        Kind::Tar => tar(bytes, take),
+        Kind::TarGz => tar(MultiGzDecoder::new(bytes), take),
         Kind::TarXz => match Stream::new_stream_decoder(MAX_DECODER_MEMORY, 0) {
-            Ok(stream) => tar(copied, XzDecoder::new_stream(bytes, stream), folder, packed),
+            Ok(stream) => tar(XzDecoder::new_stream(bytes, stream), take),
             Err(error) => Err(Broken::Archive(error.to_string())),
         },
-    };
-    match done {
-        Ok(()) => {
-            copied.notes.push(format!("{name} was unpacked"));
-            Ok(())
-        }
-        Err(Broken::Failed(failure)) => Err(failure),
-        Err(Broken::Archive(error)) => {
-            copied.passed_over.push(format!(
-                "{name}: the archive cannot be unpacked ({error}); pack the sources again, as .zip \
-                 or .tar.gz"
-            ));
-            Ok(())
-        }
     }
 }
 
 /// Why an archive is not unpacked to its end.
-enum Broken {
+pub enum Broken {
     Archive(String),
     Failed(Failure),
 }
@@ -107,30 +94,30 @@ impl From<Failure> for Broken {
     }
 }
 
-fn tar(copied: &mut Copied, stream: impl Read, to: &Path, packed: usize) -> Result<(), Broken> {
+fn tar(stream: impl Read, take: Take<'_>) -> Result<(), Broken> {
     let mut archive = tar::Archive::new(stream.take(MAX_UNPACKED));
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.into_owned();
         let kind = entry.header().entry_type();
         if kind.is_file() {
-            copied.put(to, &name, &mut entry, packed)?;
+            take(&name, Member::File(&mut entry))?;
         } else if kind.is_symlink() || kind.is_hard_link() {
-            copied.notes.push(format!("{} is a link, and was left out", name.display()));
+            take(&name, Member::Link)?;
         }
     }
     Ok(())
 }
 
-fn zip(copied: &mut Copied, bytes: &[u8], to: &Path, packed: usize) -> Result<(), Broken> {
+fn zip(bytes: &[u8], take: Take<'_>) -> Result<(), Broken> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
     for index in 0..archive.len() {
         let mut file = archive.by_index(index)?;
-        let name = file.name().to_owned();
+        let name = PathBuf::from(file.name());
         if file.is_symlink() {
-            copied.notes.push(format!("{name} is a link, and was left out"));
+            take(&name, Member::Link)?;
         } else if file.is_file() {
-            copied.put(to, Path::new(&name), &mut file, packed)?;
+            take(&name, Member::File(&mut file))?;
         }
     }
     Ok(())

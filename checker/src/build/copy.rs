@@ -11,10 +11,9 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::{Failure, archive, patch};
+use super::archive::{self, Broken, Member};
+use super::{Failure, MAX_BYTES, patch};
 
-/// The most bytes of a submission.
-pub const MAX_BYTES: u64 = 32 << 20;
 /// The most files and folders of a submission.
 const MAX_ENTRIES: usize = 2000;
 /// How deep folders may be in each other.
@@ -106,7 +105,7 @@ impl Copied {
     }
 
     /// Puts a file of an archive or a patch where its name says, inside of a folder.
-    pub fn put(
+    fn put(
         &mut self,
         folder: &Path,
         name: &Path,
@@ -158,7 +157,7 @@ impl Copied {
             Form::Archive(kind) => {
                 let folder = free_name(&to.with_file_name(kind.stem(&name)));
                 create(&folder)?;
-                archive::unpack(self, kind, &bytes, &name, &folder, packed + 1)
+                self.unpack(kind, &bytes, &name, &folder, packed + 1)
             }
             Form::Unknown => {
                 self.passed_over.push(format!(
@@ -170,10 +169,65 @@ impl Copied {
             Form::Patch => {
                 let stem = Path::new(&name).file_stem().unwrap_or_default();
                 let folder = free_name(&to.with_file_name(stem));
-                patch::take_out(self, &bytes, &name, &folder, packed + 1)
+                self.take_out(&bytes, &name, &folder, packed + 1)
             }
             Form::Plain => self.write(to, &name, &bytes),
         }
+    }
+
+    fn unpack(
+        &mut self,
+        kind: archive::Kind,
+        bytes: &[u8],
+        name: &str,
+        folder: &Path,
+        packed: usize,
+    ) -> Result<(), Failure> {
+        let unpacked = archive::unpack(kind, bytes, &mut |path, member| match member {
+            Member::File(contents) => self.put(folder, path, contents, packed),
+            Member::Link => {
+                self.notes.push(format!("{} is a link, and was left out", path.display()));
+                Ok(())
+            }
+        });
+        match unpacked {
+            Ok(()) => self.notes.push(format!("{name} was unpacked")),
+            Err(Broken::Failed(failure)) => return Err(failure),
+            Err(Broken::Archive(error)) => self.passed_over.push(format!(
+                "{name}: the archive cannot be unpacked ({error}); pack the sources again, as .zip \
+                 or .tar.gz"
+            )),
+        }
+        Ok(())
+    }
+
+    /// Takes the new files out of a patch.
+    fn take_out(
+        &mut self,
+        bytes: &[u8],
+        name: &str,
+        folder: &Path,
+        packed: usize,
+    ) -> Result<(), Failure> {
+        let text = String::from_utf8_lossy(bytes);
+        let (new, changed) = patch::files(&text);
+        if new.is_empty() {
+            self.passed_over.push(format!(
+                "{name}: the patch has no new file; hand in the changed files themselves ({})",
+                listed(&changed)
+            ));
+            return Ok(());
+        }
+        let names: Vec<&str> = new.iter().map(|(path, _)| *path).collect();
+        self.notes.push(format!("taken out of {name}: {}", listed(&names)));
+        if !changed.is_empty() {
+            let changed = listed(&changed);
+            self.notes.push(format!("what {name} changes was not needed: {changed}"));
+        }
+        for (path, contents) in &new {
+            self.put(folder, Path::new(path), &mut contents.as_bytes(), packed)?;
+        }
+        Ok(())
     }
 
     fn write(&mut self, to: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
@@ -242,6 +296,16 @@ pub fn packed_stem(name: &str) -> Option<String> {
             Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned())
         }
         Form::Plain => None,
+    }
+}
+
+/// Some names.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) use driver::{RUST_DRIVER, is_rust_driver};
 /// How much of a compiler's words a report shows.
 const SHOWN_LINES: usize = 12;
 
+/// The most bytes of a submission.
+const MAX_BYTES: u64 = 32 << 20;
 /// The most bytes of a module or a program.
 const MAX_BUILT: u64 = 32 << 20;
 

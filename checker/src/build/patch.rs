@@ -1,52 +1,8 @@
 //! The new files of a patch: a driver made in the kernel's tree, or a device in QEMU's, is handed in
 //! as one. What it changes in files of the tree is not here, and is not needed for a module.
 
-use std::path::Path;
-
-use super::Failure;
-use super::copy::Copied;
-
-/// Takes the new files out of a patch, into a folder.
-pub fn take_out(
-    copied: &mut Copied,
-    bytes: &[u8],
-    name: &str,
-    folder: &Path,
-    packed: usize,
-) -> Result<(), Failure> {
-    let text = String::from_utf8_lossy(bytes);
-    let (new, changed) = files(&text);
-    if new.is_empty() {
-        copied.passed_over.push(format!(
-            "{name}: the patch has no new file; hand in the changed files themselves ({})",
-            shown(&changed)
-        ));
-        return Ok(());
-    }
-    let names: Vec<&str> = new.iter().map(|(path, _)| *path).collect();
-    copied.notes.push(format!("taken out of {name}: {}", shown(&names)));
-    if !changed.is_empty() {
-        let changed = shown(&changed);
-        copied.notes.push(format!("what {name} changes was not needed: {changed}"));
-    }
-    for (path, contents) in &new {
-        copied.put(folder, Path::new(path), &mut contents.as_bytes(), packed)?;
-    }
-    Ok(())
-}
-
-/// Some names.
-fn shown(names: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    let some = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => some,
-        more => format!("{some} and {more} more"),
-    }
-}
-
 /// A patch's new files with their contents, and the files that it changes.
-fn files(patch: &str) -> (Vec<(&str, String)>, Vec<&str>) {
+pub fn files(patch: &str) -> (Vec<(&str, String)>, Vec<&str>) {
     let (mut new, mut changed): (Vec<(&str, String)>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut lines = patch.lines().peekable();
     while let Some(line) = lines.next() {
