@@ -4,13 +4,15 @@ use anyhow::Context;
 use exerciser::{End, Job, RegisterAccess, Step};
 use lab::RunDir;
 
-use super::test_module;
 use crate::build::BuiltDevice;
 use crate::checks::Tools;
 use crate::checks::stop::{Checked, Stop, nonsense};
 use crate::device_program::DeviceProgram;
 use crate::guest::{Attached, Bench, EXERCISER, Kind, Setup, saved};
 use crate::profile::{Profile, Register, RegisterValue};
+
+/// Where the checker's module is in the guest, if the tools have it.
+pub const TEST_MODULE: &str = "usr/lib/irq_dma_test.ko";
 
 /// A device with its guest.
 pub struct Session<'run> {
@@ -63,7 +65,7 @@ impl<'run> Session<'run> {
         self.starts += 1;
         let program = DeviceProgram::start(self.run, self.starts, &self.device)?;
         let mut files = vec![(EXERCISER.to_owned(), self.tools.exerciser.clone())];
-        files.extend(test_module::file(self.tools.test_module.as_ref()));
+        files.extend(self.tools.test_module.clone().map(|file| (TEST_MODULE.to_owned(), file)));
         let setup = Setup {
             run: self.run,
             profile: &self.tools.profile,

@@ -8,12 +8,10 @@ use anyhow::Result;
 use lab::kernel::Kernel;
 use lab::{module_build, paths};
 
-use super::session::{Session, get};
+use super::session::{Session, TEST_MODULE, get};
 use crate::checks::stop::{Checked, Stop, ensure, nonsense};
 use crate::profile::{InterruptKind, Profile, Register};
 
-/// Where it is in the guest.
-pub const IN_GUEST: &str = "usr/lib/irq_dma_test.ko";
 const PARAMETERS: &str = "/sys/module/irq_dma_test/parameters";
 
 /// Builds it, when a profile has something for it.
@@ -35,7 +33,7 @@ pub fn load(
     let name = kind.map_or("none".to_owned(), |kind| kind.to_string());
     // One of an earlier check goes first.
     let command = format!(
-        "rmmod irq_dma_test 2>/dev/null; insmod /{IN_GUEST} vendor={:#x} device={:#x} kind={name} \
+        "rmmod irq_dma_test 2>/dev/null; insmod /{TEST_MODULE} vendor={:#x} device={:#x} kind={name} \
          vectors={vectors} && cat {PARAMETERS}/found",
         device.vendor, device.device
     );
@@ -119,9 +117,4 @@ pub fn memory(session: &mut Session<'_>, from: usize, size: usize) -> Result<Vec
 #[expect(clippy::cast_possible_truncation, reason = "the low bytes are meant, as in the module")]
 pub fn pattern(at: usize) -> u8 {
     (at * 167 + (at >> 8) * 13) as u8
-}
-
-/// The file for the guest, if there is one.
-pub fn file(module: Option<&PathBuf>) -> Option<(String, PathBuf)> {
-    Some((IN_GUEST.to_owned(), module?.clone()))
 }
