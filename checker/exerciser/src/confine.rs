@@ -10,8 +10,6 @@ use anyhow::{Context, Result};
 use exerciser::End;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::supervise;
-
 /// The user `nobody`, and its group.
 const NOBODY: u32 = 65534;
 /// Where it may write: a small file system in memory.
@@ -58,7 +56,7 @@ pub fn run(command: &[String]) -> Result<()> {
             .with_context(|| format!("cannot limit {resource:?}"))?;
     }
     let status = child.status().with_context(|| format!("cannot start {program}"))?;
-    let end: End = supervise::end(status);
+    let end = End::from(status);
     eprintln!("{}", serde_json::to_string(&end).context("an end is plain data")?);
     Ok(())
 }

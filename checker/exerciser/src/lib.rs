@@ -4,6 +4,9 @@
 //! argument and reads an [`Answer`] from its standard output, both in JSON. What is asked for is
 //! done by processes of its own: a driver may kill them, or keep them for ever.
 
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
 use serde::{Deserialize, Serialize};
 
 /// Something to do in the guest.
@@ -182,6 +185,15 @@ pub enum End {
     },
     /// It printed more than anybody wants to read, and was killed.
     TooMuchOutput,
+}
+
+impl From<ExitStatus> for End {
+    fn from(status: ExitStatus) -> Self {
+        match status.signal() {
+            Some(signal) => Self::Killed(signal),
+            None => Self::Exited(status.code().unwrap_or(-1)),
+        }
+    }
 }
 
 /// The result of a call or an access.

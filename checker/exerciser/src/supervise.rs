@@ -1,8 +1,7 @@
 //! Starts the processes that do the work, and ends them, whatever becomes of them.
 
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,14 +61,6 @@ fn spawn_apart(command: &mut Command) -> Result<Child> {
 fn enter_process_namespace() -> Result<()> {
     // SAFETY: a process namespace for future children shares no memory or descriptors.
     unsafe { unshare_unsafe(UnshareFlags::NEWPID) }.context("cannot make a process namespace")
-}
-
-/// How a process ended, from its status.
-pub fn end(status: ExitStatus) -> End {
-    match status.signal() {
-        Some(signal) => End::Killed(signal),
-        None => End::Exited(status.code().unwrap_or(-1)),
-    }
 }
 
 /// A process at work, and a thread that reads what it prints.
@@ -151,7 +142,7 @@ impl Running {
     }
 
     fn ended(&mut self) -> Option<End> {
-        self.child.try_wait().ok().flatten().map(end)
+        self.child.try_wait().ok().flatten().map(End::from)
     }
 
     /// What a process that ran an untrusted program says about its end.
