@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,8 +13,7 @@ use crate::check::check;
 use crate::checks::Tools;
 use crate::recordings;
 use crate::report::{Report, html, junit, points, tap, text};
-use crate::submission::Submission;
-use crate::table::address;
+use crate::submission::{Found, Submission};
 use journal::{Head, Journal};
 
 mod journal;
@@ -23,15 +22,6 @@ mod shard;
 
 pub use merge::merge;
 pub use shard::Shard;
-
-/// A submission that was found in a folder of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its name, which no other one of the folder has.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-}
 
 /// What came of a submission.
 #[derive(Debug)]
@@ -157,7 +147,7 @@ impl<'a> Writer<'a> {
     fn timeline(&self, name: &str, check: &str) -> Option<String> {
         let folder = recordings::folder_of(name);
         let kept = self.folder.join(&folder).join(format!("{check}.html")).exists();
-        kept.then(|| format!("{}/{check}.html", address(&folder)))
+        kept.then(|| format!("{}/{check}.html", html::address(&folder)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The coursework checker: builds what a student hands in, a kernel module, an application or a
 //! device, tries it in a guest of its own, and says which of the exercise's promises it keeps.
 //!
-//! * What is expected: [`profile`]. What was handed in: [`submission`]. [`build`] compiles it.
+//! * What is expected: [`profile`]. What was handed in: [`submission`], [`handed_in`]. [`build`] compiles it.
 //! * The [`checks`] try it in a [`guest`], through the exerciser (package `exerciser`), and look at
 //!   what reached the device ([`access_log`]) and at what the kernel said ([`kernel_log`]).
 //! * [`check`] does all of that for a submission, [`batch`] for a folder of them, or a machine's part
@@ -16,6 +16,7 @@ pub mod checks;
 pub mod device_program;
 pub mod errno;
 pub mod guest;
+pub mod handed_in;
 pub mod kernel_log;
 pub mod profile;
 pub mod recordings;

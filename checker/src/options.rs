@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use checker::batch::Shard;
-use checker::submission::Part;
+use checker::handed_in::Part;
 use clap::{Parser, ValueEnum};
 use lab::{Arch, Choice};
 

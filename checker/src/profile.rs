@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::submission::Part;
+use crate::handed_in::Part;
 
 /// The published device's profile.
 const PUBLISHED: &str = include_str!("../profiles/my_rng.toml");

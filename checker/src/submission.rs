@@ -12,71 +12,19 @@
 //! What is none of these is passed over, by name ([`HandedIn`]).
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use lab::{RunDir, progress};
-use serde::{Deserialize, Serialize};
 
-use crate::batch::Found;
 use crate::build;
 use crate::build::c_source::is_c;
+use crate::handed_in::{HandedIn, PARTS};
 use crate::report::plain_line;
 
 mod parts;
-
-/// A part of a submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Part {
-    /// A kernel module.
-    Driver,
-    /// A program that uses the driver.
-    App,
-    /// A device.
-    Device,
-}
-
-/// All of them.
-pub const PARTS: [Part; 3] = [Part::Driver, Part::App, Part::Device];
-
-impl Part {
-    /// How the ids of its checks begin.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Driver => "driver",
-            Self::App => "app",
-            Self::Device => "device",
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Driver => "driver",
-            Self::App => "application",
-            Self::Device => "device",
-        })
-    }
-}
-
-/// What was looked for in a submission, and what was found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct HandedIn {
-    /// The parts that are there, with their places.
-    pub found: Vec<(Part, String)>,
-    /// The parts that were looked for and are not there.
-    pub missing: Vec<Part>,
-    /// What became of archives, patches and names.
-    pub notes: Vec<String>,
-    /// What was not looked at, and what to do about it.
-    pub passed_over: Vec<String>,
-}
 
 /// The parts of a submission.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +41,15 @@ pub struct Submission {
     pub handed_in: HandedIn,
     /// Where it was copied to, when its parts were looked for.
     copy: Option<Arc<RunDir>>,
+}
+
+/// A submission that was found in a folder of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name, which no other one of the folder has.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 impl Submission {

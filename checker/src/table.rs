@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use crate::batch::Checked;
 use crate::report::Report;
 
-pub use html::{address, escaped};
 pub use moodle::fill as fill_moodle;
 
 /// Writes the tables beside the reports: `summary.csv` and `summary.html`.

@@ -16,9 +16,10 @@ use std::sync::{Mutex, PoisonError};
 
 use checker::check;
 use checker::checks::Tools;
+use checker::handed_in::Part;
 use checker::profile::Profile;
 use checker::report::{Report, Verdict, text};
-use checker::submission::{Part, Submission};
+use checker::submission::Submission;
 use lab::{Arch, Choice, paths, progress};
 use serde::Deserialize;
 

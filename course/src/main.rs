@@ -5,7 +5,7 @@ mod commands;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use checker::submission::Part;
+use checker::handed_in::Part;
 use clap::{Parser, Subcommand};
 use course::step::Language;
 use lab::interruption;

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use checker::handed_in::Part;
 use checker::profile::Profile;
-use checker::submission::Part;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 

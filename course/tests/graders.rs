@@ -208,7 +208,7 @@ fn gradescopes_archive_has_all_that_is_built_and_no_solution() {
         fs::copy(profiles.join(name), own.path().join(name)).expect("writable");
     }
     let profile = own.path().join("mode.toml");
-    let require = vec![checker::submission::Part::Device];
+    let require = vec![checker::handed_in::Part::Device];
     let folder = unpacked(&Exercise { profile: Some(profile), require });
     let source = folder.path().join("source");
     for script in ["setup.sh", "run_autograder"] {

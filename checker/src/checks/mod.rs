@@ -14,10 +14,10 @@ use lab::kernel::Kernel;
 use lab::{Choice, RunDir, Server};
 
 use crate::guest::Attached;
+use crate::handed_in::PARTS;
 use crate::profile::Profile;
 use crate::recordings;
 use crate::report::Verdict;
-use crate::submission::PARTS;
 use stop::Checked;
 
 pub use recorder::{Listener, Recorder};

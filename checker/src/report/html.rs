@@ -3,8 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Entry, Report, Verdict};
-use crate::table::escaped;
+use super::{Entry, Report, Verdict, plain};
 
 /// What is before the checks.
 const HEAD: &str = r#"<!DOCTYPE html>
@@ -73,6 +72,29 @@ fn section(entry: &Entry, timeline: Option<String>) -> String {
     section
 }
 
+/// Text in which nothing is HTML.
+pub fn escaped(text: &str) -> String {
+    plain(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+/// A file's name as an address: whatever is in it, it is a file beside the page.
+pub fn address(name: &str) -> String {
+    let mut address = "./".to_owned();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
+            address.push(char::from(byte));
+        } else {
+            let _ = write!(address, "%{byte:02X}");
+        }
+    }
+    address
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::examples;
@@ -88,5 +110,6 @@ mod tests {
         assert_eq!(page.matches("<a href").count(), 1, "only what failed has one");
         assert!(page.contains(link), "{page}");
         assert!(!write(&examples::report(), &|_| None).contains("<a href"));
+        assert_eq!(address("a/../b"), "./a%2F..%2Fb");
     }
 }

@@ -9,7 +9,7 @@ pub mod text;
 
 use std::time::Duration;
 
-use crate::submission::HandedIn;
+use crate::handed_in::HandedIn;
 
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,7 +202,7 @@ pub fn plain(text: &str) -> String {
 #[cfg(test)]
 pub(crate) mod examples {
     use super::*;
-    use crate::submission::Part;
+    use crate::handed_in::Part;
 
     /// A report with one of everything.
     pub fn report() -> Report {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Entry, Failure, NOT_RUN, Report, Verdict};
-use crate::submission::HandedIn;
+use crate::handed_in::HandedIn;
 
 /// The version of GitHub Classroom's form.
 const VERSION: u32 = 1;

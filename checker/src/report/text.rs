@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Entry, Report, Verdict, plain};
-use crate::submission::HandedIn;
+use crate::handed_in::HandedIn;
 use crate::terminal::{self, BAD, GOOD, QUOTED, UNKNOWN, paragraph, styled};
 
 /// How much of what somebody said is shown.

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{HandedIn, PARTS, Submission};
+use super::Submission;
 use crate::build::c_source::{Source, is_c};
 use crate::build::copy::Copied;
 use crate::build::{self, shown};
+use crate::handed_in::{HandedIn, PARTS};
 
 /// How many names are listed of what was passed over.
 const SHOWN: usize = 12;

@@ -1,6 +1,7 @@
 //! Where the parts of a submission are found.
 
 use super::*;
+use crate::handed_in::Part;
 
 const DRIVER: &str = "#include <linux/module.h>\nmodule_init(f);\n";
 const APP: &str = "int\nmain (void)\n{\n}\n";

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{failed, percent, reason};
 use crate::batch::Checked;
-use crate::report::plain;
+use crate::report::html::{address, escaped};
 
 /// What is before the rows.
 const HEAD: &str = r#"<!DOCTYPE html>
@@ -72,29 +72,6 @@ fn row(Checked { name, report }: &Checked) -> String {
     }
 }
 
-/// Text in which nothing is HTML.
-pub fn escaped(text: &str) -> String {
-    plain(text)
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}
-
-/// A file's name as an address: whatever is in it, it is a file beside the page.
-pub fn address(name: &str) -> String {
-    let mut address = "./".to_owned();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
-            address.push(char::from(byte));
-        } else {
-            let _ = write!(address, "%{byte:02X}");
-        }
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::examples;
@@ -111,6 +88,5 @@ mod tests {
         ));
         assert!(page.contains("<td>bob &lt;b&gt;</td>"), "{page}");
         assert!(page.contains("not checked: no disk"), "{page}");
-        assert_eq!(address("a/../b"), "./a%2F..%2Fb");
     }
 }

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use csv::StringRecord;
 
-use super::html::escaped;
 use super::sheet;
 use crate::batch::Checked;
 use crate::report::Report;
+use crate::report::html::escaped;
 
 /// The columns that are read.
 const IDENTIFIER: &str = "Identifier";

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::batch::{Found, check_with};
+use crate::batch::check_with;
 use crate::report::examples;
+use crate::submission::Found;
 use crate::table;
 
 /// A class of seven.
