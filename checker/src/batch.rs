@@ -10,10 +10,10 @@ use anyhow::{Context, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::check::check;
-use crate::checks::Tools;
 use crate::recordings;
 use crate::report::{Report, html, junit, points, tap, text};
 use crate::submission::{Found, Submission};
+use crate::tools::Tools;
 use journal::{Head, Journal};
 
 mod journal;

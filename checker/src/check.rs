@@ -9,13 +9,14 @@ use lab::{
 };
 
 use crate::build;
-use crate::checks::{Listener, Tools, app, device, driver};
+use crate::checks::{app, device, driver};
 use crate::guest::{self, Kind};
 use crate::handed_in::{HandedIn, PARTS, Part};
 use crate::profile::Profile;
 use crate::recordings;
 use crate::report::{Entry, Failure, Report, Verdict};
 use crate::submission::Submission;
+use crate::tools::{Listener, Tools};
 
 /// Makes everything that is the same for all submissions.
 pub fn prepare(profile: Profile, kernel: Choice) -> Result<Tools> {

@@ -17,10 +17,10 @@ use lab::live_guest::panic_in;
 use lab::{Guest, RunDir, progress};
 
 use crate::access_log::{self, Access};
-use crate::checks::stop::{Stop, nonsense};
 use crate::kernel_log;
 use crate::recordings;
 use crate::report::{Failure, Verdict};
+use crate::stop::{Stop, nonsense};
 use crate::watchdog::{self, Watchdog};
 
 mod saved;

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use checker::batch::{self, Checked, Shard};
-use checker::checks::{Listener, Tools};
 use checker::profile::Profile;
 use checker::report::{Report, gradescope, junit, points, tap, text};
 use checker::submission::{self, Submission};
+use checker::tools::{Listener, Tools};
 use checker::{check, table, terminal};
 use clap::Parser;
 use lab::{Arch, interruption, progress};

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use checker::check;
-use checker::checks::Tools;
 use checker::handed_in::Part;
 use checker::profile::Profile;
 use checker::report::{Report, Verdict, text};
 use checker::submission::Submission;
+use checker::tools::Tools;
 use lab::{Arch, Choice, paths, progress};
 use serde::Deserialize;
 

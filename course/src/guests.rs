@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use checker::access_log::{self, Named};
-use checker::checks::stop::Stop;
 use checker::kernel_log;
 use checker::report::Failure;
+use checker::stop::Stop;
 use lab::agent::Output;
 use lab::device_crate::DeviceCrate;
 use lab::{Choice, Guest, RunDir, Server, paths, progress};

@@ -1,46 +1,16 @@
 //! Takes down how each check ended, and tells it at once.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use lab::RunDir;
 
-use super::Tools;
-use super::stop::Stop;
 use crate::kernel_log;
 use crate::profile::Profile;
 use crate::recordings::{self, Span};
 use crate::report::{Entry, Failure, Verdict};
-
-/// What is done with each check.
-type Hear = dyn Fn(&Entry) + Send + Sync;
-
-/// Is told of each check as soon as it has ended.
-#[derive(Clone, Default)]
-pub struct Listener(Option<Arc<Hear>>);
-
-impl Listener {
-    /// One that does something with each check.
-    #[must_use]
-    pub fn new(hear: impl Fn(&Entry) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hear)))
-    }
-
-    /// Tells it of a check.
-    pub fn hear(&self, entry: &Entry) {
-        if let Some(hear) = &self.0 {
-            hear(entry);
-        }
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Listener" } else { "no Listener" })
-    }
-}
+use crate::stop::Stop;
+use crate::tools::{Listener, Tools};
 
 /// Takes down how each check ended.
 #[derive(Debug)]
@@ -177,7 +147,7 @@ const ADDRESS: usize = 7;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 

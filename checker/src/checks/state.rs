@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::checks::stop::Stop;
 use crate::guest::Bench;
 use crate::profile::Profile;
+use crate::stop::Stop;
 
 /// Prints what a driver makes for programs, one part after the other. Each byte costs: it comes over
 /// an emulated serial port.

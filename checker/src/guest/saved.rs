@@ -16,8 +16,8 @@ use lab::initramfs::SCRIPTS;
 use lab::{Guest, RunDir, environment, lock, paths, progress};
 
 use super::setup::{Attached, EXERCISER, KERNEL_ARGUMENTS, QEMU_ARGUMENTS, Setup};
-use crate::checks::Tools;
 use crate::profile::{Device, Profile};
+use crate::tools::Tools;
 
 /// How much faster it is to go on than to boot.
 pub const FASTER: f64 = 6.0;
@@ -107,7 +107,7 @@ fn stamp(tools: &Tools, kind: Kind) -> Result<String> {
 fn make(tools: &Tools, kind: Kind, state: &Path) -> Result<()> {
     let run = RunDir::create("check-saved")?;
     let attached = match kind {
-        Kind::WithDevice => Some(tools.attach(&run)?),
+        Kind::WithDevice => Some(Attached::of(tools, &run)?),
         Kind::WithoutDevice => None,
     };
     let setup = Setup {

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use lab::guest::{Builder, saved};
 use lab::{Choice, Guest, RunDir, Server};
 use serde_json::Value;
 
 use crate::device_program::DeviceProgram;
 use crate::profile::Profile;
+use crate::recordings;
+use crate::tools::Tools;
 
 /// Where the exerciser is in a guest.
 pub const EXERCISER: &str = "usr/bin/exerciser";
@@ -32,7 +35,18 @@ pub enum Attached<'run> {
     Program(DeviceProgram<'run>),
 }
 
-impl Attached<'_> {
+impl<'run> Attached<'run> {
+    /// Starts the device for drivers and applications.
+    pub fn of(tools: &Tools, run: &'run RunDir) -> Result<Self> {
+        let mut options = vec!["-vv"];
+        options.extend(recordings::OPTIONS);
+        let server = match &tools.device {
+            None => Server::start(run, "my-rng", &options)?,
+            Some(program) => Server::start_program(run, "my-rng", program, &options)?,
+        };
+        Ok(Self::Server(server))
+    }
+
     pub(super) fn device(&self) -> Value {
         match self {
             Self::Server(server) => server.device(),

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use checker::checks::stop::{Checked, Stop, ensure};
 use checker::profile::Profile;
+use checker::stop::{Checked, Stop, ensure};
 use my_rng_model::generator::{Generator, Glibc};
 use serde::Deserialize;
 

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use checker::build;
-use checker::checks::stop::{Checked, ensure};
 use checker::report::Failure;
+use checker::stop::{Checked, ensure};
 use lab::{Choice, environment, module_build, paths};
 
 use super::Bench;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use checker::access_log::{Kind, Named};
-use checker::checks::stop::{Checked, Stop, ensure};
+use checker::stop::{Checked, Stop, ensure};
 
 use super::Bench;
 use super::loaded::{Loaded, NODE, with_driver};

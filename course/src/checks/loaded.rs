@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use checker::build;
-use checker::checks::stop::{Checked, Stop, ensure};
 use checker::kernel_log::{self, Trouble};
 use checker::report::{Failure, Verdict};
+use checker::stop::{Checked, Stop, ensure};
 use lab::{Choice, environment};
 
 use super::Bench;

@@ -11,10 +11,10 @@ mod whole;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use checker::checks::Tools;
-use checker::checks::stop::{Checked, Stop};
 use checker::profile::Profile;
 use checker::report::Verdict;
+use checker::stop::{Checked, Stop};
+use checker::tools::Tools;
 use lab::Choice;
 use tempfile::TempDir;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use checker::access_log::{Kind, Named};
 use checker::build::{self, Linking};
-use checker::checks::stop::{Checked, Stop, ensure};
 use checker::report::Failure;
+use checker::stop::{Checked, Stop, ensure};
 
 use super::Bench;
 use crate::guests::{Device, SLOT};

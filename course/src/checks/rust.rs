@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use checker::build;
-use checker::checks::stop::{Checked, Stop};
 use checker::report::Failure;
+use checker::stop::{Checked, Stop};
 use lab::process;
 
 use super::Bench;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use checker::checks::stop::{Checked, Stop};
 use checker::report::{Report, Verdict};
+use checker::stop::{Checked, Stop};
 use checker::submission::Submission;
 
 use super::Bench;

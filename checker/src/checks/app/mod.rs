@@ -9,13 +9,14 @@ use anyhow::{Context, Result, anyhow};
 use exerciser::{End, Job, MAX_OUTPUT, MAX_PRINTED, Outcome};
 use lab::RunDir;
 
-use super::stop::{Checked, Stop, nonsense};
-use super::{Recorder, Tools};
+use super::Recorder;
 use crate::access_log::{Access, Kind, numbers_of};
 use crate::build;
-use crate::guest::{Bench, EXERCISER, Setup};
+use crate::guest::{Attached, Bench, EXERCISER, Setup};
 use crate::profile::{IoctlKind, Profile};
 use crate::report::{Entry, Failure};
+use crate::stop::{Checked, Stop, nonsense};
+use crate::tools::Tools;
 use output::printed;
 
 const BUILD: (&str, &str) = ("app-build", "it compiles");
@@ -96,7 +97,7 @@ fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
         resets: false,
         saved: None,
     };
-    let mut bench = Bench::new(setup, tools.attach(run)?);
+    let mut bench = Bench::new(setup, Attached::of(tools, run)?);
     bench.boot()?;
     let node = &profile.driver.node;
     let ready =

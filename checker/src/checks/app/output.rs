@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use exerciser::MAX_OUTPUT;
 
 use super::Round;
-use crate::checks::stop::{Checked, ensure};
 use crate::report::Failure;
+use crate::stop::{Checked, ensure};
 
 /// How many rounds have to be printed, when there are so many: one and its repetition. What else a
 /// program draws is its own business.

@@ -6,8 +6,8 @@ use anyhow::Context;
 
 use super::registers::hex;
 use super::session::{Session, get, set};
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::profile::Register;
+use crate::stop::{Checked, Stop, ensure};
 
 /// How many reads are made at once while a bit is waited for.
 const READS: usize = 16;

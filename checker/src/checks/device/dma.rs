@@ -4,8 +4,8 @@ use super::clear::wait;
 use super::registers::{SEED, hex};
 use super::session::{Session, get, set};
 use super::test_module::{address, count, load, memory, pattern, rearm, wait_for};
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::profile::{Contents, Transfer};
+use crate::stop::{Checked, Stop, ensure};
 
 /// How much around the memory that is written has to stay as it was.
 const AROUND: usize = 64;

@@ -1,9 +1,9 @@
 //! What the guest's PCI bus says about the device.
 
 use super::session::Session;
-use crate::checks::stop::Stop;
 use crate::profile::{BarKind, Device};
 use crate::report::Failure;
+use crate::stop::Stop;
 
 /// Prints a line for each function: its address, its ids, revision, and the first BAR.
 const SCRIPT: &str = "cd /sys/bus/pci/devices; for d in *; do \

@@ -2,8 +2,8 @@
 
 use super::session::{Session, get};
 use super::test_module::{count, counts, load, rearm, wait_for};
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::profile::{Interrupt, Register};
+use crate::stop::{Checked, Stop, ensure};
 
 /// How often it is raised: what is left of one would show at the next.
 const ROUNDS: u32 = 3;

@@ -16,11 +16,12 @@ use std::time::Instant;
 use anyhow::Result;
 use lab::RunDir;
 
-use super::stop::{Checked, Stop};
-use super::{Recorder, Tools, verdict};
+use super::{Recorder, verdict};
 use crate::build;
 use crate::profile::{Device, Narrow, Profile, RegisterKind, Rest, SeedReads, Wide};
 use crate::report::{Entry, Verdict};
+use crate::stop::{Checked, Stop};
+use crate::tools::Tools;
 use session::Session;
 
 /// Something that is tried and does not count.

@@ -3,9 +3,9 @@
 use exerciser::{RegisterAccess, Step};
 
 use super::session::{Session, get, set};
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::profile::{Profile, Register, RegisterKind, SeedReads};
 use crate::report::Failure;
+use crate::stop::{Checked, Stop, ensure};
 
 /// How many numbers are drawn.
 const NUMBERS: usize = 8;

@@ -5,11 +5,11 @@ use exerciser::{End, Job, RegisterAccess, Step};
 use lab::RunDir;
 
 use crate::build::BuiltDevice;
-use crate::checks::Tools;
-use crate::checks::stop::{Checked, Stop, nonsense};
 use crate::device_program::DeviceProgram;
 use crate::guest::{Attached, Bench, EXERCISER, Kind, Setup, saved};
 use crate::profile::{Profile, Register, RegisterValue};
+use crate::stop::{Checked, Stop, nonsense};
+use crate::tools::Tools;
 
 /// Where the checker's module is in the guest, if the tools have it.
 pub const TEST_MODULE: &str = "usr/lib/irq_dma_test.ko";

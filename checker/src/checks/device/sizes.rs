@@ -2,8 +2,8 @@
 
 use super::registers::{SEED, hex, seeded};
 use super::session::{Session, get, read, set, write};
-use crate::checks::stop::{Checked, ensure};
 use crate::profile::{RegisterKind, SeedReads};
+use crate::stop::{Checked, Stop, ensure};
 
 /// Accesses of one and two bytes, and those inside of registers.
 pub fn narrow(session: &mut Session<'_>) -> Checked {
@@ -56,7 +56,7 @@ fn narrow_reads(session: &mut Session<'_>, alone: bool) -> Checked {
 }
 
 /// The first numbers of the first random register alone.
-fn first_numbers(session: &mut Session<'_>) -> Result<Vec<u64>, crate::checks::stop::Stop> {
+fn first_numbers(session: &mut Session<'_>) -> Result<Vec<u64>, Stop> {
     let profile = session.profile();
     let (random, seed) = (profile.random_register()?, profile.seed_register()?);
     session.values(vec![set(seed, SEED), get(random), get(random), get(random)])

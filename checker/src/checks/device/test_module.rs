@@ -9,8 +9,8 @@ use lab::kernel::Kernel;
 use lab::{module_build, paths};
 
 use super::session::{Session, TEST_MODULE, get};
-use crate::checks::stop::{Checked, Stop, ensure, nonsense};
 use crate::profile::{InterruptKind, Profile, Register};
+use crate::stop::{Checked, Stop, ensure, nonsense};
 
 const PARAMETERS: &str = "/sys/module/irq_dma_test/parameters";
 

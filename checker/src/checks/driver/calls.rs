@@ -4,10 +4,10 @@ use exerciser::{Argument, BUFFER, Call, End, Job, Outcome, POISON, Step};
 
 use super::session::{Session, open_hint};
 use crate::access_log::Access;
-use crate::checks::stop::{Checked, Stop, ensure, nonsense};
 use crate::errno;
 use crate::profile::{Ioctl, IoctlKind};
 use crate::report::Verdict;
+use crate::stop::{Checked, Stop, ensure, nonsense};
 
 /// An ioctl that came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

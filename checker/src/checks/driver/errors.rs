@@ -5,9 +5,9 @@ use exerciser::{Argument, Call};
 use super::calls::refused;
 use super::session::{Session, not_run};
 use crate::access_log::writes;
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::errno;
 use crate::profile::Ioctl;
+use crate::stop::{Checked, Stop, ensure};
 
 /// The error for a bad address.
 const EFAULT: i32 = -14;

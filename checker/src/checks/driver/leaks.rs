@@ -5,8 +5,8 @@ use exerciser::{Job, Step};
 use super::load::be_unloaded;
 use super::session::Session;
 use crate::checks::state::State;
-use crate::checks::stop::{Checked, Stop, nonsense};
 use crate::report::Failure;
+use crate::stop::{Checked, Stop, nonsense};
 
 /// How many times it is loaded.
 const LOADS: u32 = 100;

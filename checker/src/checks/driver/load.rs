@@ -7,9 +7,9 @@ use super::calls::draws;
 use super::session::{Session, not_run};
 use crate::access_log::numbers_of;
 use crate::checks::state::State;
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::profile::IoctlKind;
 use crate::report::Verdict;
+use crate::stop::{Checked, Stop, ensure};
 
 /// Why a driver that cannot be unloaded is not told to.
 const NO_EXIT: &str = "the module has no module_exit, so it cannot be unloaded";

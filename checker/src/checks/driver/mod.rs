@@ -17,13 +17,14 @@ use std::time::Instant;
 use anyhow::Result;
 use lab::RunDir;
 
-use super::stop::{Checked, Stop};
-use super::{Recorder, Tools, verdict};
+use super::{Recorder, verdict};
 use crate::build;
-use crate::guest::{Bench, EXERCISER, Kind, Setup, saved};
+use crate::guest::{Attached, Bench, EXERCISER, Kind, Setup, saved};
 use crate::kernel_log::{self, Trouble};
 use crate::profile::Profile;
 use crate::report::{Entry, Failure, Verdict};
+use crate::stop::{Checked, Stop};
+use crate::tools::Tools;
 use session::Session;
 
 /// What has to be there for a check.
@@ -126,7 +127,7 @@ pub fn check_driver(
         resets: false,
         saved: saved(tools, Kind::WithDevice)?,
     };
-    let bench = Bench::new(setup, tools.attach(run)?);
+    let bench = Bench::new(setup, Attached::of(tools, run)?);
     let mut session = Session::new(bench, &tools.profile, &module);
     in_guest_checks(&mut session, &mut recorder, tools)?;
     notes.append(&mut session.notes);

@@ -3,8 +3,8 @@
 use super::calls::draws;
 use super::session::Session;
 use crate::access_log::{Access, Kind, numbers_of};
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::profile::{Ioctl, IoctlKind, Profile, Register};
+use crate::stop::{Checked, Stop, ensure};
 
 /// How many numbers are drawn.
 const NUMBERS: u32 = 8;

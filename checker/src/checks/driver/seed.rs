@@ -3,9 +3,9 @@
 use super::calls::{draws, gives, refused};
 use super::session::Session;
 use crate::access_log::{Access, numbers_of, writes};
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::errno;
 use crate::profile::{Ioctl, IoctlKind, Profile, Register};
+use crate::stop::{Checked, Stop, ensure};
 
 /// How many numbers are compared after a seed.
 const NUMBERS: u32 = 4;

@@ -7,12 +7,12 @@ use exerciser::{End, Job, Outcome};
 use super::Needs;
 use crate::build::Module;
 use crate::checks::state::State;
-use crate::checks::stop::{Checked, Stop, nonsense};
 use crate::errno;
 use crate::guest::{Bench, quoted};
 use crate::kernel_log::{self, Complaint};
 use crate::profile::Profile;
 use crate::report::{Failure, Verdict};
+use crate::stop::{Checked, Stop, nonsense};
 
 /// A driver in its guest.
 pub struct Session<'run> {

@@ -3,9 +3,9 @@
 use super::calls::{draws, gives, refused, stored};
 use super::session::Session;
 use crate::access_log::writes;
-use crate::checks::stop::{Checked, Stop, ensure};
 use crate::errno;
 use crate::profile::{Ioctl, IoctlKind, Profile, RegisterKind};
+use crate::stop::{Checked, Stop, ensure};
 
 /// Ids, titles and registers of these checks.
 pub fn ids(profile: &Profile) -> Vec<(String, String, String)> {
