@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use lab::Arch;
 use lab::sandbox::{Limits, Sandbox};
 
-use super::c_source::{self, Source};
-use super::{Failure, copy, first_error, first_errors, fits, shown};
+use super::c_source::Source;
+use super::{Failure, copy, fits, not_compiled, shown};
 
 /// Where the submission is inside the sandbox.
 const INSIDE: &str = "/work";
@@ -32,19 +32,11 @@ pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
 pub fn app_linked(source: &Path, work: &Path, linking: Linking) -> Result<PathBuf, Failure> {
     let top = work.join("app");
     let copied = copy::sources(source, &top)?;
-    let mut sources = Vec::new();
-    for path in copied.files.iter().filter(|path| c_source::is_c(path)) {
-        let source = Source::read(path)?;
-        // A folder may have the driver in it, too, and a device.
-        if !source.is_kernel() && !source.is_qemu() {
-            sources.push(source);
-        }
-    }
-    let mains: Vec<String> = sources
-        .iter()
-        .filter(|source| source.has_main())
-        .map(|source| shown(&source.path, &top))
-        .collect();
+    let mut sources = Source::read_all(&copied.files)?;
+    // A folder may have the driver in it, too, and a device.
+    sources.retain(|source| !source.is_kernel() && !source.is_qemu());
+    let mains = sources.iter().filter(|source| source.has_main());
+    let mains: Vec<String> = mains.map(|source| shown(&source.path, &top)).collect();
     match &mains[..] {
         [_] => {}
         [] => return Err(Failure::hint("there is no C file with a main function")),
@@ -82,12 +74,8 @@ fn compile(sources: &[Source], top: &Path, linking: Linking) -> Result<(), Failu
     if outcome.end.success() {
         return Ok(());
     }
-    let said = outcome.text();
-    let hint = match first_error(&said) {
-        Some(error) => format!("it does not compile; the first error is: {error}"),
-        None => format!("the compiler {}", outcome.end.describe()),
-    };
-    Err(Failure::Submission { said: first_errors(&said), hint })
+    let otherwise = format!("the compiler {}", outcome.end.describe());
+    Err(not_compiled(&outcome.text(), "", otherwise))
 }
 
 #[cfg(test)]

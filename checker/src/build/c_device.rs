@@ -5,23 +5,22 @@ use std::path::{Path, PathBuf};
 use lab::c_device::{self, CDevice};
 use lab::sandbox::{Limits, Sandbox};
 
-use super::c_source::{Source, is_c};
-use super::{Failure, first_error, first_errors, shown};
+use super::c_source::Source;
+use super::{Failure, first_error, not_compiled, shown};
 
 /// Where the submission's folder is inside of the sandbox.
 const INSIDE: &str = "/work";
 /// The program in it.
 const PROGRAM: &str = "device.out";
-/// What the compiler says of a header that is not offered.
+/// What the compiler says of a header that is not offered, and what is said about that.
 const NO_HEADER: &str = "No such file or directory";
+const NOT_OFFERED: &str = ". A header of QEMU's that is not offered belongs to a part of QEMU that a \
+                           device in a process of its own does not have";
 
 /// The C files of a device, if there is one: those that use QEMU's headers, and others beside them
 /// that are neither a driver nor a program.
 pub fn files(all: &[PathBuf]) -> Result<Option<Vec<PathBuf>>, Failure> {
-    let mut sources = Vec::new();
-    for path in all.iter().filter(|path| is_c(path)) {
-        sources.push(Source::read(path)?);
-    }
+    let sources = Source::read_all(all)?;
     let folders: Vec<&Path> = sources
         .iter()
         .filter(|source| source.is_qemu())
@@ -59,15 +58,9 @@ pub fn build(files: &[PathBuf], work: &Path, top: &Path) -> Result<PathBuf, Fail
         return Ok(program);
     }
     let said = outcome.text().replace("./", "");
-    let hint = match first_error(&said) {
-        Some(error) if error.contains(NO_HEADER) => format!(
-            "it does not compile; the first error is: {error}. A header of QEMU's that is not \
-             offered belongs to a part of QEMU that a device in a process of its own does not have"
-        ),
-        Some(error) => format!("it does not compile; the first error is: {error}"),
-        None => format!("the compiler {}", outcome.end.describe()),
-    };
-    Err(Failure::Submission { said: first_errors(&said), hint })
+    let no_header = first_error(&said).is_some_and(|error| error.contains(NO_HEADER));
+    let known = if no_header { NOT_OFFERED } else { "" };
+    Err(not_compiled(&said, known, format!("the compiler {}", outcome.end.describe())))
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ impl Source {
         Ok(Self { path: path.to_path_buf(), code })
     }
 
+    /// Reads all C files among these.
+    pub fn read_all(files: &[PathBuf]) -> Result<Vec<Self>> {
+        files.iter().filter(|path| is_c(path)).map(|path| Self::read(path)).collect()
+    }
+
     /// Whether it is the file of a kernel module in which the module begins.
     pub fn begins_module(&self) -> bool {
         !self.is_qemu() && BEGINNINGS.iter().any(|name| self.calls(name))

@@ -137,13 +137,12 @@ impl Copied {
         let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut bytes = Vec::new();
         let room = MAX_BYTES - self.bytes;
-        match from.take(room + 1).read_to_end(&mut bytes) {
-            Ok(_) => {}
-            Err(error) if packed > 0 => {
-                self.passed_over.push(format!("{name}: it cannot be unpacked ({error})"));
-                return Ok(());
+        if let Err(error) = from.take(room + 1).read_to_end(&mut bytes) {
+            if packed == 0 {
+                return Err(Failure::Lab(anyhow!("cannot read {name}: {error}")));
             }
-            Err(error) => return Err(Failure::Lab(anyhow!("cannot read {name}: {error}"))),
+            self.passed_over.push(format!("{name}: it cannot be unpacked ({error})"));
+            return Ok(());
         }
         let form = Form::of(&name);
         // What is packed counts when it is unpacked.
@@ -154,11 +153,7 @@ impl Copied {
             return Ok(());
         }
         match form {
-            Form::Archive(kind) => {
-                let folder = free_name(&to.with_file_name(kind.stem(&name)));
-                create(&folder)?;
-                self.unpack(kind, &bytes, &name, &folder, packed + 1)
-            }
+            Form::Archive(kind) => self.unpack(kind, &bytes, &name, to, packed + 1),
             Form::Unknown => {
                 self.passed_over.push(format!(
                     "{name}: this form of archive is not unpacked; hand in a .zip, .tar.gz or \
@@ -166,11 +161,7 @@ impl Copied {
                 ));
                 Ok(())
             }
-            Form::Patch => {
-                let stem = Path::new(&name).file_stem().unwrap_or_default();
-                let folder = free_name(&to.with_file_name(stem));
-                self.take_out(&bytes, &name, &folder, packed + 1)
-            }
+            Form::Patch => self.patch(&bytes, &name, to, packed + 1),
             Form::Plain => self.write(to, &name, &bytes),
         }
     }
@@ -180,11 +171,13 @@ impl Copied {
         kind: archive::Kind,
         bytes: &[u8],
         name: &str,
-        folder: &Path,
+        to: &Path,
         packed: usize,
     ) -> Result<(), Failure> {
+        let folder = free_name(&to.with_file_name(kind.stem(name)));
+        create(&folder)?;
         let unpacked = archive::unpack(kind, bytes, &mut |path, member| match member {
-            Member::File(contents) => self.put(folder, path, contents, packed),
+            Member::File(contents) => self.put(&folder, path, contents, packed),
             Member::Link => {
                 self.notes.push(format!("{} is a link, and was left out", path.display()));
                 Ok(())
@@ -202,13 +195,7 @@ impl Copied {
     }
 
     /// Takes the new files out of a patch.
-    fn take_out(
-        &mut self,
-        bytes: &[u8],
-        name: &str,
-        folder: &Path,
-        packed: usize,
-    ) -> Result<(), Failure> {
+    fn patch(&mut self, bytes: &[u8], name: &str, to: &Path, packed: usize) -> Result<(), Failure> {
         let text = String::from_utf8_lossy(bytes);
         let (new, changed) = patch::files(&text);
         if new.is_empty() {
@@ -224,8 +211,9 @@ impl Copied {
             let changed = listed(&changed);
             self.notes.push(format!("what {name} changes was not needed: {changed}"));
         }
+        let folder = free_name(&to.with_extension(""));
         for (path, contents) in &new {
-            self.put(folder, Path::new(path), &mut contents.as_bytes(), packed)?;
+            self.put(&folder, Path::new(path), &mut contents.as_bytes(), packed)?;
         }
         Ok(())
     }

@@ -54,16 +54,21 @@ pub fn device(source: &Path, work: &Path) -> Result<BuiltDevice, Failure> {
     let lock = paths::checkout().join("Cargo.lock");
     fs::copy(&lock, krate.join("Cargo.lock"))
         .with_context(|| format!("cannot copy {}", lock.display()))?;
-    toolchain::begin(&work)?;
-    let outcome = toolchain::cargo(&work)?;
+    Ok(BuiltDevice { program: program(&work)?, sanitized: false })
+}
+
+/// Compiles a crate, and finds its program.
+fn program(work: &Path) -> Result<PathBuf, Failure> {
+    toolchain::begin(work)?;
+    let outcome = toolchain::cargo(work)?;
     if !outcome.end.success() {
         let said = outcome.text();
         let hint = hint(&said).unwrap_or_else(|| format!("cargo {}", outcome.end.describe()));
         return Err(Failure::Submission { said: first_errors(&said), hint });
     }
-    let programs = toolchain::programs(&work)?;
+    let programs = toolchain::programs(work)?;
     match &programs[..] {
-        [program] => Ok(BuiltDevice { program: program.clone(), sanitized: false }),
+        [program] => Ok(program.clone()),
         [] => Err(Failure::hint(
             "the crate has no program: give it a src/main.rs with a main function",
         )),

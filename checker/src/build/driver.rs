@@ -12,10 +12,10 @@ use lab::Arch;
 use lab::kernel::Kernel;
 use lab::sandbox::{Limits, Sandbox};
 
-use super::c_source::{self, Source};
+use super::c_source::Source;
 use super::copy::{self, Copied};
 use super::kernel_names::{KernelNames, module_name};
-use super::{Failure, Module, first_error, first_errors, fits, kernel_hints, shown, warnings};
+use super::{Failure, Module, fits, kernel_hints, not_compiled, shown, warnings};
 
 /// Where the submission is inside the sandbox.
 const INSIDE: &str = "/work";
@@ -27,9 +27,7 @@ pub fn driver(source: &Path, work: &Path, kernel: &Kernel) -> Result<Module, Fai
     let copied = copy::sources(source, &top)?;
     let taken = KernelNames::of(&kernel.modules);
     let plan = plan(&copied, &top)?;
-    let mut notes = copied.notes;
-    notes.extend(copied.passed_over);
-    notes.extend(plan.notes.clone());
+    let mut notes = [copied.notes, copied.passed_over, plan.notes.clone()].concat();
     let mut said = make(&plan, &top, kernel)?;
     let mut file = only_module(&top)?;
     let stem = stem(&file);
@@ -101,10 +99,7 @@ struct Plan {
 }
 
 fn plan(copied: &Copied, top: &Path) -> Result<Plan, Failure> {
-    let mut sources = Vec::new();
-    for path in copied.files.iter().filter(|path| c_source::is_c(path)) {
-        sources.push(Source::read(path)?);
-    }
+    let sources = Source::read_all(&copied.files)?;
     let (qemu, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(Source::is_qemu);
     if sources.is_empty() {
         let mut why = vec!["there is no C file (.c) of a driver in what was handed in".to_owned()];
@@ -167,30 +162,31 @@ fn module_variables(makefile: &str) -> Option<Vec<String>> {
     if options.is_empty() { None } else { Some(options) }
 }
 
-/// A Kbuild for the only C file in which a module begins.
-fn with_our_kbuild(sources: &[Source], top: &Path) -> Result<Plan, Failure> {
-    let modules: Vec<&Source> = sources.iter().filter(|source| source.begins_module()).collect();
-    let [module] = modules[..] else {
-        let names = |sources: &[&Source]| {
-            let names: Vec<String> =
-                sources.iter().map(|source| shown(&source.path, top)).collect();
-            names.join(", ")
-        };
-        return Err(Failure::hint(if modules.is_empty() {
-            let all: Vec<&Source> = sources.iter().collect();
-            format!(
-                "no module begins in {}: a driver needs module_init(), or a macro such as \
-                 module_pci_driver()",
-                names(&all)
-            )
-        } else {
-            format!(
-                "modules begin in several C files ({}), and there is no Kbuild that says which is \
-                 the driver: add one with `obj-m := NAME.o`, or hand in one file",
-                names(&modules)
-            )
-        }));
+/// The only C file in which a module begins.
+fn only_beginning<'a>(sources: &'a [Source], top: &Path) -> Result<&'a Source, Failure> {
+    let names = |sources: &[&Source]| {
+        sources.iter().map(|source| shown(&source.path, top)).collect::<Vec<_>>().join(", ")
     };
+    let (modules, others): (Vec<&Source>, Vec<&Source>) =
+        sources.iter().partition(|source| source.begins_module());
+    match &modules[..] {
+        [module] => Ok(module),
+        [] => Err(Failure::hint(format!(
+            "no module begins in {}: a driver needs module_init(), or a macro such as \
+             module_pci_driver()",
+            names(&others)
+        ))),
+        several => Err(Failure::hint(format!(
+            "modules begin in several C files ({}), and there is no Kbuild that says which is the \
+             driver: add one with `obj-m := NAME.o`, or hand in one file",
+            names(several)
+        ))),
+    }
+}
+
+/// A Kbuild for that file.
+fn with_our_kbuild(sources: &[Source], top: &Path) -> Result<Plan, Failure> {
+    let module = only_beginning(sources, top)?;
     let folder = module.path.parent().unwrap_or(top).to_path_buf();
     let stem = module.path.file_stem().unwrap_or_default().to_string_lossy();
     let mut notes = Vec::new();
@@ -257,14 +253,9 @@ fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Failure> {
     let sandbox = Sandbox::with_kernel(kernel, Limits::BUILD)?;
     let sandbox = sandbox.writable(top, inside).folder(inside);
     let sandbox = sandbox.environment("STRIP", Arch::guest().tool("strip"));
-    let mut arguments = vec![
-        "-c".to_owned(),
-        BUILD.to_owned(),
-        "sh".to_owned(),
-        "-C".to_owned(),
-        format!("/usr/lib/modules/{}/build", kernel.release),
-        format!("M={}", folder.display()),
-    ];
+    let build = format!("/usr/lib/modules/{}/build", kernel.release);
+    let module = format!("M={}", folder.display());
+    let mut arguments = ["-c", BUILD, "sh", "-C", &build, &module].map(str::to_owned).to_vec();
     arguments.extend(Arch::guest().make_variables());
     arguments.extend(plan.variables.iter().cloned());
     arguments.push("modules".to_owned());
@@ -276,14 +267,8 @@ fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Failure> {
     if plan.folder.to_string_lossy().contains(char::is_whitespace) {
         return Err(Failure::hint("kbuild cannot build in a folder with a blank in its name"));
     }
-    let hint = match first_error(&said) {
-        Some(error) => {
-            let known = kernel_hints::find(&said).map(|hint| format!(" ({hint})"));
-            format!("it does not compile; the first error is: {error}{}", known.unwrap_or_default())
-        }
-        None => format!("the build {}", outcome.end.describe()),
-    };
-    Err(Failure::Submission { said: first_errors(&said), hint })
+    let known = kernel_hints::find(&said).map(|hint| format!(" ({hint})")).unwrap_or_default();
+    Err(not_compiled(&said, &known, format!("the build {}", outcome.end.describe())))
 }
 
 /// The module that a build has made.

@@ -104,6 +104,14 @@ fn first_errors(said: &str) -> String {
     lines[start..end].join("\n")
 }
 
+/// The failure of a compiler that has said this: the first error is the hint, with what is known about
+/// it. `otherwise` is the hint when no error is marked.
+fn not_compiled(said: &str, known: &str, otherwise: String) -> Failure {
+    let with_error = |error| format!("it does not compile; the first error is: {error}{known}");
+    let hint = first_error(said).map_or(otherwise, with_error);
+    Failure::Submission { said: first_errors(said), hint }
+}
+
 /// The first error itself.
 fn first_error(said: &str) -> Option<String> {
     said.lines().find(|line| is_error(line)).map(|line| with_own_paths(line.trim()))

@@ -19,12 +19,8 @@ pub fn files(patch: &str) -> (Vec<(&str, String)>, Vec<&str>) {
             continue;
         };
         lines.next();
-        let mut contents = String::new();
-        for _ in 0..count {
-            let Some(line) = lines.next_if(|line| line.starts_with('+')) else { break };
-            contents.push_str(&line[1..]);
-            contents.push('\n');
-        }
+        let added = std::iter::from_fn(|| lines.next_if(|line| line.starts_with('+')));
+        let contents = added.take(count).map(|line| format!("{}\n", &line[1..])).collect();
         new.extend(path.map(|path| (path, contents)));
     }
     (new, changed)
