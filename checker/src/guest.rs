@@ -19,7 +19,7 @@ use lab::{Guest, RunDir, progress};
 use crate::access_log::{self, Access};
 use crate::kernel_log;
 use crate::recordings;
-use crate::report::{Failure, Verdict};
+use crate::report::Failure;
 use crate::stop::{Stop, nonsense};
 use crate::watchdog::{self, Watchdog};
 
@@ -27,7 +27,7 @@ mod saved;
 mod setup;
 
 pub use saved::{Kind, saved};
-pub use setup::{Attached, EXERCISER, Setup, quoted};
+pub use setup::{Attached, Setup, quoted};
 
 /// How many guests a part of a submission may use up.
 const MAX_GUESTS: u32 = 5;
@@ -89,26 +89,17 @@ impl<'run> Bench<'run> {
     /// client, whose reads are all ones then; such a guest is thrown away.
     pub fn device_lives(&mut self) -> Result<(), Stop> {
         let Attached::Program(program) = &mut self.attached else { return Ok(()) };
-        let end = match program.ended()? {
-            Some(end) if program.over_limits()? => {
-                let hint = format!("the device program {end}");
-                self.discard();
-                return Err(Failure::new(hint).with(self.device_tail()).into());
+        let panics = |end| format!("{end}: nothing that a guest does may make a device panic");
+        let hint = match (program.ended()?, panic_in(&program.log())) {
+            (Some(end), _) if program.over_limits()? => format!("the device program {end}"),
+            (Some(end), _) => {
+                let ended = || panics(format!("the device program {end}"));
+                program.mistake().unwrap_or_else(ended)
             }
-            Some(end) => {
-                if let Some(mistake) = program.mistake() {
-                    self.discard();
-                    return Err(Failure::new(mistake).with(self.device_tail()).into());
-                }
-                format!("the device program {end}")
-            }
-            None => match panic_in(&program.log()) {
-                Some(panic) => format!("the device panicked at {panic}"),
-                None => return Ok(()),
-            },
+            (None, Some(panic)) => panics(format!("the device panicked at {panic}")),
+            (None, None) => return Ok(()),
         };
         self.discard();
-        let hint = format!("{end}: nothing that a guest does may make a device panic");
         Err(Failure::new(hint).with(self.device_tail()).into())
     }
 
@@ -123,7 +114,7 @@ impl<'run> Bench<'run> {
         self.live = None;
         if self.booted == MAX_GUESTS {
             let because = format!("{MAX_GUESTS} guests did not survive this submission");
-            return Err(Stop::Verdict(Verdict::NotRun(because)));
+            return Err(Stop::not_run(because));
         }
         self.booted += 1;
         watchdog::make_room(self.setup.run.path())?;
@@ -139,7 +130,15 @@ impl<'run> Bench<'run> {
                 }
             }
         }
-        let builder = self.setup.builder(&name, Some(&self.attached), None);
+        self.start(&name)?;
+        // What it said while it booted is not the submission's.
+        self.news()?;
+        self.device_lives()
+    }
+
+    /// Starts a guest that boots.
+    fn start(&mut self, name: &str) -> Result<(), Stop> {
+        let builder = self.setup.builder(name, Some(&self.attached), None);
         let mut guest = builder.start().map_err(|error| self.not_booted(error))?;
         // Without the wait for other runs' guests.
         let begun = Instant::now();
@@ -147,7 +146,7 @@ impl<'run> Bench<'run> {
         if let Err(error) = guest.wait_until_ready() {
             return Err(match (watchdog.too_long(), &self.attached) {
                 (Some(log), Attached::Program(_)) => {
-                    let hint = endless(&log, &format!("{name}-console.log"));
+                    let hint = watchdog::endless(&log, &format!("{name}-console.log"));
                     Failure::new(hint).with(self.device_tail()).into()
                 }
                 _ => self.not_booted(error),
@@ -156,10 +155,8 @@ impl<'run> Bench<'run> {
         guest.run("dmesg -n 8").context("the kernel's log goes to the console")?;
         let usual = self.setup.profile.seconds.boot.max(1) as f64;
         self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
-        self.live = Some(Live::new(guest, watchdog, &name));
-        // What it said while it booted is not the submission's.
-        self.news()?;
-        self.device_lives()
+        self.live = Some(Live::new(guest, watchdog, name));
+        Ok(())
     }
 
     /// Has a guest go on where another one was saved.
@@ -243,48 +240,47 @@ impl<'run> Bench<'run> {
         let Some(mut live) = self.live.take() else { return nonsense("there was no guest") };
         let log = live.rest(self.setup.run);
         let said = if log.trim().is_empty() { String::new() } else { kernel_log::excerpt(&log) };
-        let device_end = match &mut self.attached {
-            Attached::Server(_) => Ok(None),
-            Attached::Program(program) => program.ended(),
-        };
         let worst = kernel_log::worst(&log);
+        let worst = worst.map(|found| format!("{} ({})", found.meaning, found.said()));
         self.last_words = log;
-        let hint = match (device_end, live.watchdog.too_long(), live.guest.running()) {
+        let hint = match (self.device_lost(), live.watchdog.too_long(), live.guest.running()) {
             (Err(error), _, _) | (_, _, Err(error)) => return Stop::Lab(error),
-            (Ok(Some(end)), _, _) => {
-                let mistake = match &self.attached {
-                    Attached::Server(_) => None,
-                    Attached::Program(program) => program.mistake(),
-                };
-                let ended = || format!("the device program {end} while the guest used it");
-                let hint = mistake.unwrap_or_else(ended);
-                return Failure::new(hint).with(self.device_tail()).into();
-            }
-            (_, Some(log), _) => endless(&log, &live.console),
-            (_, _, Ok(false)) => match &worst {
-                Some(found) => {
-                    format!("the guest's kernel gave up: {} ({})", found.meaning, found.said())
-                }
+            (Ok(Some(hint)), _, _) => return Failure::new(hint).with(self.device_tail()).into(),
+            (_, Some(log), _) => watchdog::endless(&log, &live.console),
+            (_, _, Ok(false)) => match worst {
+                Some(worst) => format!("the guest's kernel gave up: {worst}"),
                 None => "the guest ended".to_owned(),
             },
-            (_, _, Ok(true)) => {
-                let what =
-                    format!("the guest does not answer any more after {} s", waited.as_secs());
-                match (&worst, &self.attached) {
-                    (Some(found), _) => format!("{what}: {} ({})", found.meaning, found.said()),
-                    // Nothing but the device is the student's then.
-                    (None, Attached::Program(_)) => format!(
-                        "{what}: its processor waits for the device; a verb of a device never \
-                         waits, and a loop in it has to end"
-                    ),
-                    (None, Attached::Server(_)) => format!(
-                        "{what}: a loop that does not end, or a lock that is not given back, with \
-                         interrupts off or a spinlock held"
-                    ),
-                }
-            }
+            (_, _, Ok(true)) => format!(
+                "the guest does not answer any more after {} s: {}",
+                waited.as_secs(),
+                worst.as_deref().unwrap_or(self.why_silent())
+            ),
         };
         Failure::new(hint).with(said).into()
+    }
+
+    /// How a student's device has ended that the guest used, if it has.
+    fn device_lost(&mut self) -> Result<Option<String>> {
+        let Attached::Program(program) = &mut self.attached else { return Ok(None) };
+        let Some(end) = program.ended()? else { return Ok(None) };
+        let ended = || format!("the device program {end} while the guest used it");
+        Ok(Some(program.mistake().unwrap_or_else(ended)))
+    }
+
+    /// Why a guest does not answer whose kernel has not complained.
+    fn why_silent(&self) -> &'static str {
+        match &self.attached {
+            // Nothing but the device is the student's then.
+            Attached::Program(_) => {
+                "its processor waits for the device; a verb of a device never waits, and a loop in \
+                 it has to end"
+            }
+            Attached::Server(_) => {
+                "a loop that does not end, or a lock that is not given back, with interrupts off or \
+                 a spinlock held"
+            }
+        }
     }
 
     /// Ends the guest, and the device with what it has recorded.
@@ -364,22 +360,6 @@ impl<'run> Bench<'run> {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.setup.run.path()
-    }
-}
-
-/// What a log that grew too long means, which is the guest's console or a device's.
-fn endless(log: &Path, console: &str) -> String {
-    let most = watchdog::most(log) >> 20;
-    if log.ends_with(console) {
-        format!(
-            "endless output: the kernel printed more than {most} MiB; is there a printk in a loop \
-             that does not end?"
-        )
-    } else {
-        format!(
-            "the device was accessed without end, more than {most} MiB of accesses were logged; is \
-             there a loop that does not end?"
-        )
     }
 }
 

@@ -23,6 +23,12 @@ impl Stop {
         Failure::new(hint).into()
     }
 
+    /// It could not be checked, for this reason.
+    #[must_use]
+    pub fn not_run(because: impl Into<String>) -> Self {
+        Self::Verdict(Verdict::NotRun(because.into()))
+    }
+
     /// The verdict; the lab's own failure is none.
     pub fn verdict(self) -> anyhow::Result<Verdict> {
         match self {

@@ -78,9 +78,25 @@ fn watch(folder: &Path, process: &OwnedFd, shared: &Shared) {
     }
 }
 
-/// The most that a log may have, by its name.
+/// What a log that grew too long means, which is the guest's console or a device's.
 #[must_use]
-pub fn most(log: &Path) -> u64 {
+pub fn endless(log: &Path, console: &str) -> String {
+    let most = most(log) >> 20;
+    if log.ends_with(console) {
+        format!(
+            "endless output: the kernel printed more than {most} MiB; is there a printk in a loop \
+             that does not end?"
+        )
+    } else {
+        format!(
+            "the device was accessed without end, more than {most} MiB of accesses were logged; is \
+             there a loop that does not end?"
+        )
+    }
+}
+
+/// The most that a log may have, by its name.
+fn most(log: &Path) -> u64 {
     if log.ends_with(ACCESSES) { MAX_ACCESSES } else { MAX_LOG }
 }
 

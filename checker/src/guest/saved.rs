@@ -15,7 +15,7 @@ use lab::guest::saved::{list_devices, plug};
 use lab::initramfs::SCRIPTS;
 use lab::{Guest, RunDir, environment, lock, paths, progress};
 
-use super::setup::{Attached, EXERCISER, KERNEL_ARGUMENTS, QEMU_ARGUMENTS, Setup};
+use super::setup::{Attached, KERNEL_ARGUMENTS, QEMU_ARGUMENTS, Setup};
 use crate::profile::{Device, Profile};
 use crate::tools::Tools;
 
@@ -110,15 +110,8 @@ fn make(tools: &Tools, kind: Kind, state: &Path) -> Result<()> {
         Kind::WithDevice => Some(Attached::of(tools, &run)?),
         Kind::WithoutDevice => None,
     };
-    let setup = Setup {
-        run: &run,
-        profile: &tools.profile,
-        kernel: tools.kernel,
-        files: vec![(EXERCISER.to_owned(), tools.exerciser.clone())],
-        resets: false,
-        saved: None,
-    };
-    let mut guest = setup.builder("guest", attached.as_ref(), None).start()?;
+    let mut guest =
+        Setup::of(tools, &run, &[]).builder("guest", attached.as_ref(), None).start()?;
     guest.wait_until_ready()?;
     guest.run("dmesg -n 8")?;
     guest.run(&match kind {

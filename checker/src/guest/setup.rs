@@ -13,7 +13,7 @@ use crate::recordings;
 use crate::tools::Tools;
 
 /// Where the exerciser is in a guest.
-pub const EXERCISER: &str = "usr/bin/exerciser";
+pub(super) const EXERCISER: &str = "usr/bin/exerciser";
 /// More for the kernel's command line. With `preempt=full` a loop in a driver leaves the processor
 /// to others, and races show. Without the parts of the kernel that are named, which a guest here has
 /// no use for, the major number 250 is free, as it was in the kernels that drivers were written for.
@@ -90,6 +90,16 @@ pub struct Setup<'run> {
 const MAX_COPIED: u64 = 256 << 10;
 
 impl<'run> Setup<'run> {
+    /// A guest with the exerciser and more files that ends when it resets.
+    #[must_use]
+    pub fn of(tools: &'run Tools, run: &'run RunDir, more: &[(&str, &Path)]) -> Self {
+        let Tools { profile, kernel, exerciser, .. } = tools;
+        let files = [(EXERCISER, exerciser.as_path())];
+        let files = files.iter().chain(more);
+        let files = files.map(|(name, file)| ((*name).to_owned(), file.to_path_buf())).collect();
+        Self { run, profile, kernel: *kernel, files, resets: false, saved: None }
+    }
+
     /// The state that a guest with this device can go on from.
     pub(super) fn state(&self, attached: &Attached<'_>) -> Option<&Path> {
         let size = |file: &Path| file.metadata().map_or(u64::MAX, |metadata| metadata.len());

@@ -12,7 +12,7 @@ use lab::RunDir;
 use super::Recorder;
 use crate::access_log::{Access, Kind, numbers_of};
 use crate::build;
-use crate::guest::{Attached, Bench, EXERCISER, Setup};
+use crate::guest::{Attached, Bench, Setup};
 use crate::profile::{IoctlKind, Profile};
 use crate::report::{Entry, Failure};
 use crate::stop::{Checked, Stop, nonsense};
@@ -83,28 +83,24 @@ pub fn check_app(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Res
     recorder.finish_with_recordings(run)
 }
 
-fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
-    let profile = &tools.profile;
-    let setup = Setup {
-        run,
-        profile,
-        kernel: tools.kernel,
-        files: vec![
-            ("root/driver.ko".to_owned(), tools.driver.clone()),
-            (EXERCISER.to_owned(), tools.exerciser.clone()),
-            ("usr/bin/app".to_owned(), program.to_path_buf()),
-        ],
-        resets: false,
-        saved: None,
-    };
+/// A guest with the application and a driver that is loaded.
+fn guest<'run>(program: &Path, tools: &'run Tools, run: &'run RunDir) -> Result<Bench<'run>, Stop> {
+    let files = [("root/driver.ko", tools.driver.as_path()), ("usr/bin/app", program)];
+    let setup = Setup::of(tools, run, &files);
     let mut bench = Bench::new(setup, Attached::of(tools, run)?);
     bench.boot()?;
-    let node = &profile.driver.node;
+    let node = &tools.profile.driver.node;
     let ready =
         bench.shell(&format!("insmod /root/driver.ko && chmod 666 {node} && echo ready"))?;
     if !ready.ends_with("ready\n") {
         return Err(Stop::Lab(anyhow!("the driver for applications does not load: {ready}")));
     }
+    Ok(bench)
+}
+
+fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
+    let profile = &tools.profile;
+    let mut bench = guest(program, tools, run)?;
     let mut command = vec!["/usr/bin/app".to_owned()];
     command.extend(profile.app.arguments.iter().cloned());
     let job = Job::Program { command, input: profile.app.input.clone(), confined: true };
@@ -190,14 +186,6 @@ fn ended_well(seen: &Seen) -> Checked {
 /// There are two rounds of the same seed.
 fn repeats(rounds: &[Round], least: usize) -> Checked {
     let seeded: Vec<&Round> = rounds.iter().filter(|round| round.seed.is_some()).collect();
-    let drawn: usize = rounds.iter().map(|round| round.numbers.len()).sum();
-    if seeded.is_empty() {
-        return Err(Stop::failed(format!(
-            "no seed reached the device, and {drawn} numbers were drawn: MY_RNG_IOCTL_SEED takes \
-             the address of an unsigned int, and /dev/my_rng_driver has to be opened with O_RDWR; \
-             look at the result of the ioctl with perror"
-        )));
-    }
     for (index, first) in seeded.iter().enumerate() {
         for second in &seeded[index + 1..] {
             let enough = first.numbers.len().min(second.numbers.len()) >= least;
@@ -207,37 +195,37 @@ fn repeats(rounds: &[Round], least: usize) -> Checked {
             }
         }
     }
-    let seeds: Vec<String> =
-        seeded.iter().map(|round| format!("{:#x}", round.seed.unwrap_or_default())).collect();
-    Err(Stop::failed(match &seeded[..] {
+    let drawn: usize = rounds.iter().map(|round| round.numbers.len()).sum();
+    Err(Stop::failed(not_repeated(&seeded, drawn, least)))
+}
+
+/// What to do about rounds none of which is another one's repetition.
+fn not_repeated(seeded: &[&Round], drawn: usize, least: usize) -> String {
+    let list = |word: fn(&&Round) -> String| seeded.iter().map(word).collect::<Vec<_>>().join(", ");
+    let seeds = list(|round| format!("{:#x}", round.seed.unwrap_or_default()));
+    match seeded {
+        [] => format!(
+            "no seed reached the device, and {drawn} numbers were drawn: MY_RNG_IOCTL_SEED takes \
+             the address of an unsigned int, and /dev/my_rng_driver has to be opened with O_RDWR; \
+             look at the result of the ioctl with perror"
+        ),
         [only] => format!(
-            "only one seed reached the device ({}), with {} numbers after it: the second round has \
-             to seed again, with the same value",
-            seeds[0],
+            "only one seed reached the device ({seeds}), with {} numbers after it: the second round \
+             has to seed again, with the same value",
             only.numbers.len()
         ),
-        many if many
-            .iter()
-            .all(|round| round.seed != many[0].seed || round.numbers == many[0].numbers)
-            && many.iter().filter(|round| round.seed == many[0].seed).count() == 1 =>
-        {
+        [first, others @ ..] if others.iter().all(|round| round.seed != first.seed) => {
             format!(
-                "the rounds have different seeds ({}): the same one gives the same numbers",
-                seeds.join(", ")
+                "the rounds have different seeds ({seeds}): the same one gives the same numbers"
             )
         }
-        many => {
-            let counts: Vec<String> =
-                many.iter().map(|round| round.numbers.len().to_string()).collect();
-            format!(
-                "{} seeds reached the device ({}), with {} numbers after them: seed, then draw at \
-                 least {least} numbers, then seed with the same value and draw again",
-                many.len(),
-                seeds.join(", "),
-                counts.join(", ")
-            )
-        }
-    }))
+        many => format!(
+            "{} seeds reached the device ({seeds}), with {} numbers after them: seed, then draw at \
+             least {least} numbers, then seed with the same value and draw again",
+            many.len(),
+            list(|round| round.numbers.len().to_string())
+        ),
+    }
 }
 
 #[cfg(test)]

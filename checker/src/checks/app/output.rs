@@ -6,7 +6,7 @@ use exerciser::MAX_OUTPUT;
 
 use super::Round;
 use crate::report::Failure;
-use crate::stop::{Checked, ensure};
+use crate::stop::{Checked, Stop, ensure};
 
 /// How many rounds have to be printed, when there are so many: one and its repetition. What else a
 /// program draws is its own business.
@@ -14,23 +14,7 @@ const ROUNDS: usize = 2;
 
 /// The numbers of the rounds are in the output: `least` of each in a row, of two rounds at least.
 pub fn printed(rounds: &[Round], output: &str, least: usize) -> Checked {
-    let seeded: Vec<&Round> = rounds.iter().filter(|round| round.seed.is_some()).collect();
-    let counted = if seeded.is_empty() { rounds.iter().collect() } else { seeded };
-    let drawn: usize = counted.iter().map(|round| round.numbers.len()).sum();
-    ensure(drawn >= least, || {
-        format!(
-            "it drew {drawn} numbers from the device, and {least} are the least: each is one ioctl \
-             MY_RNG_IOCTL_RAND on an open /dev/my_rng_driver"
-        )
-    })?;
-    let mut whole: Vec<Vec<u64>> = counted
-        .iter()
-        .map(|round| round.numbers.clone())
-        .filter(|numbers| numbers.len() >= least)
-        .collect();
-    if whole.is_empty() {
-        whole = vec![counted.iter().flat_map(|round| round.numbers.clone()).collect()];
-    }
+    let whole = expected(rounds, least)?;
     // Of a long output the beginning is kept, in which there need not be a second round.
     let cut = output.len() >= MAX_OUTPUT;
     let wanted = if cut { 1 } else { whole.len().min(ROUNDS) };
@@ -46,26 +30,49 @@ pub fn printed(rounds: &[Round], output: &str, least: usize) -> Checked {
     if found >= wanted {
         return Ok(());
     }
-    let (round, missing) = first_missing.unwrap_or_default();
-    let numbers = &whole[round];
-    let number = numbers.get(missing).copied().unwrap_or_default();
+    let missing = first_missing.unwrap_or_default();
+    Err(Failure::new(hint(&whole, found, missing, &words)).with(output).into())
+}
+
+/// The numbers of the rounds that are looked for: those after a seed, if there was one.
+fn expected(rounds: &[Round], least: usize) -> Result<Vec<Vec<u64>>, Stop> {
+    let seeded: Vec<&Round> = rounds.iter().filter(|round| round.seed.is_some()).collect();
+    let counted = if seeded.is_empty() { rounds.iter().collect() } else { seeded };
+    let numbers = || counted.iter().map(|round| round.numbers.clone());
+    let all: Vec<u64> = numbers().flatten().collect();
+    ensure(all.len() >= least, || {
+        format!(
+            "it drew {} numbers from the device, and {least} are the least: each is one ioctl \
+             MY_RNG_IOCTL_RAND on an open /dev/my_rng_driver",
+            all.len()
+        )
+    })?;
+    let whole: Vec<_> = numbers().filter(|numbers| numbers.len() >= least).collect();
+    Ok(if whole.is_empty() { vec![all] } else { whole })
+}
+
+/// What to do about the first number that is missing, in so many rounds, of which some were found.
+fn hint(
+    rounds: &[Vec<u64>],
+    found: usize,
+    (round, missing): (usize, usize),
+    words: &Words,
+) -> String {
+    let number = rounds[round].get(missing).copied().unwrap_or_default();
     if found > 0 && missing == 0 {
-        return Err(Failure::new(format!(
+        return format!(
             "{found} of {} rounds is printed: the numbers of round {}, {number:#x} ({number}) and \
              so on, are not in the output once more; print each round's numbers",
-            whole.len(),
+            rounds.len(),
             round + 1
-        ))
-        .with(output)
-        .into());
+        );
     }
-    let hint = format!(
+    format!(
         "the device gave {number:#x} ({number}) as number {} after a seed, and the output does not \
          have it: {}",
         missing + 1,
         words.why_not(number, missing)
-    );
-    Err(Failure::new(hint).with(output).into())
+    )
 }
 
 /// The words of an output that may be numbers, and which of them have been found to be one.

@@ -6,7 +6,7 @@ use lab::RunDir;
 
 use crate::build::BuiltDevice;
 use crate::device_program::DeviceProgram;
-use crate::guest::{Attached, Bench, EXERCISER, Kind, Setup, saved};
+use crate::guest::{Attached, Bench, Kind, Setup, saved};
 use crate::profile::{Profile, Register, RegisterValue};
 use crate::stop::{Checked, Stop, nonsense};
 use crate::tools::Tools;
@@ -43,7 +43,7 @@ impl<'run> Session<'run> {
             return Ok(());
         }
         let because = "device-seed failed: this check compares numbers after a seed";
-        Err(Stop::Verdict(crate::report::Verdict::NotRun(because.to_owned())))
+        Err(Stop::not_run(because))
     }
 
     /// The exercise.
@@ -58,22 +58,14 @@ impl<'run> Session<'run> {
         }
         self.bench = None;
         if self.starts == MAX_STARTS {
-            return Err(Stop::Verdict(crate::report::Verdict::NotRun(format!(
-                "the device was lost {MAX_STARTS} times"
-            ))));
+            return Err(Stop::not_run(format!("the device was lost {MAX_STARTS} times")));
         }
         self.starts += 1;
         let program = DeviceProgram::start(self.run, self.starts, &self.device)?;
-        let mut files = vec![(EXERCISER.to_owned(), self.tools.exerciser.clone())];
-        files.extend(self.tools.test_module.clone().map(|file| (TEST_MODULE.to_owned(), file)));
-        let setup = Setup {
-            run: self.run,
-            profile: &self.tools.profile,
-            kernel: self.tools.kernel,
-            files,
-            resets: true,
-            saved: saved(self.tools, Kind::WithoutDevice)?,
-        };
+        let module = self.tools.test_module.as_deref().map(|file| (TEST_MODULE, file));
+        let mut setup = Setup::of(self.tools, self.run, module.as_slice());
+        setup.resets = true;
+        setup.saved = saved(self.tools, Kind::WithoutDevice)?;
         let mut bench = Bench::new(setup, Attached::Program(program));
         bench.number_from(self.starts - 1);
         bench.boot()?;

@@ -6,7 +6,6 @@ use super::session::{Session, open_hint};
 use crate::access_log::Access;
 use crate::errno;
 use crate::profile::{Ioctl, IoctlKind};
-use crate::report::Verdict;
 use crate::stop::{Checked, Stop, ensure, nonsense};
 
 /// An ioctl that came back.
@@ -61,7 +60,7 @@ impl Session<'_> {
                     }
                     let because = format!("{first} failed: {hint}");
                     self.costs_nothing = true;
-                    return Err(Stop::Verdict(Verdict::NotRun(because)));
+                    return Err(Stop::not_run(because));
                 }
             }
         }
@@ -96,7 +95,7 @@ impl Session<'_> {
         let hung = planned.iter().find_map(|number| Some((*number, self.hung.get(number)?)));
         if let Some((number, check)) = hung {
             let because = format!("{} did not come back in {check}", self.call_name(number));
-            return Err(Stop::Verdict(Verdict::NotRun(because)));
+            return Err(Stop::not_run(because));
         }
         let mark = self.bench.log_length();
         let job = Job::Calls { node: node.clone(), calls };

@@ -3,7 +3,7 @@
 use exerciser::{Argument, Call};
 
 use super::calls::refused;
-use super::session::{Session, not_run};
+use super::session::Session;
 use crate::access_log::writes;
 use crate::errno;
 use crate::profile::Ioctl;
@@ -78,7 +78,7 @@ fn all_bad_pointers(session: &mut Session<'_>) -> Checked {
         }
     }
     if tried.is_empty() {
-        return not_run("the driver knows none of the exercise's ioctls");
+        return Err(Stop::not_run("the driver knows none of the exercise's ioctls"));
     }
     if all_refused(session, &tried)? {
         return Ok(());

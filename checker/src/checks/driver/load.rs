@@ -4,7 +4,7 @@ use exerciser::{End, Job, Step};
 
 use super::RANDOM;
 use super::calls::draws;
-use super::session::{Session, not_run};
+use super::session::Session;
 use crate::access_log::numbers_of;
 use crate::checks::state::State;
 use crate::profile::IoctlKind;
@@ -58,7 +58,7 @@ pub fn be_unloaded(session: &mut Session<'_>) -> Checked {
     unloadable(session)?;
     if session.loaded {
         match session.rmmod() {
-            Err(Stop::Verdict(_)) => return not_run("the driver does not unload"),
+            Err(Stop::Verdict(_)) => return Err(Stop::not_run("the driver does not unload")),
             other => other?,
         }
     }
@@ -95,7 +95,7 @@ pub fn reload(session: &mut Session<'_>) -> Checked {
         return Ok(());
     }
     if session.failed.contains(RANDOM) {
-        return not_run("driver-random failed: the numbers are not the device's");
+        return Err(Stop::not_run("driver-random failed: the numbers are not the device's"));
     }
     Err(Stop::failed(format!(
         "loaded the second time, {} reads no number from the device: does the driver map BAR 0 \

@@ -19,7 +19,7 @@ use lab::RunDir;
 
 use super::{Recorder, verdict};
 use crate::build;
-use crate::guest::{Attached, Bench, EXERCISER, Kind, Setup, saved};
+use crate::guest::{Attached, Bench, Kind, Setup, saved};
 use crate::kernel_log::{self, Trouble};
 use crate::profile::Profile;
 use crate::report::{Entry, Failure, Verdict};
@@ -116,17 +116,8 @@ pub fn check_driver(
     };
     notes.extend(module.notes.iter().cloned());
     let in_guest = format!("root/{}.ko", module.name);
-    let setup = Setup {
-        run,
-        profile: &tools.profile,
-        kernel: tools.kernel,
-        files: vec![
-            (in_guest, module.file.clone()),
-            (EXERCISER.to_owned(), tools.exerciser.clone()),
-        ],
-        resets: false,
-        saved: saved(tools, Kind::WithDevice)?,
-    };
+    let mut setup = Setup::of(tools, run, &[(&in_guest, &module.file)]);
+    setup.saved = saved(tools, Kind::WithDevice)?;
     let bench = Bench::new(setup, Attached::of(tools, run)?);
     let mut session = Session::new(bench, &tools.profile, &module);
     in_guest_checks(&mut session, &mut recorder, tools)?;
@@ -149,26 +140,25 @@ fn in_guest_checks(
     attempt(session, recorder, NODE, |session| session.open_node())?;
     for Check { id, title, needs, run } in CHECKS {
         let begun = Instant::now();
-        match session.restore(needs) {
+        match session.restore(needs).map_err(Stop::verdict) {
             Ok(()) => {
                 let fine = attempt(session, recorder, (id, title), run)?;
                 // One that is unloaded, or in a guest that lives, can go on.
                 session.no_unload |= id == UNLOAD && !fine && session.loaded_or_gone();
             }
-            Err(Stop::Lab(error)) => return Err(error),
-            Err(Stop::Verdict(reason)) => {
+            Err(reason) => {
+                let reason = because(reason?);
                 // What the attempt to come that far left.
                 watch(session, id, Ok(())).or_else(|stop| stop.verdict().map(drop))?;
-                recorder.add(id, title, Verdict::NotRun(because(reason)), begun);
+                recorder.add(id, title, Verdict::NotRun(reason), begun);
             }
         }
     }
     for (id, title, register) in values::ids(&tools.profile) {
         let run = |session: &mut Session<'_>| values::keeps(session, &register);
-        match session.restore(Needs::Node) {
+        match session.restore(Needs::Node).map_err(Stop::verdict) {
             Ok(()) => drop(attempt(session, recorder, (&id, &title), run)?),
-            Err(Stop::Lab(error)) => return Err(error),
-            Err(Stop::Verdict(reason)) => recorder.not_run(&id, &title, &because(reason)),
+            Err(reason) => recorder.not_run(&id, &title, &because(reason?)),
         }
     }
     kernel_log(session, recorder);

@@ -11,7 +11,7 @@ use crate::errno;
 use crate::guest::{Bench, quoted};
 use crate::kernel_log::{self, Complaint};
 use crate::profile::Profile;
-use crate::report::{Failure, Verdict};
+use crate::report::Failure;
 use crate::stop::{Checked, Stop, nonsense};
 
 /// A driver in its guest.
@@ -185,10 +185,10 @@ impl<'run> Session<'run> {
     /// Sees to what a check needs, in a new guest if the last one is gone.
     pub fn restore(&mut self, needs: Needs) -> Checked {
         if needs == Needs::Node && self.no_node {
-            return not_run("driver-node failed");
+            return Err(Stop::not_run("driver-node failed"));
         }
         if needs == Needs::Unload && self.no_unload {
-            return not_run("driver-unload failed");
+            return Err(Stop::not_run("driver-unload failed"));
         }
         if !self.bench.is_live() {
             self.bench.boot()?;
@@ -274,11 +274,6 @@ impl<'run> Session<'run> {
         let most = self.complaints.iter().map(|(_, complaint, _)| complaint.trouble).max()?;
         self.complaints.iter().find(|(_, complaint, _)| complaint.trouble == most)
     }
-}
-
-/// A check that there is no point in.
-pub fn not_run(because: &str) -> Checked {
-    Err(Stop::Verdict(Verdict::NotRun(because.to_owned())))
 }
 
 /// What to do about what insmod said.
