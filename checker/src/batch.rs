@@ -3,7 +3,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, anyhow};
@@ -65,13 +65,9 @@ fn check_with(
     };
     let writer = reports.map(|folder| Writer::begin(folder, &head)).transpose()?;
     let mine: Vec<&Found> = shard.part(all).collect();
-    // It is not drawn when standard error is no terminal.
-    let bar = ProgressBar::new(mine.len().try_into().unwrap_or(u64::MAX));
-    let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {elapsed} {msg}");
-    bar.set_style(style.context("the template is right")?);
-    bar.enable_steady_tick(std::time::Duration::from_millis(250));
+    let bar = bar(mine.len())?;
     let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
+    let done: Vec<OnceLock<Checked>> = mine.iter().map(|_| OnceLock::new()).collect();
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, mine.len().max(1)) {
             scope.spawn(|| {
@@ -79,16 +75,23 @@ fn check_with(
                     let checked = check_one(found, writer.as_ref(), check);
                     bar.println(line(&checked));
                     bar.inc(1);
-                    let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    done.push((index, checked));
+                    // Each is taken once.
+                    let _ = done[index].set(checked);
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    Ok(done.into_iter().map(|(_, checked)| checked).collect())
+    Ok(done.into_iter().filter_map(OnceLock::into_inner).collect())
+}
+
+/// Shows how far it is. It is not drawn when standard error is no terminal.
+fn bar(length: usize) -> Result<ProgressBar> {
+    let bar = ProgressBar::new(length.try_into().unwrap_or(u64::MAX));
+    let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {elapsed} {msg}");
+    bar.set_style(style.context("the template is right")?);
+    bar.enable_steady_tick(std::time::Duration::from_millis(250));
+    Ok(bar)
 }
 
 fn take<'a>(next: &AtomicUsize, mine: &[&'a Found]) -> Option<(usize, &'a Found)> {

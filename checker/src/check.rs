@@ -24,10 +24,8 @@ pub fn prepare(profile: Profile, kernel: Choice) -> Result<Tools> {
     say_protection(Protection::here()?)?;
     let booted = environment.kernel(kernel);
     cargo_build::server()?;
-    let device = match &profile.device.source {
-        Some(source) => Some(DeviceCrate::open(source)?.build()?),
-        None => None,
-    };
+    let source = profile.device.source.as_deref();
+    let device = source.map(|source| DeviceCrate::open(source)?.build()).transpose()?;
     let driver = match &profile.app.driver {
         Some(source) => module_build::build_folder(source, booted)?.module,
         None => module_build::build(booted)?.module,
@@ -77,38 +75,13 @@ fn say_protection(protection: Protection) -> Result<()> {
 /// is the lab's.
 pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
     let begun = Instant::now();
-    let run = |part: &str| RunDir::create(&format!("check-{part}"));
-    // What is built is removed by the next run of this name.
-    let built = run("build")?;
-    let work = built.path();
     let mut notes = Vec::new();
-    let mut entries = Vec::new();
-    for part in &submission.handed_in.missing {
-        if tools.profile.hand_in.required.contains(part) {
-            entries.push(missing(*part, &submission.handed_in, &tools.profile));
-        }
-    }
+    let mut entries = not_handed_in(submission, &tools.profile);
     if submission.is_empty() && entries.is_empty() {
         entries.push(nothing(&submission.handed_in, &tools.profile));
     }
     entries.iter().for_each(|entry| tools.listener.hear(entry));
-    let kept = tools.recordings.as_ref();
-    let kept = kept.map(|folder| folder.join(recordings::folder_of(&submission.name)));
-    if let Some(source) = &submission.driver {
-        let run = run("driver")?;
-        entries.extend(driver::check_driver(source, tools, &run, work, &mut notes)?);
-        recordings::store(&run, kept.as_deref())?;
-    }
-    if let Some(source) = &submission.app {
-        let run = run("app")?;
-        entries.extend(app::check_app(source, tools, &run, work)?);
-        recordings::store(&run, kept.as_deref())?;
-    }
-    if let Some(source) = &submission.device {
-        let run = run("device")?;
-        entries.extend(device::check_device(source, tools, &run, work, &mut notes)?);
-        recordings::store(&run, kept.as_deref())?;
-    }
+    entries.extend(check_parts(submission, tools, &mut notes)?);
     Ok(Report {
         submission: submission.name.clone(),
         profile: tools.profile.name.clone(),
@@ -118,6 +91,42 @@ pub fn check(submission: &Submission, tools: &Tools) -> Result<Report> {
         entries,
         took: begun.elapsed(),
     })
+}
+
+fn check_parts(
+    submission: &Submission,
+    tools: &Tools,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Entry>> {
+    let run = |part: &str| RunDir::create(&format!("check-{part}"));
+    // What is built is removed by the next run of this name.
+    let built = run("build")?;
+    let work = built.path();
+    let kept = tools.recordings.as_ref();
+    let kept = kept.map(|folder| folder.join(recordings::folder_of(&submission.name)));
+    let mut entries = Vec::new();
+    if let Some(source) = &submission.driver {
+        let run = run("driver")?;
+        entries.extend(driver::check_driver(source, tools, &run, work, notes)?);
+        recordings::store(&run, kept.as_deref())?;
+    }
+    if let Some(source) = &submission.app {
+        let run = run("app")?;
+        entries.extend(app::check_app(source, tools, &run, work)?);
+        recordings::store(&run, kept.as_deref())?;
+    }
+    if let Some(source) = &submission.device {
+        let run = run("device")?;
+        entries.extend(device::check_device(source, tools, &run, work, notes)?);
+        recordings::store(&run, kept.as_deref())?;
+    }
+    Ok(entries)
+}
+
+/// The entries of what has to be handed in and is not there.
+fn not_handed_in(Submission { handed_in, .. }: &Submission, profile: &Profile) -> Vec<Entry> {
+    let required = handed_in.missing.iter().filter(|part| profile.hand_in.required.contains(part));
+    required.map(|part| missing(*part, handed_in, profile)).collect()
 }
 
 /// The entry of a submission in which there is nothing to check.

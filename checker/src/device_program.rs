@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -87,41 +87,8 @@ impl<'run> DeviceProgram<'run> {
     }
 
     /// Waits until it says that it is ready; otherwise, in words, what it did instead.
-    fn not_ready(&mut self, mut pipe: ChildStdout) -> Result<Option<String>> {
-        let (sender, said) = mpsc::channel();
-        // It ends with the pipe, which ends with the program.
-        std::thread::spawn(move || {
-            let mut byte = [0];
-            if pipe.read(&mut byte).unwrap_or(0) > 0 {
-                // Nobody may be waiting any more.
-                let _ = sender.send(());
-            }
-            drop(sender);
-            // A program that goes on to print gets rid of it, and is not kept waiting.
-            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        });
-        let begun = Instant::now();
-        let mut closed: Option<Instant> = None;
-        let how = loop {
-            match said.recv_timeout(process::POLL) {
-                Ok(()) => return Ok(None),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    closed.get_or_insert_with(Instant::now);
-                    std::thread::sleep(process::POLL);
-                }
-            }
-            if let Some(end) = self.ended()? {
-                break end;
-            }
-            // Its end, which may follow, says more.
-            if closed.is_some_and(|closed| closed.elapsed() > LAST_WORDS) {
-                break "closed the descriptor without a word".to_owned();
-            }
-            if begun.elapsed() > WAIT_TIMEOUT {
-                break format!("had not done so after {} s", WAIT_TIMEOUT.as_secs());
-            }
-        };
+    fn not_ready(&mut self, pipe: ChildStdout) -> Result<Option<String>> {
+        let Some(how) = self.wait(&first_byte(pipe))? else { return Ok(None) };
         if let Some(mistake) = self.mistake() {
             return Ok(Some(mistake));
         }
@@ -133,6 +100,32 @@ impl<'run> DeviceProgram<'run> {
              write a newline to the descriptor that --ready-fd names, as vfio_user_device::main \
              does; it {how}"
         )))
+    }
+
+    /// Waits for that; otherwise, what came instead.
+    fn wait(&mut self, ready: &Receiver<()>) -> Result<Option<String>> {
+        let begun = Instant::now();
+        let mut closed: Option<Instant> = None;
+        loop {
+            match ready.recv_timeout(process::POLL) {
+                Ok(()) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    closed.get_or_insert_with(Instant::now);
+                    std::thread::sleep(process::POLL);
+                }
+            }
+            if let Some(end) = self.ended()? {
+                return Ok(Some(end));
+            }
+            // Its end, which may follow, says more.
+            if closed.is_some_and(|closed| closed.elapsed() > LAST_WORDS) {
+                return Ok(Some("closed the descriptor without a word".to_owned()));
+            }
+            if begun.elapsed() > WAIT_TIMEOUT {
+                return Ok(Some(format!("had not done so after {} s", WAIT_TIMEOUT.as_secs())));
+            }
+        }
     }
 
     /// Moves its socket to where the program cannot replace it, by a link to somebody else's for
@@ -236,6 +229,23 @@ impl<'run> DeviceProgram<'run> {
     fn log_path(&self) -> PathBuf {
         self.run.path().join(self.log_name())
     }
+}
+
+/// Tells of the first byte that comes through a pipe, and takes all others out of it.
+fn first_byte(mut pipe: ChildStdout) -> Receiver<()> {
+    let (sender, ready) = mpsc::channel();
+    // It ends with the pipe, which ends with the program.
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        if pipe.read(&mut byte).unwrap_or(0) > 0 {
+            // Nobody may be waiting any more.
+            let _ = sender.send(());
+        }
+        drop(sender);
+        // A program that goes on to print gets rid of it, and is not kept waiting.
+        let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+    });
+    ready
 }
 
 fn file_too_large(end: End) -> bool {

@@ -244,40 +244,42 @@ pub fn worst(log: &str) -> Option<Complaint> {
     worst
 }
 
+/// What is in the lines of a complaint that are of no use.
+const DULL: [&str; 28] = [
+    "Modules linked in",
+    "Code:",
+    "Hardware name",
+    "CR2:",
+    "PKRU",
+    "Tainted:",
+    "#PF:",
+    "PGD ",
+    "RSP: ",
+    "RAX: ",
+    "RDX: ",
+    "RBP: ",
+    "R10: ",
+    "R13: ",
+    "FS: ",
+    "CS: ",
+    "pstate: ",
+    "sp : ",
+    "x29: ",
+    "x26: ",
+    "x23: ",
+    "x20: ",
+    "x17: ",
+    "x14: ",
+    "x11: ",
+    "x8 : ",
+    "x5 : ",
+    "x2 : ",
+];
+
 /// The lines of a log around its complaint that are of use: where it happened, and who called.
 #[must_use]
 pub fn excerpt(log: &str) -> String {
     const SHOWN: usize = 24;
-    const DULL: [&str; 28] = [
-        "Modules linked in",
-        "Code:",
-        "Hardware name",
-        "CR2:",
-        "PKRU",
-        "Tainted:",
-        "#PF:",
-        "PGD ",
-        "RSP: ",
-        "RAX: ",
-        "RDX: ",
-        "RBP: ",
-        "R10: ",
-        "R13: ",
-        "FS: ",
-        "CS: ",
-        "pstate: ",
-        "sp : ",
-        "x29: ",
-        "x26: ",
-        "x23: ",
-        "x20: ",
-        "x17: ",
-        "x14: ",
-        "x11: ",
-        "x8 : ",
-        "x5 : ",
-        "x2 : ",
-    ];
     let useful = |line: &&str| {
         let said = message(line).unwrap_or(line);
         // What begins with a question mark is only guessed.

@@ -42,27 +42,38 @@ fn run(options: &Options) -> Result<bool> {
         return finish(options, &all, worksheet.as_deref());
     }
     // What is wrong with the command line is said before anything is made.
-    let mut profile = match &options.profile {
-        Some(path) => Profile::read(path)?,
-        None => Profile::published()?,
-    };
-    if !options.require.is_empty() {
-        profile.hand_in.required.clone_from(&options.require);
-    }
+    let profile = profile(options)?;
     if let Some(folder) = &options.submissions {
-        let worksheet = worksheet(options)?;
-        let found = submission::all(folder)?;
-        let mut tools = check::prepare(profile, options.kernel.into())?;
-        tools.recordings.clone_from(&options.reports);
-        let shard = options.shard.unwrap_or(Shard::WHOLE);
-        let reports = options.reports.as_deref();
-        let all = batch::check_all(&found, shard, options.jobs.get(), &tools, reports)?;
-        return finish(options, &all, worksheet.as_deref());
+        return check_all(options, profile, folder);
     }
     if options.prepare {
         check::warm(&check::prepare(profile, options.kernel.into())?)?;
         return Ok(true);
     }
+    check_one(options, profile, &submission(options)?)
+}
+
+fn profile(options: &Options) -> Result<Profile> {
+    let mut profile = options.profile.as_deref().map_or_else(Profile::published, Profile::read)?;
+    if !options.require.is_empty() {
+        profile.hand_in.required.clone_from(&options.require);
+    }
+    Ok(profile)
+}
+
+fn check_all(options: &Options, profile: Profile, folder: &Path) -> Result<bool> {
+    let worksheet = worksheet(options)?;
+    let found = submission::all(folder)?;
+    let mut tools = check::prepare(profile, options.kernel.into())?;
+    tools.recordings.clone_from(&options.reports);
+    let shard = options.shard.unwrap_or(Shard::WHOLE);
+    let reports = options.reports.as_deref();
+    let all = batch::check_all(&found, shard, options.jobs.get(), &tools, reports)?;
+    finish(options, &all, worksheet.as_deref())
+}
+
+/// The only submission, of which something was handed in or named.
+fn submission(options: &Options) -> Result<Submission> {
     let submission = match &options.folder {
         // It has a score, whatever is in it.
         Some(folder) if options.gradescope.is_some() => Submission::find(folder)?,
@@ -78,6 +89,10 @@ fn run(options: &Options) -> Result<bool> {
         !submission.is_empty() || options.folder.is_some(),
         "nothing to check: name a submission's folder, or its parts with --driver, --app, --device"
     );
+    Ok(submission)
+}
+
+fn check_one(options: &Options, profile: Profile, submission: &Submission) -> Result<bool> {
     let mut tools = check::prepare(profile, options.kernel.into())?;
     tools.recordings.clone_from(&options.recordings);
     let shown = !options.prints_for_programs();
@@ -88,7 +103,7 @@ fn run(options: &Options) -> Result<bool> {
         tools.listener =
             Listener::new(|entry| terminal::print(&text::entry(entry, terminal::output_width())));
     }
-    let report = check::check(&submission, &tools)?;
+    let report = check::check(submission, &tools)?;
     if shown {
         terminal::print(&text::tail(&report, terminal::output_width()));
     }

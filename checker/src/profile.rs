@@ -264,6 +264,12 @@ impl Profile {
         self.registers.iter().find(|register| register.range().contains(&offset))
     }
 
+    /// The register at an offset, or nothing, for a person.
+    #[must_use]
+    pub fn named_at(&self, offset: usize) -> String {
+        self.register_at(offset).map_or_else(|| "nothing".to_owned(), Register::to_string)
+    }
+
     /// The first register that gives random numbers.
     pub fn random_register(&self) -> Result<&Register> {
         self.first(RegisterKind::Random)

@@ -13,23 +13,17 @@ impl Profile {
     /// All that is wrong with it, in sentences.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let mut mistakes: Vec<String> = Vec::new();
-        for register in &self.registers {
-            self.register_mistakes(register, &mut mistakes);
-        }
+        self.registers.iter().for_each(|register| self.register_mistakes(register, &mut mistakes));
         let needed = [self.random_register().map(drop), self.seed_register().map(drop)];
         mistakes.extend(needed.into_iter().filter_map(|one| Some(format!("{:#}", one.err()?))));
         for high in self.registers.iter().filter(|one| one.kind == RegisterKind::HighHalf) {
             mistakes.extend(self.low_half_of(high).err().map(|error| format!("{error:#}")));
         }
-        for ioctl in &self.ioctls {
-            self.ioctl_mistakes(ioctl, &mut mistakes);
-        }
-        for interrupt in &self.interrupts {
-            self.interrupt_mistakes(interrupt, &mut mistakes);
-        }
-        for transfer in &self.transfers {
-            self.transfer_mistakes(transfer, &mut mistakes);
-        }
+        self.ioctls.iter().for_each(|ioctl| self.ioctl_mistakes(ioctl, &mut mistakes));
+        self.interrupts
+            .iter()
+            .for_each(|interrupt| self.interrupt_mistakes(interrupt, &mut mistakes));
+        self.transfers.iter().for_each(|transfer| self.transfer_mistakes(transfer, &mut mistakes));
         let known = checks::ids(self);
         for id in self.points.keys().filter(|id| !known.contains(id)) {
             mistakes.push(format!(

@@ -15,29 +15,7 @@ pub fn write(report: &Report) -> Result<String> {
         suite.add_property(("passed-over", plain(line).as_str()));
     }
     for entry in &report.entries {
-        let status = match &entry.verdict {
-            Verdict::Passed => TestCaseStatus::success(),
-            Verdict::Skipped(reason) => {
-                let mut status = TestCaseStatus::skipped();
-                status.set_message(plain(reason));
-                status
-            }
-            Verdict::Failed(_) | Verdict::NotRun(_) => {
-                let kind = if matches!(entry.verdict, Verdict::Failed(_)) {
-                    NonSuccessKind::Failure
-                } else {
-                    NonSuccessKind::Error
-                };
-                let mut status = TestCaseStatus::non_success(kind);
-                let message = entry.verdict.message();
-                // Readers show the text or the message, few of them both.
-                let text = format!("{message}\n{}", entry.verdict.details());
-                status.set_type(entry.verdict.token());
-                status.set_message(plain(&message)).set_description(plain(&text));
-                status
-            }
-        };
-        let mut case = TestCase::new(&entry.id, status);
+        let mut case = TestCase::new(&entry.id, status(&entry.verdict));
         case.set_classname(format!("{}.{}", report.submission, entry.id));
         case.set_time(entry.took);
         if !entry.title.is_empty() {
@@ -49,6 +27,26 @@ pub fn write(report: &Report) -> Result<String> {
     whole.set_time(report.took);
     whole.add_test_suite(suite);
     whole.to_string().context("cannot write XML")
+}
+
+fn status(verdict: &Verdict) -> TestCaseStatus {
+    let kind = match verdict {
+        Verdict::Passed => return TestCaseStatus::success(),
+        Verdict::Skipped(reason) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(plain(reason));
+            return status;
+        }
+        Verdict::Failed(_) => NonSuccessKind::Failure,
+        Verdict::NotRun(_) => NonSuccessKind::Error,
+    };
+    let mut status = TestCaseStatus::non_success(kind);
+    let message = verdict.message();
+    // Readers show the text or the message, few of them both.
+    let text = format!("{message}\n{}", verdict.details());
+    status.set_type(verdict.token());
+    status.set_message(plain(&message)).set_description(plain(&text));
+    status
 }
 
 #[cfg(test)]

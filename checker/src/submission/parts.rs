@@ -34,6 +34,7 @@ const KNOWN: [&str; 16] = [
 ];
 
 /// The files, by what is in them.
+#[derive(Default)]
 struct Sorted {
     drivers: Vec<PathBuf>,
     programs: Vec<PathBuf>,
@@ -50,32 +51,9 @@ struct Sorted {
 /// Finds the parts in the copy of what was handed in.
 pub fn find(copied: &Copied, top: &Path) -> Result<Submission> {
     let mut sorted = sort(copied, top)?;
-    let inside = |name: &str| Some(top.join(name)).filter(|path| path.exists());
-    let driver = inside("driver").or_else(|| (!sorted.drivers.is_empty()).then(|| top.to_owned()));
-    let app = inside("app")
-        .or_else(|| inside("app.c"))
-        .or_else(|| if let [one] = &sorted.programs[..] { Some(one.clone()) } else { None });
-    if app.is_none() && sorted.programs.len() > 1 {
-        let names = names(&sorted.programs, top);
-        sorted.passed_over.push(format!(
-            "{names}: several C files have a main function; name the application app.c"
-        ));
-    }
-    let device = inside("device").or_else(|| inside("device.rs")).or_else(|| {
-        match (&sorted.crates[..], &sorted.devices[..], &sorted.c_devices[..]) {
-            ([one], _, []) | ([], [one], []) => Some(one.clone()),
-            // Which files belong to it is found out when it is built.
-            ([], [], [_, ..]) => Some(top.to_owned()),
-            _ => None,
-        }
-    });
-    if device.is_none() && sorted.crates.len() + sorted.devices.len() > 0 {
-        let devices = sorted.crates.iter().chain(&sorted.devices).chain(&sorted.c_devices);
-        let names = names(devices, top);
-        sorted.passed_over.push(format!(
-            "{names}: several devices; put the one that counts into a folder `device`"
-        ));
-    }
+    let driver =
+        inside(top, "driver").or_else(|| (!sorted.drivers.is_empty()).then(|| top.to_owned()));
+    let (app, device) = (sorted.app(top), sorted.device(top));
     let driver_name = driver.as_ref().map(|driver| match &sorted.drivers[..] {
         [] => shown(driver, top),
         drivers => names(drivers, top),
@@ -97,27 +75,13 @@ pub fn find(copied: &Copied, top: &Path) -> Result<Submission> {
 }
 
 fn sort(copied: &Copied, top: &Path) -> Result<Sorted> {
-    let mut sorted = Sorted {
-        drivers: Vec::new(),
-        programs: Vec::new(),
-        devices: Vec::new(),
-        c_devices: Vec::new(),
-        crates: Vec::new(),
-        passed_over: Vec::new(),
-    };
+    let mut sorted = Sorted::default();
     let mut others = Vec::new();
     for path in &copied.files {
         let name = shown(path, top);
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         if is_c(path) {
-            let source = Source::read(path)?;
-            if source.is_qemu() {
-                sorted.c_devices.push(path.clone());
-            } else if source.is_kernel() {
-                sorted.drivers.push(path.clone());
-            } else if source.has_main() {
-                sorted.programs.push(path.clone());
-            }
+            sorted.sort_c(path)?;
         } else if build::is_rust_driver(path) {
             sorted.passed_over.push(format!("{name}: {}", build::RUST_DRIVER));
         } else if extension == "rs" {
@@ -140,6 +104,62 @@ fn sort(copied: &Copied, top: &Path) -> Result<Sorted> {
     sorted.passed_over.extend(copied.passed_over.iter().cloned());
     sorted.passed_over.append(&mut others);
     Ok(sorted)
+}
+
+impl Sorted {
+    fn sort_c(&mut self, path: &Path) -> Result<()> {
+        let source = Source::read(path)?;
+        let list = if source.is_qemu() {
+            &mut self.c_devices
+        } else if source.is_kernel() {
+            &mut self.drivers
+        } else if source.has_main() {
+            &mut self.programs
+        } else {
+            return Ok(());
+        };
+        list.push(path.to_owned());
+        Ok(())
+    }
+
+    /// The application, if there is no more than one that could be it.
+    fn app(&mut self, top: &Path) -> Option<PathBuf> {
+        let app = inside(top, "app").or_else(|| inside(top, "app.c"));
+        let app =
+            app.or_else(|| if let [one] = &self.programs[..] { Some(one.clone()) } else { None });
+        if app.is_none() && self.programs.len() > 1 {
+            let names = names(&self.programs, top);
+            self.passed_over.push(format!(
+                "{names}: several C files have a main function; name the application app.c"
+            ));
+        }
+        app
+    }
+
+    /// The device, if there is no more than one that could be it.
+    fn device(&mut self, top: &Path) -> Option<PathBuf> {
+        let device = inside(top, "device").or_else(|| inside(top, "device.rs")).or_else(|| {
+            match (&self.crates[..], &self.devices[..], &self.c_devices[..]) {
+                ([one], _, []) | ([], [one], []) => Some(one.clone()),
+                // Which files belong to it is found out when it is built.
+                ([], [], [_, ..]) => Some(top.to_owned()),
+                _ => None,
+            }
+        });
+        if device.is_none() && self.crates.len() + self.devices.len() > 0 {
+            let devices = self.crates.iter().chain(&self.devices).chain(&self.c_devices);
+            let names = names(devices, top);
+            self.passed_over.push(format!(
+                "{names}: several devices; put the one that counts into a folder `device`"
+            ));
+        }
+        device
+    }
+}
+
+/// A file or folder that has the name of a part.
+fn inside(top: &Path, name: &str) -> Option<PathBuf> {
+    Some(top.join(name)).filter(|path| path.exists())
 }
 
 fn is_known(name: &str) -> bool {

@@ -4,7 +4,7 @@ use super::clear::wait;
 use super::registers::{SEED, hex};
 use super::session::{Session, get, set};
 use super::test_module::{address, count, load, memory, pattern, rearm, wait_for};
-use crate::profile::{Contents, Transfer};
+use crate::profile::{Contents, RegisterValue, Transfer};
 use crate::stop::{Checked, Stop, ensure};
 
 /// How much around the memory that is written has to stay as it was.
@@ -50,22 +50,21 @@ pub fn transfers(session: &mut Session<'_>, transfer: &Transfer) -> Checked {
         })?;
         before = Some(written);
     }
-    match &transfer.failed {
-        None => Ok(()),
-        Some(failed) => {
-            let bytes = transfer.bytes;
-            start(session, transfer, (NOWHERE, NOWHERE), bytes)?;
-            let register = session.profile().register(&failed.register)?;
-            let seen = wait(session, register, failed.value)?;
-            ensure(seen & failed.value == failed.value, || {
-                format!(
-                    "{register} is {seen:#x} after a transfer to {NOWHERE:#x}, where there is no \
-                     memory, and does not get the bits {:#x}",
-                    failed.value
-                )
-            })
-        }
-    }
+    transfer.failed.as_ref().map_or(Ok(()), |failed| fails(session, transfer, failed))
+}
+
+/// A transfer to where there is no memory sets the bits that say so.
+fn fails(session: &mut Session<'_>, transfer: &Transfer, failed: &RegisterValue) -> Checked {
+    start(session, transfer, (NOWHERE, NOWHERE), transfer.bytes)?;
+    let register = session.profile().register(&failed.register)?;
+    let bits = failed.value;
+    let seen = wait(session, register, bits)?;
+    ensure(seen & bits == bits, || {
+        format!(
+            "{register} is {seen:#x} after a transfer to {NOWHERE:#x}, where there is no memory, and \
+             does not get the bits {bits:#x}"
+        )
+    })
 }
 
 /// Makes a transfer, and waits for its end.

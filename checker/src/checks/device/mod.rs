@@ -63,7 +63,16 @@ fn checks(profile: &Profile) -> Vec<Check> {
             registers::seed_reads(session, session.profile().seed_register()?.reads)
         }),
     ];
-    let Device { narrow, wide, rest, .. } = profile.device;
+    checks.extend(size_checks(&profile.device));
+    checks.extend(register_checks(profile));
+    checks.extend(bus_master_checks(profile));
+    checks.push(check("device-reset", "it works after a reset", registers::reset));
+    checks
+}
+
+/// The checks of what accesses do that are not whole registers.
+fn size_checks(&Device { narrow, wide, rest, .. }: &Device) -> Vec<Check> {
+    let mut checks = Vec::new();
     if narrow != Narrow::Unspecified || wide != Wide::Unspecified {
         let title = "accesses of all sizes do what they should";
         checks.push(check(SIZES, title, move |session| {
@@ -80,6 +89,12 @@ fn checks(profile: &Profile) -> Vec<Check> {
             registers::rest(session)
         }));
     }
+    checks
+}
+
+/// The checks of each register that keeps something.
+fn register_checks(profile: &Profile) -> Vec<Check> {
+    let mut checks = Vec::new();
     for register in profile.registers.iter().filter(|one| one.kind == RegisterKind::Value) {
         let name = register.name.clone();
         checks.push(check(
@@ -97,6 +112,12 @@ fn checks(profile: &Profile) -> Vec<Check> {
             move |session| clear::clears(session, &name),
         ));
     }
+    checks
+}
+
+/// The checks of what the device does to the guest by itself.
+fn bus_master_checks(profile: &Profile) -> Vec<Check> {
+    let mut checks = Vec::new();
     for interrupt in profile.interrupts.iter().cloned() {
         let (id, name) = (format!("device-interrupt-{}", interrupt.name), &interrupt.name);
         let title = format!("the interrupt {name} comes");
@@ -107,7 +128,6 @@ fn checks(profile: &Profile) -> Vec<Check> {
         let title = format!("the transfer {name} writes memory");
         checks.push(check(&id, &title, move |session| dma::transfers(session, &transfer)));
     }
-    checks.push(check("device-reset", "it works after a reset", registers::reset));
     checks
 }
 
@@ -169,9 +189,19 @@ pub fn check_device(
         return Ok(recorder.finish());
     };
     let mut session = Session::new(tools, run, program);
+    in_guest_checks(&mut session, &mut recorder, checks, notes)?;
+    session.end()?;
+    recorder.finish_with_recordings(run)
+}
+
+fn in_guest_checks(
+    session: &mut Session<'_>,
+    recorder: &mut Recorder<'_>,
+    checks: Vec<Check>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
     let begun = Instant::now();
-    let (verdict, usable) = match session.restore().and_then(|()| identity::identity(&mut session))
-    {
+    let (verdict, usable) = match session.restore().and_then(|()| identity::identity(session)) {
         Ok(None) => (Verdict::Passed, true),
         Ok(Some(fault)) => (fault.failure.into(), fault.usable),
         Err(stop) => (stop.verdict()?, false),
@@ -179,33 +209,29 @@ pub fn check_device(
     recorder.add(IDENTITY.0, IDENTITY.1, verdict, begun);
     // A wrong revision costs its own points, and no others.
     if !usable {
-        not_run(&mut recorder, &checks, "device-identity failed");
-        session.end()?;
-        return recorder.finish_with_recordings(run);
+        not_run(recorder, &checks, "device-identity failed");
+        return Ok(());
     }
     for Check { id, title, run } in checks {
         let begun = Instant::now();
-        let verdict = match session.restore() {
-            Ok(()) => {
-                let verdict = self::verdict(run(&mut session))?;
-                if matches!(verdict, Verdict::NotRun(_)) {
-                    // The fault that is in its way costs once.
-                    recorder.add_for_nothing(&id, &title, verdict, begun);
-                    continue;
-                }
-                verdict
-            }
-            Err(Stop::Lab(error)) => return Err(error),
-            Err(Stop::Verdict(Verdict::NotRun(because))) => Verdict::NotRun(because),
-            Err(Stop::Verdict(other)) => {
-                Verdict::NotRun(format!("the device did not start again: {}", other.message()))
-            }
-        };
-        recorder.add(&id, &title, verdict, begun);
+        match session.restore().map_err(Stop::verdict) {
+            Ok(()) => match self::verdict(run(session))? {
+                // The fault that is in its way costs once.
+                it @ Verdict::NotRun(_) => recorder.add_for_nothing(&id, &title, it, begun),
+                verdict => recorder.add(&id, &title, verdict, begun),
+            },
+            Err(reason) => recorder.add(&id, &title, not_restored(reason?), begun),
+        }
     }
-    note(&mut session, notes)?;
-    session.end()?;
-    recorder.finish_with_recordings(run)
+    note(session, notes)
+}
+
+/// What a check comes to for which the device did not start again.
+fn not_restored(reason: Verdict) -> Verdict {
+    match reason {
+        Verdict::NotRun(_) => reason,
+        other => Verdict::NotRun(format!("the device did not start again: {}", other.message())),
+    }
 }
 
 fn not_run(recorder: &mut Recorder<'_>, checks: &[Check], because: &str) {

@@ -111,13 +111,19 @@ pub fn seed(session: &mut Session<'_>) -> Checked {
         )
     })?;
     session.repeats = true;
+    undisturbed(session, &first)
+}
+
+/// The first numbers after a seed come whatever else is read or written in between.
+fn undisturbed(session: &mut Session<'_>, first: &[u64]) -> Checked {
+    let register = session.profile().seed_register()?;
     let random = session.profile().random_register()?;
     let random_before = of_kind(session.profile(), RegisterKind::Random).len() == 1;
-    let undisturbed = [
-        (get(register), format!("a read of {name}")),
+    let accesses = [
+        (get(register), format!("a read of {}", register.name)),
         (set(random, OTHER_SEED), format!("a write to {}", random.name)),
     ];
-    for (access, what) in undisturbed {
+    for (access, what) in accesses {
         let values = session.values(vec![set(register, SEED), get(random), access, get(random)])?;
         let (one, two) = (values.first(), values.last());
         let right = !random_before || (one == first.first() && two == first.get(1));

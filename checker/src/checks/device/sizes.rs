@@ -28,7 +28,22 @@ fn narrow_reads(session: &mut Session<'_>, alone: bool) -> Checked {
             hex(&wanted)
         )
     })?;
-    let inside: Vec<(usize, usize)> = vec![(1, 1), (2, 1), (3, 1), (2, 2)];
+    reads_inside(session, numbers[0])?;
+    if seed.reads != SeedReads::Zero {
+        return Ok(());
+    }
+    let zeros = session.values(vec![read(seed.offset, 1), read(seed.offset, 2)])?;
+    ensure(zeros == [0, 0], || {
+        format!("reads of 1 and 2 bytes of {seed} give {} instead of 0", hex(&zeros))
+    })
+}
+
+/// Reads inside of the random register give nothing, and do not take the first number.
+fn reads_inside(session: &mut Session<'_>, first: u64) -> Checked {
+    let profile = session.profile();
+    let (random, seed) = (profile.random_register()?, profile.seed_register()?);
+    let at = random.offset;
+    let inside = [(1, 1), (2, 1), (3, 1), (2, 2)];
     let mut accesses = vec![set(seed, SEED)];
     accesses.extend(inside.iter().map(|(offset, width)| read(at + offset, *width)));
     accesses.push(get(random));
@@ -43,15 +58,8 @@ fn narrow_reads(session: &mut Session<'_>, alone: bool) -> Checked {
             )
         })?;
     }
-    ensure(values.last() == numbers.first(), || {
+    ensure(values.last() == Some(&first), || {
         format!("reads inside of {}, behind its offset, take numbers", random.name)
-    })?;
-    if seed.reads != SeedReads::Zero {
-        return Ok(());
-    }
-    let zeros = session.values(vec![read(seed.offset, 1), read(seed.offset, 2)])?;
-    ensure(zeros == [0, 0], || {
-        format!("reads of 1 and 2 bytes of {seed} give {} instead of 0", hex(&zeros))
     })
 }
 

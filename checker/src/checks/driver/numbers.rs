@@ -3,7 +3,7 @@
 use super::calls::draws;
 use super::session::Session;
 use crate::access_log::{Access, Kind, numbers_of};
-use crate::profile::{Ioctl, IoctlKind, Profile, Register};
+use crate::profile::{Ioctl, IoctlKind, Profile};
 use crate::stop::{Checked, Stop, ensure};
 
 /// How many numbers are drawn.
@@ -129,12 +129,11 @@ fn why_not(
     }
     let elsewhere = accesses.iter().find(|access| access.kind == Kind::Read);
     if let Some(access) = elsewhere {
-        let there = profile.register_at(access.offset).map(Register::to_string);
-        let there = there.unwrap_or_else(|| "nothing".to_owned());
         return Ok(format!(
-            "{name} reads at offset {:#x}, where there is {there}; the number is in {expected}, at \
+            "{name} reads at offset {:#x}, where there is {}; the number is in {expected}, at \
              offset {}",
             access.offset,
+            profile.named_at(access.offset),
             offsets(profile, ioctl)
         ));
     }

@@ -16,29 +16,8 @@ const OTHER_SEED: u64 = 0x0bad_cafe;
 /// The same seed gives the same numbers, another one others.
 pub fn seed_repeats(session: &mut Session<'_>) -> Checked {
     let profile = session.profile;
-    let seed = profile.ioctl(IoctlKind::Seed)?;
-    let random = profile.ioctl(IoctlKind::Random)?;
-    let round = |value| vec![gives(seed, value), draws(random, NUMBERS)];
-    let mut calls = round(SEED);
-    calls.extend(round(SEED));
-    calls.extend(round(OTHER_SEED));
-    let done = session.calls(calls)?;
-    let mut rounds = Vec::new();
-    let length = usize::try_from(NUMBERS).unwrap_or_default() + 1;
-    for chunk in done.returned.chunks(length) {
-        let result = chunk[0].result;
-        ensure(!errno::is_error(result), || refused(seed, result))?;
-        rounds.push(session.numbers(random, &chunk[1..])?);
-    }
-    let drawn: usize = rounds.iter().map(Vec::len).sum();
-    let given = numbers_of(profile, random, &done.accesses)?.len();
-    ensure(given >= drawn, || {
-        format!(
-            "{drawn} numbers were drawn with {}, and the device was read {given} times: the numbers \
-             are not the device's, whether they repeat or not",
-            random.name
-        )
-    })?;
+    let (seed, random) = (profile.ioctl(IoctlKind::Seed)?, profile.ioctl(IoctlKind::Random)?);
+    let (rounds, accesses) = seeded(session, seed, random)?;
     let [first, again, other] = &rounds[..] else {
         return Err(Stop::failed("the calls did not come back"));
     };
@@ -50,17 +29,7 @@ pub fn seed_repeats(session: &mut Session<'_>) -> Checked {
             random.name, first[0]
         )
     })?;
-    if first != again {
-        let reached = match writes(&done.accesses).is_empty() {
-            true => "; nothing was written to the device",
-            false => "; the check of the seed's register says what was written",
-        };
-        return Err(Stop::failed(format!(
-            "{name} with {SEED:#x} twice, and then come {:#x} and {:#x}: the same seed has to give \
-             the same numbers{reached}",
-            first[0], again[0]
-        )));
-    }
+    ensure(first == again, || not_repeated(name, first[0], again[0], &accesses))?;
     ensure(first != other, || {
         format!(
             "{name} with {SEED:#x} and with {OTHER_SEED:#x} give the same number {:#x}: is it the \
@@ -68,6 +37,44 @@ pub fn seed_repeats(session: &mut Session<'_>) -> Checked {
             first[0]
         )
     })
+}
+
+/// The device's numbers after a seed, after the same one and after another, with all accesses.
+fn seeded(
+    session: &mut Session<'_>,
+    seed: &Ioctl,
+    random: &Ioctl,
+) -> Result<(Vec<Vec<u64>>, Vec<Access>), Stop> {
+    let round = |value| vec![gives(seed, value), draws(random, NUMBERS)];
+    let done = session.calls([SEED, SEED, OTHER_SEED].map(round).concat())?;
+    let mut rounds = Vec::new();
+    let length = usize::try_from(NUMBERS).unwrap_or_default() + 1;
+    for chunk in done.returned.chunks(length) {
+        let result = chunk[0].result;
+        ensure(!errno::is_error(result), || refused(seed, result))?;
+        rounds.push(session.numbers(random, &chunk[1..])?);
+    }
+    let drawn: usize = rounds.iter().map(Vec::len).sum();
+    let given = numbers_of(session.profile, random, &done.accesses)?.len();
+    ensure(given >= drawn, || {
+        format!(
+            "{drawn} numbers were drawn with {}, and the device was read {given} times: the numbers \
+             are not the device's, whether they repeat or not",
+            random.name
+        )
+    })?;
+    Ok((rounds, done.accesses))
+}
+
+fn not_repeated(name: &str, first: u64, again: u64, accesses: &[Access]) -> String {
+    let reached = match writes(accesses).is_empty() {
+        true => "; nothing was written to the device",
+        false => "; the check of the seed's register says what was written",
+    };
+    format!(
+        "{name} with {SEED:#x} twice, and then come {first:#x} and {again:#x}: the same seed has to \
+         give the same numbers{reached}"
+    )
 }
 
 /// A seed is one write of its value to its register.
@@ -102,7 +109,7 @@ fn why_not(profile: &Profile, ioctl: &Ioctl, register: &Register, written: &[Acc
              of BAR 0 that pci_iomap or ioremap gives"
         );
     };
-    let Access { offset, width, value, .. } = *first;
+    let Access { offset, value, .. } = *first;
     if written.len() > 1 {
         let all: Vec<String> = written
             .iter()
@@ -111,14 +118,19 @@ fn why_not(profile: &Profile, ioctl: &Ioctl, register: &Register, written: &[Acc
         return format!("{name} wrote {} times ({}): {wanted}", written.len(), all.join(", "));
     }
     if value == SEED && offset != register.offset {
-        let there = profile.register_at(offset).map(Register::to_string);
-        let there = there.unwrap_or_else(|| "nothing".to_owned());
         return format!(
-            "{name} wrote the seed to offset {offset:#x}, where there is {there}: {} is at offset \
-             {:#x}",
-            register.name, register.offset
+            "{name} wrote the seed to offset {offset:#x}, where there is {}: {} is at offset {:#x}",
+            profile.named_at(offset),
+            register.name,
+            register.offset
         );
     }
+    wrong_value(name, register, first, &wanted)
+}
+
+/// What is wrong with the width or the value of a write.
+fn wrong_value(name: &str, register: &Register, written: &Access, wanted: &str) -> String {
+    let Access { offset, width, value, .. } = *written;
     if width != register.width {
         return format!(
             "{name} wrote {value:#x} in {width} bytes: {wanted}; use iowrite32 or writel"
