@@ -7,8 +7,6 @@
 
 mod executor;
 mod lend;
-#[cfg(test)]
-mod loom_tests;
 mod ready;
 mod reply;
 mod worker;

@@ -1,5 +1,7 @@
 //! Tasks of a device on a bench.
 
+mod orders;
+
 use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;

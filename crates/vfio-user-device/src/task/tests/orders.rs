@@ -1,7 +1,7 @@
 //! Every order in which a thread can wake a task while another one polls it, tried by loom.
 
 /// The flags, with loom's atomics.
-#[path = "ready.rs"]
+#[path = "../ready.rs"]
 #[allow(dead_code, reason = "no test lets a device end")]
 #[allow(clippy::duplicate_mod, reason = "this one has other atomics")]
 mod ready;
