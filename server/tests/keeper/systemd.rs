@@ -25,7 +25,8 @@ fn activated() -> (Kept, UnixDatagram) {
     let mut command = Command::new("sh");
     command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\"", BINARY, "--keeper", "-v"]);
     command.args(["--generator", "glibc", "--seed", "1"]);
-    command.env("LISTEN_FDS", "1").env("NOTIFY_SOCKET", folder.path().join("notify"));
+    command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "vm1");
+    command.env("NOTIFY_SOCKET", folder.path().join("notify"));
     let mapping = FdMapping { parent_fd: listener.into(), child_fd: 3 };
     command.fd_mappings(vec![mapping]).unwrap();
     (Kept::of(Daemon::launch(&mut command, folder)), notifications)

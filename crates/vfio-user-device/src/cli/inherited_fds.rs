@@ -49,8 +49,13 @@ impl InheritedFds {
     /// # Errors
     /// The variables contradict each other, or what is open.
     pub fn new() -> Result<Self, ProgramError> {
-        let passed = sd_notify::listen_fds_with_names().map_err(ProgramError::ListenFds)?;
-        Ok(InheritedFds { passed: passed.collect(), taken: Vec::new() })
+        let mut inherited = InheritedFds::default();
+        // Names that are for another process are of no descriptor of this one's.
+        if sd_notify::listen_fds().map_err(ProgramError::ListenFds)?.len() > 0 {
+            let passed = sd_notify::listen_fds_with_names().map_err(ProgramError::ListenFds)?;
+            inherited.passed = passed.collect();
+        }
+        Ok(inherited)
     }
 
     /// Takes what an option names. It is closed on exec(2) from now on.
