@@ -93,12 +93,16 @@ fn signal(process: u32) -> Result<String> {
     let pid = pid.with_context(|| format!("invalid process number {process}"))?;
     let process_fd = pidfd_open(pid, PidfdFlags::empty())
         .with_context(|| format!("no process {process}, or it is another user's"))?;
-    // The signal ends a process that does not know it.
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    ensure!(
-        catches_exchange_signal(&status),
-        "process {process} is no server that can be exchanged"
-    );
+    // The signal ends a process that does not know it. One that is hidden is systemd's main process:
+    // ProtectProc= and PrivateUsers= of our units hide it from what a reload starts.
+    match fs::read_to_string(format!("/proc/{process}/status")) {
+        Ok(status) => ensure!(
+            catches_exchange_signal(&status),
+            "process {process} is no server that can be exchanged"
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => bail!("cannot read /proc/{process}/status: {error}"),
+    }
     pidfd_send_signal(&process_fd, Signal::USR2)
         .with_context(|| format!("cannot signal process {process}"))?;
     let mut fds = [PollFd::new(&process_fd, PollFlags::IN)];
