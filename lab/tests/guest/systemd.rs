@@ -10,6 +10,9 @@ use crate::say;
 /// The environment variable that names the package.
 const PACKAGE: &str = "MY_RNG_DEB";
 
+/// Debian's own, not the agent's shell's.
+const DPKG: &str = "/usr/bin/dpkg --force-depends";
+
 /// A configuration with guests of these names.
 fn configuration(guests: &[&str]) -> String {
     guests.iter().fold(String::new(), |text, name| {
@@ -27,6 +30,11 @@ fn property(guest: &mut Guest, unit: &str, name: &str) -> String {
     said.expect("systemd knows the unit").trim().to_owned()
 }
 
+/// A command on a unit that shows the journal when it fails.
+fn logged(unit: &str, command: &str) -> String {
+    format!("{command} || ! journalctl --no-pager -u {unit}")
+}
+
 fn answers(guest: &mut Guest, socket: &str) {
     guest.run(&format!("my-rng-server probe {socket}")).expect("the device answers");
 }
@@ -42,11 +50,13 @@ fn the_package_serves_under_systemd() {
 
     say("installing");
     // The system's own packages are unpacked only, so dpkg misses them.
-    guest.run("dpkg --force-depends -i /root/*.deb 2>&1").expect("it installs");
+    guest.run(&format!("{DPKG} -i /root/*.deb 2>&1")).expect("it installs");
     let version = guest.run("my-rng-server --version").expect("it runs");
     assert!(version.contains('('), "no commit in {version}");
 
     configured_service(&mut guest);
+    service_of_one_socket(&mut guest);
+    purged(&mut guest);
 }
 
 /// my-rng-server.service: started, reloaded, killed.
@@ -54,18 +64,30 @@ fn configured_service(guest: &mut Guest) {
     const UNIT: &str = "my-rng-server.service";
     say("the configured server starts and says that it is ready");
     configure(guest, &configuration(&["web1"]));
-    guest.run(&format!("systemctl enable --now {UNIT} 2>&1")).expect("it gets ready");
+    let start = format!("systemctl enable --now {UNIT} 2>&1");
+    guest.run(&logged(UNIT, &start)).expect("it gets ready");
     assert_eq!(property(guest, UNIT, "ActiveState"), "active");
     answers(guest, "/run/my-rng-server/web1.sock");
-    let user = guest.run("stat -c %U /proc/$(pidof my-rng-server)").expect("it runs");
+    let pid = property(guest, UNIT, "MainPID");
+    let user = guest.run(&format!("stat -c %U /proc/{pid}")).expect("it runs");
     assert_ne!(user.trim(), "root");
 
     say("a reload adds a guest, and a wrong file changes nothing");
-    let pid = property(guest, UNIT, "MainPID");
     configure(guest, &configuration(&["web1", "web2"]));
-    guest.run(&format!("systemctl reload {UNIT}")).expect("it reloads");
+    let reads = "my-rng-server probe /run/my-rng-server/web1.sock time 20000";
+    // Stopped in the midst: however fast the guest is, it goes on behind the reload.
+    guest
+        .run(&format!("({reads}; echo $? >ended) >reads 2>&1 & sleep 0.3; pkill -STOP -f probe"))
+        .expect("a client begins to read");
+    guest.run(&logged(UNIT, &format!("systemctl reload {UNIT}"))).expect("it reloads");
     guest.run_until("test -S /run/my-rng-server/web2.sock").expect("the new guest's socket comes");
     answers(guest, "/run/my-rng-server/web2.sock");
+    guest.run("pkill -CONT -f probe").expect("the client is there");
+    guest.run_until("test -s ended").expect("the client ends");
+    assert_eq!(guest.run("cat ended").expect("it was written"), "0\n");
+    // Another process has taken the first one's place.
+    let (before, pid) = (pid, property(guest, UNIT, "MainPID"));
+    assert_ne!(pid, before);
     configure(guest, "[[guest]]\nname = 1\n");
     let refused = guest.try_run(&format!("systemctl reload {UNIT} 2>&1")).expect("it answers");
     assert_ne!(refused.status, 0, "{}", refused.text);
@@ -73,7 +95,11 @@ fn configured_service(guest: &mut Guest) {
     assert_eq!(property(guest, UNIT, "MainPID"), pid);
     configure(guest, &configuration(&["web1"]));
 
-    say("a killed server is started again");
+    say("a killed daemon is started again by its keeper, a killed keeper by systemd");
+    guest.run(&format!("kill -KILL $(pgrep -P {pid})")).expect("root may");
+    guest.run_until(&format!("pgrep -P {pid}")).expect("the keeper starts it again");
+    answers(guest, "/run/my-rng-server/web1.sock");
+    assert_eq!(property(guest, UNIT, "NRestarts"), "0");
     guest.run(&format!("kill -KILL {pid}")).expect("root may");
     guest
         .run_until(&format!("test $(systemctl show --value --property NRestarts {UNIT}) = 1"))
@@ -83,4 +109,33 @@ fn configured_service(guest: &mut Guest) {
     let journal = guest.run(&format!("journalctl --no-pager -u {UNIT}")).expect("it has a journal");
     assert!(journal.contains("my-rng-server["), "{journal}");
     assert!(journal.contains("status=9/KILL"), "{journal}");
+}
+
+/// my-rng-server@NAME.socket: the first client starts the service.
+fn service_of_one_socket(guest: &mut Guest) {
+    const SOCKET: &str = "/run/my-rng-server@vm1.sock";
+    const UNIT: &str = "my-rng-server@vm1.service";
+    say("a client of a socket starts its service, with the options of its file");
+    guest.run("echo 'OPTIONS=--device my-rng' >/etc/my-rng-server/vm1.conf").expect("writable");
+    guest.run("systemctl enable --now my-rng-server@vm1.socket 2>&1").expect("it listens");
+    assert_eq!(property(guest, UNIT, "ActiveState"), "inactive");
+    let seen = guest.run(&format!("my-rng-server probe {SOCKET}")).expect("the device answers");
+    assert!(seen.contains("1234:cafe"), "{seen}");
+    assert_eq!(property(guest, UNIT, "ActiveState"), "active");
+    guest.run(&logged(UNIT, &format!("systemctl reload {UNIT}"))).expect("a new process comes");
+    answers(guest, SOCKET);
+    guest.run(&format!("systemctl restart {UNIT}")).expect("it starts again");
+    answers(guest, SOCKET);
+}
+
+/// Nothing is left of the package and what its units made.
+fn purged(guest: &mut Guest) {
+    say("purging");
+    guest.run(&format!("{DPKG} --purge my-rng-server 2>&1")).expect("it can be purged");
+    let left = guest
+        .run("find /etc /usr /var /run -xdev -name '*my-rng-server*' -not -path '/var/lib/dpkg/*'");
+    assert_eq!(left.expect("all can be read"), "");
+    assert!(guest.try_run("getent group my-rng-clients").expect("it answers").status != 0);
+    let units = guest.run("systemctl list-units --all --plain --no-legend 'my-rng-server*'");
+    assert_eq!(units.expect("systemd answers"), "");
 }
