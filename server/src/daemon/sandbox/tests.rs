@@ -15,7 +15,7 @@ const BEGIN: &str =
     "<!-- From the code; UPDATE_SECURITY_PAGE=1 cargo test -p my-rng-server security -->\n";
 const END: &str = "<!-- End -->\n";
 
-const KINDS: [&ThreadKind; 8] =
+static KINDS: [&ThreadKind; 8] =
     [&MAIN, &SESSION, &VHOST_USER, &SOURCE, &SHARED_SOURCE, &OVERSEER, &CONTROL, &STATUS_FILE];
 
 fn tables() -> String {
