@@ -152,9 +152,8 @@ impl Student {
 
     fn reset(&mut self, wanted: Option<&str>) -> Result<()> {
         let Some(step) = self.chosen(wanted)? else { return Ok(()) };
-        for old in self.workspace.reset(&step, &self.steps)? {
-            line(&format!("Your file is now {}", shown(&old)));
-        }
+        let kept = self.workspace.reset(&step, &self.steps)?;
+        kept.iter().for_each(|old| line(&format!("Your file is now {}", shown(old))));
         self.progress.change(&step, |progress| *progress = StepProgress::default())?;
         line(&format!("{} begins anew.", step.name));
         Ok(())
