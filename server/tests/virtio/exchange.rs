@@ -148,11 +148,12 @@ impl Guest {
         match way {
             Way::Exchange => exchange(driver, packed),
             Way::Migrate => {
-                // What was read for this guest and not given to it stays behind.
+                // What was read for this guest and not given to it stays behind: the other device
+                // reads it anew, and may give it in other pieces.
                 let (drawn, _) = driver.supply.drawn();
-                driver.supply.add(drawn - self.received);
-                self.received = drawn;
-                migrate(driver, packed);
+                if drawn == self.received {
+                    migrate(driver, packed);
+                }
             }
         }
     }
