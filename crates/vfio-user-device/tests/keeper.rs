@@ -13,6 +13,7 @@ mod common;
 mod edu;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -85,7 +86,8 @@ impl Program {
         command.env(DEVICE, device);
         let keeper = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let program = Program { folder, keeper };
-        wait_until("the socket listens", || program.folder.path().join("s").exists());
+        let socket = program.folder.path().join("s");
+        wait_until("the socket listens", || UnixStream::connect(&socket).is_ok());
         program
     }
 

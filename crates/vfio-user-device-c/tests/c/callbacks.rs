@@ -1,6 +1,7 @@
 //! Every function of `vfio_user_device.h`, and every callback.
 
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -162,7 +163,7 @@ fn the_loop_serves_until_its_descriptor_is_readable() {
         command.spawn().unwrap()
     };
     let mut child = start(&socket);
-    wait_until("the socket", || socket.exists());
+    wait_until("it listens", || UnixStream::connect(&socket).is_ok());
     Client::negotiated(&socket).read(0, 0, 4);
     let second = start(&socket).wait_with_output().unwrap();
     let said = String::from_utf8(second.stderr).unwrap();
