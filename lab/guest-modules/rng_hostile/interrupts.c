@@ -79,7 +79,9 @@ static void isr_written(struct hostile *h)
 	iowrite8(0xff, h->isr);
 	iowrite32(~0, h->isr);
 	ioread32(h->isr);
-	ioread16(h->isr + 1);
+	/* An Arm processor refuses it itself, as it is not aligned */
+	if (IS_ENABLED(CONFIG_X86))
+		ioread16(h->isr + 1);
 }
 
 /* [4.1.4.5.2] the pin stays asserted until the driver reads the ISR status */
@@ -135,7 +137,9 @@ static void window_to_nowhere(struct hostile *h)
 	for (bar = 0; bar < 8; bar++) {
 		window(h, bar, ~0U, 4);
 		window(h, bar, ~3U, 4);
-		window(h, bar, 2, 4);
+		/* Where a register is, QEMU's own ends QEMU on an Arm machine */
+		if (IS_ENABLED(CONFIG_X86))
+			window(h, bar, 2, 4);
 		window(h, bar, 0x10000, 3);
 		window(h, bar, 0x10000, 0);
 		window(h, bar, 0x10000, ~0U);
