@@ -3,23 +3,24 @@
 
 use vfio_user_device::{Access, Bar, Bus, DeviceConfig, Device, DmaCompletion, Identity, Register};
 
-/// Write: reads so many bytes from 1 MiB on. Read: how the last access ended.
+/// Write: reads so many bytes from ADDRESS on. Read: how the last access ended.
 const LENGTH: u64 = 0x0;
 /// Write: the device panics.
 const PANIC: u64 = 0x4;
-
-/// Where every guest has memory.
-const ADDRESS: u64 = 1 << 20;
+const ADDRESS: u64 = 0x8;
 
 #[derive(Default)]
 struct LongReader {
+    address: u32,
     /// Bytes that were read; none while an access is under way, or all ones if it failed.
     read: u32,
 }
 
 impl Device for LongReader {
     fn config(&self) -> DeviceConfig {
-        let registers = [Register::new("LENGTH", LENGTH, 4), Register::new("PANIC", PANIC, 4)];
+        let register = |name, offset| Register::new(name, offset, 4);
+        let registers =
+            [register("LENGTH", LENGTH), register("PANIC", PANIC), register("ADDRESS", ADDRESS)];
         DeviceConfig::new(Identity::new(0x1234, 0xcafe))
             .bar(0, Bar::memory32(4096).registers(&registers))
     }
@@ -34,10 +35,11 @@ impl Device for LongReader {
     fn write(&mut self, bus: &mut Bus, access: Access, value: u64) {
         match access.offset {
             LENGTH => {
-                let queued = bus.dma_read(ADDRESS, value as usize, 0);
+                let queued = bus.dma_read(self.address.into(), value as usize, 0);
                 self.read = if queued.is_ok() { 0 } else { u32::MAX };
             }
             PANIC => panic!("the driver wants it so"),
+            ADDRESS => self.address = value as u32,
             _ => {}
         }
     }

@@ -9,12 +9,26 @@ const DEVICE: &str = "long-reader";
 /// Offsets of its registers.
 const LENGTH: u64 = 0;
 const PANIC: u64 = 4;
+const ADDRESS: u64 = 8;
+
+/// Prints where the largest part of the guest's memory begins: it is the last one.
+const MEMORY: &str = "sed -n 's/-.* : System RAM$//p' /proc/iomem | tail -n 1";
 
 fn start(run: &RunDir) -> Server<'_> {
     let source = paths::checkout().join("lab/guest-devices/long_reader.rs");
     let program = DeviceCrate::open(&source).and_then(|source| source.build());
     let program = program.expect("the device can be built");
     Server::start_program(run, DEVICE, &program, &["-v"]).expect("it starts")
+}
+
+/// Enables the device, and tells it where guest memory is. Returns the address of its registers.
+fn set_up(guest: &mut Guest<'_>) -> u64 {
+    guest.run("setpci -d 1234:cafe COMMAND=6:6").expect("the device can be enabled");
+    let base = bases(guest)[0];
+    let memory = guest.run(MEMORY).expect("the kernel knows its memory");
+    let memory = u32::from_str_radix(memory.trim(), 16).expect("an address");
+    devmem_write(guest, base + ADDRESS, memory);
+    base
 }
 
 /// Lets the device read guest memory, and waits until it has.
@@ -32,8 +46,7 @@ fn a_long_read_of_private_memory_ends_and_a_panic_leaves_the_guest_alone() {
     say("booting a guest with memory that is not shared");
     let guest = Guest::builder(&run).private_memory().without_driver().removable().attach(&server);
     let mut guest = guest.boot_from_saved().expect("the guest boots");
-    guest.run("setpci -d 1234:cafe COMMAND=6:6").expect("the device can be enabled");
-    let base = bases(&mut guest)[0];
+    let base = set_up(&mut guest);
     for length in [4 << 10, 64 << 10, 256 << 10, 1 << 20, 16 << 20] {
         say(&format!("reading {length} bytes"));
         read(&mut guest, base, length);
@@ -48,8 +61,7 @@ fn a_long_read_of_private_memory_ends_and_a_panic_leaves_the_guest_alone() {
     server = start(&run);
     guest.unplug(DEVICE).expect("the device can be unplugged");
     guest.plug(&server).expect("the device can be plugged in again");
-    guest.run("setpci -d 1234:cafe COMMAND=6:6").expect("the device can be enabled");
-    let base = bases(&mut guest)[0];
+    let base = set_up(&mut guest);
     read(&mut guest, base, 4 << 10);
     assert_kernel_is_content(&mut guest);
 }
