@@ -21,8 +21,10 @@ fn start(run: &RunDir) -> Server<'_> {
     Server::start_program(run, DEVICE, &program, &["-v"]).expect("it starts")
 }
 
-/// Enables the device, and tells it where guest memory is. Returns the address of its registers.
+/// Enables the device once it is there, and tells it where guest memory is. Returns the address of its
+/// registers.
 fn set_up(guest: &mut Guest<'_>) -> u64 {
+    guest.run_until("lspci -n -d 1234:cafe | grep .").expect("the guest finds the device");
     guest.run("setpci -d 1234:cafe COMMAND=6:6").expect("the device can be enabled");
     let base = bases(guest)[0];
     let memory = guest.run(MEMORY).expect("the kernel knows its memory");
