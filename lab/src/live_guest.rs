@@ -128,13 +128,13 @@ impl<'run> LiveGuest<'run> {
 
     /// What the device's program has said of its end, if that was a mistake of its own.
     pub fn device_failure(&mut self) -> Result<Option<String>> {
-        let said = c_device::mistake_in(&self.device.log());
+        let said = c_device::mistake_in(&self.device.own_log());
         let begun = Instant::now();
         // The report of a mistake takes a moment, and the end comes after it.
         while !said.is_empty() && begun.elapsed() < END && self.device.running()? {
             std::thread::sleep(process::POLL);
         }
-        Ok((!said.is_empty()).then(|| c_device::mistake_in(&self.device.log())))
+        Ok((!said.is_empty()).then(|| c_device::mistake_in(&self.device.own_log())))
     }
 
     /// Unplugs the device and plugs that of another program in. When that does not start, the old
@@ -290,7 +290,7 @@ impl<'run> LiveGuest<'run> {
 
     /// Why the device does not answer, and what it has printed beside its log.
     fn device_trouble(&mut self, words: &str) -> Result<String> {
-        let log = self.device.log();
+        let log = self.device.own_log();
         let mut trouble = String::new();
         // It is told by `device_failure`.
         if !c_device::mistake_in(&log).is_empty() {

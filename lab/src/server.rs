@@ -34,6 +34,8 @@ pub struct Server<'run> {
     successor: Option<Successor>,
     /// Whether a debugger may stop it.
     debugged: bool,
+    /// How much of its log was there when a process that was to take its place was refused last.
+    refused: usize,
 }
 
 impl<'run> Server<'run> {
@@ -87,7 +89,15 @@ impl<'run> Server<'run> {
             let end = end.unwrap_or_else(|error| error.to_string());
             bail!("{called} did not start ({end}); {}", run.tail(&log));
         }
-        Ok(Self { run, name: name.to_owned(), called, child, successor: None, debugged: false })
+        Ok(Self {
+            run,
+            name: name.to_owned(),
+            called,
+            child,
+            successor: None,
+            debugged: false,
+            refused: 0,
+        })
     }
 
     /// Lets a debugger stop it: a QEMU that attaches from now on waits for its answers.
@@ -129,6 +139,13 @@ impl<'run> Server<'run> {
     #[must_use]
     pub fn log(&self) -> String {
         self.run.read(&format!("{}.log", self.name))
+    }
+
+    /// What it has logged since a process was refused that was to take its place: that one has told
+    /// its mistake in the same log.
+    #[must_use]
+    pub fn own_log(&self) -> String {
+        self.log().get(self.refused..).unwrap_or_default().to_owned()
     }
 
     /// Waits until its log says something.

@@ -81,6 +81,8 @@ impl Server<'_> {
             let runs = self.running()?;
             let log = said(self);
             if let Some((_, reason)) = log.split_once("this process goes on: ") {
+                // The other one has ended before that line.
+                self.refused = seen + log.len();
                 bail!("{}", reason.lines().next().unwrap_or_default());
             }
             // Other lines name the client's process.
