@@ -24,7 +24,8 @@ if [ -n "$LAB_ROOT_UNPACKED" ]; then
 		with_kernel "$package"
 	done | sort -u | xargs apt-get download -qq >&2
 	for file in *.deb; do
-		dpkg-deb --extract "$file" "$root"
+		# The previous release's packages have files in /lib, which is a link to /usr/lib here.
+		dpkg-deb --fsys-tarfile "$file" | tar -x --keep-directory-symlink -C "$root"
 	done
 	mv ./*.deb "$archives"
 fi
