@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::{environment, paths, slots};
+use lab::{Arch, environment, paths, slots};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -89,6 +89,12 @@ impl Drop for Lab {
         }
         let _ = self.child.wait();
     }
+}
+
+/// How many guests there are when a device was unplugged so often: on arm64's machine it sits where
+/// nothing is unplugged while the guest runs.
+fn guests(unplugged: usize) -> usize {
+    if Arch::guest() == Arch::Arm64 { 1 + unplugged } else { 1 }
 }
 
 /// Copies a file, or the files of a folder.
@@ -239,7 +245,7 @@ fn a_saved_device_takes_the_place_under_its_driver_unless_it_looks_different() {
     lab.wait_for("not exchanged in place: ", WAIT_TIMEOUT);
     lab.wait_for("differ from the old one's", WAIT_TIMEOUT);
     lab.wait_for("watching", WAIT_TIMEOUT);
-    assert_eq!(lab.said().matches("booting the guest").count(), 1, "{}", lab.said());
+    assert_eq!(lab.said().matches("booting the guest").count(), guests(1), "{}", lab.said());
 }
 
 #[test]
@@ -265,10 +271,11 @@ fn after_an_oops_or_an_endless_loop_the_next_save_boots_another_guest() {
     let first = "\tuint i;\n";
     let wrong = "\tuint i;\n\n\t*(volatile int *)0 = 1;\n";
     lab.edit("greeter/greeter.c", first, wrong);
-    lab.wait_for(
-        "the guest's kernel has failed: BUG: kernel NULL pointer dereference",
-        WAIT_TIMEOUT,
-    );
+    let failed = match Arch::guest() {
+        Arch::X86_64 => "BUG: kernel NULL pointer dereference",
+        Arch::Arm64 => "Unable to handle kernel NULL pointer dereference",
+    };
+    lab.wait_for(&format!("the guest's kernel has failed: {failed}"), WAIT_TIMEOUT);
     lab.wait_for(" at greeter.c:", WAIT_TIMEOUT);
     lab.wait_for("watching", WAIT_TIMEOUT);
     say("saving one with a loop that does not end");
@@ -313,5 +320,5 @@ fn a_device_in_c_is_exchanged_and_a_mistake_in_it_is_told_by_file_and_line() {
     lab.edit("my-rng.c", "revision = 0x10", "revision = 0x11");
     lab.wait_for("not exchanged in place: ", WAIT_TIMEOUT);
     lab.wait_for("Device 1234:cafe (rev 11)", WAIT_TIMEOUT);
-    assert_eq!(lab.said().matches("booting the guest").count(), 1, "{}", lab.said());
+    assert_eq!(lab.said().matches("booting the guest").count(), guests(2), "{}", lab.said());
 }
