@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lab::{environment, lock, paths, process, slots};
+use lab::{Arch, environment, lock, packages, paths, process, slots};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::say;
@@ -175,13 +175,10 @@ fn the_doctor_names_qemu_and_the_accelerator() {
     let _turn = turn();
     let ended = run(&["--doctor"], Input::Nothing);
     assert!(ended.status.success(), "{}{}", ended.out, ended.err);
-    for words in [
-        "  yes    QEMU: QEMU ",
-        "  yes    guest: ",
-        ", kernels ",
-        "  yes    guest is of trixie: ",
-        "KVM: accelerator ",
-    ] {
+    let root = format!("  yes    {} is of trixie: ", packages::guest(Arch::guest()).name);
+    for words in
+        ["  yes    QEMU: QEMU ", "  yes    guest: ", ", kernels ", &root, "KVM: accelerator "]
+    {
         assert!(ended.out.contains(words), "no {words:?} in {}", ended.out);
     }
 }
@@ -343,7 +340,8 @@ fn a_qemu_is_named_from_the_users_folder_or_found_before_the_labs_own() {
     let _turn = turn();
     let environment = environment::get().expect("the lab's environment can be made");
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let wrapper = folder.path().join("qemu-system-x86_64");
+    let name = Arch::guest().qemu();
+    let wrapper = folder.path().join(name);
     let start = environment.qemu.command();
     // Quoted for a shell: the checkout's path may have blanks.
     let words = std::iter::once(start.get_program()).chain(start.get_args());
@@ -361,7 +359,7 @@ fn a_qemu_is_named_from_the_users_folder_or_found_before_the_labs_own() {
         assert!(ended.status.success(), "{}{}", ended.out, ended.err);
         ended.out
     };
-    let named = doctor("QEMU", "./qemu-system-x86_64");
+    let named = doctor("QEMU", &format!("./{name}"));
     assert!(named.contains("(named by QEMU=)"), "{named}");
     let path = std::env::var("PATH").unwrap_or_default();
     let found = doctor("PATH", &format!("{}:{path}", folder.path().display()));
@@ -371,7 +369,7 @@ fn a_qemu_is_named_from_the_users_folder_or_found_before_the_labs_own() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/lab.sh");
     let mut command = Command::new(script);
     command.arg("--shell").current_dir(folder.path()).env("ACCEL", "tcg");
-    command.env("QEMU", "./qemu-system-x86_64");
+    command.env("QEMU", format!("./{name}"));
     let ended = Lab::start(&mut command, Input::Typed("exit\n")).end();
     assert!(ended.status.success(), "{}{}", ended.out, ended.err);
     assert!(ended.err.contains("(named by QEMU=)"), "{}", ended.err);
