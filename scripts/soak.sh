@@ -53,17 +53,23 @@ loaded() {
 ports() {
 	local crates=(--package vfio-user-device --package vfio-user-client --package virtio-device
 		--package entropy --package my-rng-model --package my-rng-server)
+	local cross=(cargo run --quiet --package lab --bin cross-cargo --) size
 	# Programs that a test starts are not emulated, and the emulator's root knows no localhost. The emulator
 	# does not say what of memory is dumped, maps no huge pages, and hangs when a message brings more
 	# descriptors than there is room for.
-	local cross=(cargo run --quiet --package lab --bin cross-cargo --)
+	local unable=(--skip left_out_of_core_dumps --skip each_address_of_a_name --skip huge_pages
+		--skip surplus_descriptors)
 
 	section 'arm64: guests' env LAB_ARCH=arm64 cargo test --no-fail-fast --package lab --test guest
 	section 'arm64: submissions' env LAB_ARCH=arm64 cargo test --package checker --test submissions
 	section 'arm64: tests of the kit and the server' \
 		"${cross[@]}" --arch arm64 test --no-fail-fast "${crates[@]}" --lib --bins --test virtio -- \
-		--skip left_out_of_core_dumps --skip huge_pages --skip surplus_descriptors \
-		--skip each_address_of_a_name
+		"${unable[@]}"
+	for size in 16384 65536; do
+		section "arm64: tests of the kit, with pages of $size bytes" \
+			"${cross[@]}" --arch arm64 --page-size "$size" \
+			test --package vfio-user-device --lib -- "${unable[@]}"
+	done
 	section 'riscv64: the kit and the server compile' \
 		"${cross[@]}" --check riscv64 "${crates[@]}"
 }

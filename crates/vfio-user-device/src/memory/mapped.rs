@@ -261,14 +261,15 @@ mod tests {
 
     #[test]
     fn a_truncated_file_is_an_error_and_not_the_end_of_the_process() {
-        let file = file(4 * 4096);
-        let mapped = MappedFile::new(file.as_fd(), 0, 4 * 4096, BOTH).unwrap();
-        file.set_len(4096).unwrap();
-        let mut bytes = vec![1; 2 * 4096];
+        let page = rustix::param::page_size();
+        let file = file(4 * page as u64);
+        let mapped = MappedFile::new(file.as_fd(), 0, 4 * page as u64, BOTH).unwrap();
+        file.set_len(page as u64).unwrap();
+        let mut bytes = vec![1; 2 * page];
         assert_eq!(mapped.read(0, &mut bytes), Err(Truncated));
-        assert_eq!(mapped.write(3 * 4096, b"x"), Err(Truncated));
-        assert_eq!(mapped.write(3 * 4096, b"x"), Err(Truncated), "not the zero page either");
-        assert_eq!(mapped.read(4096, &mut [0; 1]), Err(Truncated));
+        assert_eq!(mapped.write(3 * page, b"x"), Err(Truncated));
+        assert_eq!(mapped.write(3 * page, b"x"), Err(Truncated), "not the zero page either");
+        assert_eq!(mapped.read(page, &mut [0; 1]), Err(Truncated));
         // What is still there can still be reached.
         assert_eq!(mapped.write(0, b"x"), Ok(()));
     }

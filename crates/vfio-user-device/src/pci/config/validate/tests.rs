@@ -11,11 +11,12 @@ const WINDOW: BarWindow = BarWindow { bar: 4, offset: 8, length: 12, data: 16 };
 
 #[test]
 fn possible_devices_pass() {
+    // Whatever the size of a page is.
     let msix = Msix { vectors: 3, bar: 2, table: 0, pba: 0x800 };
     let possible = device()
         .bar(0, Bar::memory32(4096).registers(&[Register::new("LAST", 4092, 4)]))
         .bar(1, Bar::io(32))
-        .bar(2, Bar::memory64(8192).mmap_area(4096..8192))
+        .bar(2, Bar::memory64(128 << 10).mmap_area(64 << 10..128 << 10))
         .msix(msix)
         .msi(32)
         .window_capability(9, vec![0; 18], WINDOW)
