@@ -5,6 +5,7 @@
 #   ./scripts/soak.sh guests [WORD...] guest tests that take long, those with a WORD in their names
 #   ./scripts/soak.sh loaded [ROUNDS]  what measures time, five times in a row, beside a process that
 #                                      spins on each processor
+#   ./scripts/soak.sh submissions      the checker with all of its submissions
 #   ./scripts/soak.sh class [COUNT]    a class of 200, with the time and the memory that it takes
 #   ./scripts/soak.sh ports            arm64: guests and submissions, and the crates' tests on an emulated
 #                                      processor; riscv64: whether they compile
@@ -48,6 +49,10 @@ loaded() {
 	done
 	kill "${spinners[@]}"
 	trap - EXIT
+}
+
+submissions() {
+	section 'The checker, with all of its submissions' cargo test --package checker --test submissions
 }
 
 ports() {
@@ -189,6 +194,7 @@ case ${1-} in
 '')
 	guests "$@"
 	loaded "$@"
+	submissions
 	class 200
 	ports
 	viewers
@@ -197,7 +203,7 @@ case ${1-} in
 	packages
 	supply
 	;;
-guests | loaded | class | ports | viewers | gradescope | faults | packages | supply) "$@" ;;
+guests | loaded | submissions | class | ports | viewers | gradescope | faults | packages | supply) "$@" ;;
 *)
 	sed -n '/^#   /s/^# *//p' "$0" >&2
 	exit 2

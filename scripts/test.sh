@@ -94,7 +94,9 @@ else
 		env MY_RNG=qemu cargo test --package lab --test guest -- device:: module:: several:: \
 		hotplug:: a_paused_machine --skip virtio::
 	section 'The course, with a scripted newcomer' cargo test --no-fail-fast --package course
-	section 'The checker, with submissions of its own' cargo test --no-fail-fast --package checker
+	# `soak.sh submissions` runs them all.
+	section 'The checker, with a submission for each check' \
+		env SUBMISSIONS=each-check cargo test --no-fail-fast --package checker
 	finish
 fi
 

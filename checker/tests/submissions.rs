@@ -3,10 +3,12 @@
 //!
 //! A submission is a folder of `checker/submissions/{drivers,apps,devices,hand-ins}` with an
 //! `expected.toml`, and a `report.toml` when more than verdicts has to be right. One that differs from
-//! another one in a few words says only that. `SUBMISSIONS=WORD,WORD cargo test -p checker --test submissions` runs those with one of the
-//! words in their path. What a student would see is in `target/lab/submissions`. A verdict that is not as
-//! expected gets a second try, and the test says so: a hint can depend on where a guest was when a
-//! busy host held it up.
+//! another one in a few words says only that.
+//!
+//! `SUBMISSIONS=WORD,WORD cargo test -p checker --test submissions` runs those with one of the words in their
+//! path, `SUBMISSIONS=each-check` as few as are needed for each check to be passed and failed. What a
+//! student would see is in `target/lab/submissions`. A verdict that is not as expected gets a second try,
+//! and the test says so: a hint can depend on where a guest was when a busy host held it up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,6 +30,8 @@ use serde::Deserialize;
 const JOBS: usize = 3;
 /// The environment variable with words of the paths to run, all if it is not set.
 const VARIABLE: &str = "SUBMISSIONS";
+/// Its value for those that show each check.
+const EACH_CHECK: &str = "each-check";
 
 /// What has to come out of a submission.
 #[derive(Debug, Deserialize)]
@@ -173,6 +177,13 @@ fn cases() -> Vec<Case> {
     // All kinds side by side: while the first device has the kit compiled, others go on.
     cases.sort_by_key(|(place, _)| *place);
     let mut cases: Vec<Case> = cases.into_iter().map(|(_, case)| case).collect();
+    if words == EACH_CHECK {
+        let mut seen = BTreeSet::new();
+        cases.retain(|case| {
+            case.shows().into_iter().filter(|what| seen.insert(what.clone())).count() > 0
+        });
+        return cases;
+    }
     cases.retain(|case| words.split(',').any(|word| case.name.contains(word)));
     assert!(!cases.is_empty(), "{VARIABLE}={words}: no path has that in it");
     cases
@@ -196,6 +207,17 @@ fn parse<T: serde::de::DeserializeOwned>(file: &Path) -> T {
 }
 
 impl Case {
+    /// The checks that it shows to fail, or that all of its profile pass: for its kind, in C or in Rust.
+    fn shows(&self) -> Vec<(String, bool, String)> {
+        let (kind, name) = self.name.split_once('/').expect("the name is a path");
+        let mut checks: Vec<String> = self.expected.fails.keys().cloned().collect();
+        if checks.is_empty() {
+            checks.push(format!("all of {:?}", self.expected.profile));
+        }
+        let shown = |check| (kind.to_owned(), name.starts_with("c-"), check);
+        checks.into_iter().map(shown).collect()
+    }
+
     fn read(kind: &str, folder: &Path) -> Self {
         let expected = folder.join("expected.toml");
         let in_report = folder.join("report.toml");
