@@ -238,7 +238,7 @@ fn first_byte(mut pipe: ChildStdout) -> Receiver<()> {
     std::thread::spawn(move || {
         let mut byte = [0];
         if pipe.read(&mut byte).unwrap_or(0) > 0 {
-            // Nobody may be waiting any more.
+            // The other side may have stopped waiting.
             let _ = sender.send(());
         }
         drop(sender);
