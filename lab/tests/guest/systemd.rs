@@ -75,9 +75,13 @@ fn configured_service(guest: &mut Guest) {
     say("a reload adds a guest, and a wrong file changes nothing");
     configure(guest, &configuration(&["web1", "web2"]));
     let reads = "my-rng-server probe /run/my-rng-server/web1.sock time 20000";
-    // Stopped in the midst: however fast the guest is, it goes on behind the reload.
+    let connected = "grep -q ' 03 *[0-9]* /run/my-rng-server/web1.sock' /proc/net/unix";
+    // Stopped once it is connected: however fast the guest is, it goes on behind the reload.
     guest
-        .run(&format!("({reads}; echo $? >ended) >reads 2>&1 & sleep 0.3; pkill -STOP -f probe"))
+        .run(&format!(
+            "({reads}; echo $? >ended) >reads 2>&1 & until {connected}; do :; done
+            pkill -STOP -f probe"
+        ))
         .expect("a client begins to read");
     guest.run(&logged(UNIT, &format!("systemctl reload {UNIT}"))).expect("it reloads");
     guest.run_until("test -S /run/my-rng-server/web2.sock").expect("the new guest's socket comes");
