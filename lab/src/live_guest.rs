@@ -1,4 +1,4 @@
-//! A guest on which somebody tries a device and a driver of their own, and exchanges them while it
+//! A guest in which a user tries a device and a driver of their own, and exchanges them while it
 //! runs.
 //!
 //! The device sits in a slot of its own, so that its address on the bus stays the same. A new one is

@@ -1,4 +1,4 @@
-//! A device and a module of somebody's own: shown in a guest, and exchanged whenever they are
+//! A device and a module of a user's own: shown in a guest, and exchanged whenever they are
 //! saved, by the `lab` program itself.
 
 use std::fs::{self, File};

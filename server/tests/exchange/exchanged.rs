@@ -85,7 +85,7 @@ impl Exchanged {
         fs::read_dir(format!("/proc/{}/fd", self.process)).unwrap().count()
     }
 
-    /// Memory of the present process in KiB that nobody shares.
+    /// Memory of the present process in KiB that no other process shares.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
@@ -100,7 +100,7 @@ impl Exchanged {
     }
 }
 
-/// Whether a process runs: one that nobody has waited for yet does not.
+/// Whether a process runs: one that has ended and was not waited for yet does not.
 fn runs(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());

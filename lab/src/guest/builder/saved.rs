@@ -99,7 +99,7 @@ impl<'run> Builder<'run> {
     /// devices in; boots where that is not possible. For tests of what a device does: firmware and
     /// a booting kernel do not see it.
     pub fn boot_from_saved(mut self) -> Result<Guest<'run>> {
-        // The one who makes a state has a slot already, whoever waits for it.
+        // First of all: the test that makes a state has a slot then, whichever others wait for it.
         let slot = self.run.slot();
         let only_devices = self.machine.extra.len() == 2 * self.devices.len();
         let pluggable = self.machine.machine.split(',').next() == Some("pc");
