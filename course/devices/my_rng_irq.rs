@@ -47,8 +47,9 @@ const READY: u32 = 1;
 const FILLED: u32 = 2;
 const FAILED: u32 = 4;
 
-/// How long it takes to make a number: long enough for a driver to see that it has to wait.
-const MAKING: Duration = Duration::from_millis(2);
+/// How long it takes to make a number: long enough that a driver which asks instead of waiting asks
+/// often, on a busy machine, too.
+const MAKING: Duration = Duration::from_millis(20);
 const MAX_LENGTH: u32 = 4096;
 /// The timer.
 const MADE: u32 = 0;
