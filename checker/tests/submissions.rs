@@ -43,9 +43,10 @@ struct Expected {
     profile: Option<String>,
     /// The profile's seconds for an application that has no end.
     app_seconds: Option<u64>,
-    /// The submission that this one is like, but for the `change`.
+    /// The submission that this one is like, but for each `change`.
     like: Option<String>,
-    change: Option<Change>,
+    #[serde(default)]
+    change: Vec<Change>,
     /// The checks that have to fail, and a part of the hint.
     #[serde(default)]
     fails: BTreeMap<String, String>,
@@ -57,26 +58,28 @@ struct Expected {
     skips: Vec<String>,
 }
 
-/// A mistake in one place of a submission's only file that has this text.
+/// A change in one place of a submission's files, which has this text.
 #[derive(Debug, Deserialize)]
 struct Change {
     from: String,
     to: String,
 }
 
-impl Change {
-    /// Makes a copy of the folder with it.
-    fn copy(&self, from: &Path, to: &Path) {
-        let _ = fs::remove_dir_all(to);
-        fs::create_dir_all(to).expect("the lab's folder is writable");
-        let mut places = 0;
-        for file in fs::read_dir(from).expect("the submission is there").flatten() {
-            let text = fs::read_to_string(file.path()).expect("a submission's file is text");
-            places += text.matches(&self.from).count();
-            let copy = to.join(file.file_name());
-            fs::write(copy, text.replace(&self.from, &self.to)).expect("writable");
+/// Makes a copy of a submission's folder with changes in it.
+fn copy_changed(changes: &[Change], from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).expect("the lab's folder is writable");
+    let mut places = vec![0; changes.len()];
+    for file in fs::read_dir(from).expect("the submission is there").flatten() {
+        let mut text = fs::read_to_string(file.path()).expect("a submission's file is text");
+        for (change, places) in changes.iter().zip(&mut places) {
+            *places += text.matches(&change.from).count();
+            text = text.replace(&change.from, &change.to);
         }
-        assert_eq!(places, 1, "{}: {:?}", from.display(), self.from);
+        fs::write(to.join(file.file_name()), text).expect("writable");
+    }
+    for (change, places) in changes.iter().zip(places) {
+        assert_eq!(places, 1, "{}: {:?}", from.display(), change.from);
     }
 }
 
@@ -225,9 +228,9 @@ impl Case {
         let expected: Expected = parse(&expected);
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         let mut place = folder.to_path_buf();
-        if let (Some(like), Some(change)) = (&expected.like, &expected.change) {
+        if let Some(like) = &expected.like {
             place = paths::lab().join("submissions").join(kind).join(&*name);
-            change.copy(&folder.with_file_name(like), &place);
+            copy_changed(&expected.change, &folder.with_file_name(like), &place);
         }
         let part = |of: &str| (kind == of).then(|| place.clone());
         let submission = match kind {
