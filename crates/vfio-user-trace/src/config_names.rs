@@ -1,7 +1,7 @@
 //! Names of the registers at the beginning of PCI configuration space.
 
 /// Name, offset and size of each, as in the PCI specification.
-const NAMES: [(&str, u64, u64); 27] = [
+const NAMES: [(&str, u64, u64); 26] = [
     ("VENDOR_ID", 0x00, 2),
     ("DEVICE_ID", 0x02, 2),
     ("COMMAND", 0x04, 2),
@@ -28,16 +28,15 @@ const NAMES: [(&str, u64, u64); 27] = [
     ("INTERRUPT_PIN", 0x3d, 1),
     ("MIN_GNT", 0x3e, 1),
     ("MAX_LAT", 0x3f, 1),
-    ("CAPABILITY", 0x40, 0xc0),
 ];
 
 /// The name of what is at an offset.
 pub fn name(offset: u64) -> String {
     let found = NAMES.iter().find(|(_, start, size)| (*start..start + size).contains(&offset));
     match found {
-        Some((name, start, _)) if *start == offset && *name != "CAPABILITY" => (*name).to_owned(),
-        Some((name, start, _)) if *name != "CAPABILITY" => format!("{name}+{}", offset - start),
-        _ => format!("config+{offset:#x}"),
+        Some((name, start, _)) if *start == offset => (*name).to_owned(),
+        Some((name, start, _)) => format!("{name}+{}", offset - start),
+        None => format!("config+{offset:#x}"),
     }
 }
 

@@ -62,6 +62,12 @@ pub enum Access {
     Write,
 }
 
+impl Access {
+    pub(crate) fn of(is_write: bool) -> Self {
+        if is_write { Access::Write } else { Access::Read }
+    }
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Entry {
@@ -102,27 +108,25 @@ fn is_zero(error: &u32) -> bool {
     *error == 0
 }
 
+impl Entry {
+    /// One without its place in the file.
+    pub(crate) fn new(kind: Kind, name: impl Into<String>, value: impl Into<String>) -> Self {
+        Entry { kind, name: name.into(), value: value.into(), ..Entry::default() }
+    }
+}
+
 /// In words, without the time: "SEED write 4 <- 0x7".
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        match self.access {
-            Some(access) => {
-                let (verb, arrow) = match access {
-                    Access::Read => ("read", "->"),
-                    Access::Write => ("write", "<-"),
-                };
-                write!(f, " {verb} {}", self.bytes.unwrap_or(0))?;
-                if self.error == 0 {
-                    write!(f, " {arrow} {}", self.value)?;
-                }
-            }
-            None if !self.value.is_empty() => write!(f, " {}", self.value)?,
-            None => {}
-        }
-        match self.error {
-            0 => Ok(()),
-            error => write!(f, " failed: errno {error}"),
+        let (name, value, bytes) = (&self.name, &self.value, self.bytes.unwrap_or(0));
+        match (self.access, self.error) {
+            (Some(Access::Read), 0) => write!(f, "{name} read {bytes} -> {value}"),
+            (Some(Access::Write), 0) => write!(f, "{name} write {bytes} <- {value}"),
+            (Some(Access::Read), error) => write!(f, "{name} read {bytes} failed: errno {error}"),
+            (Some(Access::Write), error) => write!(f, "{name} write {bytes} failed: errno {error}"),
+            (None, 0) if value.is_empty() => f.write_str(name),
+            (None, 0) => write!(f, "{name} {value}"),
+            (None, error) => write!(f, "{name} {value} failed: errno {error}"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One page with a timeline. It needs nothing from anywhere else.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::iter;
 
 use serde::Serialize;
 
@@ -12,13 +14,14 @@ const PAGE: &str = include_str!("timeline.html");
 const PLACE: &str = "\"DATA\"";
 /// Most lanes. What is in none of them is in a lane for its kind.
 const MAX_LANES: usize = 48;
+/// The name of such a lane.
+const OTHERS: &str = "others";
 
 /// What the page is given: columns, because rows would be three times as long.
 #[derive(Serialize)]
 struct Data<'t> {
     title: &'t str,
-    /// Lanes: name and kind.
-    lanes: Vec<(&'t str, &'static str)>,
+    lanes: Vec<Lane<'t>>,
     /// Nanoseconds since the entry before.
     times: Vec<u64>,
     lane: Vec<usize>,
@@ -33,95 +36,75 @@ struct Data<'t> {
     damage: Option<&'t str>,
 }
 
+/// Name and kind.
+type Lane<'t> = (&'t str, Kind);
+
 /// A page with these entries.
 #[must_use]
 pub fn write(trace: &Trace, entries: &[&Entry], title: &str) -> String {
-    let lanes = Lanes::of(entries);
-    let mut data = Data {
-        title,
-        lanes: lanes.names.clone(),
-        times: Vec::with_capacity(entries.len()),
-        lane: Vec::with_capacity(entries.len()),
-        access: Vec::with_capacity(entries.len()),
-        session: Vec::with_capacity(entries.len()),
-        text: Vec::with_capacity(entries.len()),
-        took: Vec::with_capacity(entries.len()),
-        failed: Vec::new(),
-        damage: trace.file.damage.as_deref(),
-    };
-    let mut before = 0;
-    for (place, entry) in entries.iter().enumerate() {
-        data.times.push(entry.time.saturating_sub(before));
-        before = entry.time;
-        data.lane.push(lanes.lane(entry));
-        data.access.push(match entry.access {
-            Some(Access::Read) => 0,
-            Some(Access::Write) => 1,
-            None => 2,
-        });
-        data.session.push(entry.session);
-        data.text.push(entry.to_string());
-        data.took.push(entry.duration.unwrap_or(0));
-        if entry.error != 0 {
-            data.failed.push(place);
-        }
-    }
+    let data = Data::of(trace, entries, title);
     // In a script, a `<` could end it.
     let json = serde_json::to_string(&data).unwrap_or_default().replace('<', "\\u003c");
     let (before, behind) = PAGE.split_once(PLACE).unwrap_or((PAGE, ""));
     format!("{before}{json}{behind}")
 }
 
-/// A lane for each register and interrupt, in the order of kinds.
-struct Lanes<'t> {
-    names: Vec<(&'t str, &'static str)>,
-    places: HashMap<(&'t str, Kind), usize>,
-    /// The lane of a kind, for what has none.
-    others: HashMap<Kind, usize>,
+impl<'t> Data<'t> {
+    fn of(trace: &'t Trace, entries: &[&'t Entry], title: &'t str) -> Self {
+        let lanes = lanes(entries);
+        let numbers: HashMap<Lane, usize> = lanes.iter().copied().zip(0..).collect();
+        let number = |(name, kind)| numbers.get(&(name, kind)).or(numbers.get(&(OTHERS, kind)));
+        let before = iter::once(0).chain(entries.iter().map(|entry| entry.time));
+        let times = entries.iter().zip(before);
+        let failed = (0..).zip(entries).filter(|(_, entry)| entry.error != 0);
+        Data {
+            title,
+            times: times.map(|(entry, before)| entry.time.saturating_sub(before)).collect(),
+            lane: column(entries, |entry| number(lane(entry)).copied().unwrap_or(0)),
+            access: column(entries, |entry| entry.access.map_or(2, |access| access as u8)),
+            session: column(entries, |entry| entry.session),
+            text: column(entries, Entry::to_string),
+            took: column(entries, |entry| entry.duration.unwrap_or(0)),
+            failed: failed.map(|(place, _)| place).collect(),
+            damage: trace.file.damage.as_deref(),
+            lanes,
+        }
+    }
 }
 
-impl<'t> Lanes<'t> {
-    fn of(entries: &[&'t Entry]) -> Self {
-        let mut counts: HashMap<(&str, Kind), usize> = HashMap::new();
-        for entry in entries {
-            *counts.entry((lane_name(entry), entry.kind)).or_default() += 1;
-        }
-        let mut wanted: Vec<((&str, Kind), usize)> = counts.into_iter().collect();
-        wanted.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(&other.0)));
-        let surplus: Vec<Kind> =
-            wanted.iter().skip(MAX_LANES).map(|((_, kind), _)| *kind).collect();
-        wanted.truncate(MAX_LANES);
-        wanted.sort_by_key(|((name, kind), _)| (*kind, *name));
-        let mut lanes = Lanes { names: Vec::new(), places: HashMap::new(), others: HashMap::new() };
-        for (key, _) in wanted {
-            lanes.places.insert(key, lanes.names.len());
-            lanes.names.push((key.0, key.1.name()));
-        }
-        for kind in Kind::ALL.into_iter().filter(|kind| surplus.contains(kind)) {
-            lanes.others.insert(kind, lanes.names.len());
-            lanes.names.push(("others", kind.name()));
-        }
-        lanes
-    }
+/// A value of each entry.
+fn column<'t, T>(entries: &[&'t Entry], value: impl Fn(&'t Entry) -> T) -> Vec<T> {
+    entries.iter().copied().map(value).collect()
+}
 
-    fn lane(&self, entry: &Entry) -> usize {
-        let place = self.places.get(&(lane_name(entry), entry.kind));
-        place.or_else(|| self.others.get(&entry.kind)).copied().unwrap_or(0)
+/// A lane for each register and interrupt, in the order of kinds; behind them one for the others of
+/// each kind.
+fn lanes<'t>(entries: &[&'t Entry]) -> Vec<Lane<'t>> {
+    let mut counts: HashMap<Lane, usize> = HashMap::new();
+    for entry in entries {
+        *counts.entry(lane(entry)).or_default() += 1;
     }
+    let mut lanes: Vec<Lane> = counts.keys().copied().collect();
+    lanes.sort_by_key(|lane| (Reverse(counts[lane]), *lane));
+    let surplus = lanes.split_off(lanes.len().min(MAX_LANES));
+    lanes.sort_by_key(|(name, kind)| (*kind, *name));
+    let others: BTreeSet<Kind> = surplus.into_iter().map(|(_, kind)| kind).collect();
+    lanes.extend(others.into_iter().map(|kind| (OTHERS, kind)));
+    lanes
 }
 
 /// The lane of an entry: all guest memory is one, and a part of a register is in the register's.
-fn lane_name(entry: &Entry) -> &str {
-    match entry.kind {
+fn lane(entry: &Entry) -> Lane<'_> {
+    let name = match entry.kind {
         Kind::Dma if entry.access == Some(Access::Read) => "memory, read",
         Kind::Dma => "memory, written",
         Kind::Session => "session",
-        Kind::Register | Kind::Config => {
-            let (register, inside) = entry.name.split_once('+').unwrap_or((&entry.name, ""));
-            if inside.starts_with("0x") { &entry.name } else { register }
-        }
-        _ => &entry.name,
-    }
+        _ => match entry.name.split_once('+') {
+            Some((register, inside)) if !inside.starts_with("0x") => register,
+            _ => &entry.name,
+        },
+    };
+    (name, entry.kind)
 }
 
 #[cfg(test)]

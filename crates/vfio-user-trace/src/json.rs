@@ -5,13 +5,9 @@ use crate::entry::Entry;
 /// An object a line. Its fields are those of [`Entry`].
 #[must_use]
 pub fn write(entries: &[&Entry]) -> String {
-    let mut text = String::new();
-    for entry in entries {
-        // Numbers and texts can always be written.
-        text.push_str(&serde_json::to_string(entry).unwrap_or_default());
-        text.push('\n');
-    }
-    text
+    // Numbers and texts can always be written.
+    let line = |entry| serde_json::to_string(entry).unwrap_or_default() + "\n";
+    entries.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! no message (interrupts, mapped memory, timers) is not in the file.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use vfio_user_device::recording::{Event, MemoryAccess};
-use vfio_user_device::wire::{Command, HeaderFlags};
+use vfio_user_device::wire::{Command, DmaAccess, HEADER_SIZE, Header, HeaderFlags};
+use zerocopy::IntoBytes;
 
 use crate::Trace;
 use crate::entry::Entry;
@@ -34,22 +36,23 @@ const OUTBOUND: u32 = 2;
 /// The messages that these entries come from, as a file.
 #[must_use]
 pub fn write(trace: &Trace, entries: &[&Entry]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut section = BYTE_ORDER.to_le_bytes().to_vec();
-    section.extend([1, 0, 0, 0]);
-    section.extend(u64::MAX.to_le_bytes());
-    block(&mut out, SECTION, &section);
     let sessions: BTreeSet<u32> = entries.iter().map(|entry| entry.session).collect();
-    for session in &sessions {
-        block(&mut out, INTERFACE, &interface(trace, *session));
-    }
-    let mut packets = packets(trace, entries);
+    let mut entries = entries.to_vec();
+    entries.dedup_by_key(|entry| entry.index);
+    let mut packets: Vec<_> = entries.iter().flat_map(|entry| packets(trace, entry)).collect();
     packets.sort_by_key(|packet| packet.time);
+
+    // Version 1.0, and a length that is not known.
+    let section = [&BYTE_ORDER.to_le_bytes()[..], &[1, 0, 0, 0], &[0xff; 8]].concat();
+    let mut out = Vec::new();
+    block(&mut out, SECTION, section);
+    for session in &sessions {
+        block(&mut out, INTERFACE, interface(trace, *session));
+    }
     for packet in &packets {
-        let place = sessions.iter().position(|session| *session == packet.session);
-        let interface = u32::try_from(place.unwrap_or(0)).unwrap_or(0);
-        let body = packet.block(interface, trace.file.time_of_day);
-        block(&mut out, PACKET, &body);
+        let before = sessions.range(..packet.entry.session).count();
+        let interface = u32::try_from(before).unwrap_or(0);
+        block(&mut out, PACKET, packet.body(interface, trace.file.time_of_day));
     }
     out
 }
@@ -57,111 +60,85 @@ pub fn write(trace: &Trace, entries: &[&Entry]) -> Vec<u8> {
 /// The body of a session's block.
 fn interface(trace: &Trace, session: u32) -> Vec<u8> {
     let server = trace.session(session).map_or("", |info| info.server.as_str());
+    let name = format!("session {session} {server}");
     let mut body = LINK_TYPE.to_le_bytes().to_vec();
     body.extend([0; 6]);
-    option(&mut body, OPTION_NAME, format!("session {session} {server}").as_bytes());
-    option(&mut body, OPTION_RESOLUTION, &[NANOSECONDS]);
-    option(&mut body, 0, &[]);
+    options(&mut body, [(OPTION_NAME, name.as_bytes()), (OPTION_RESOLUTION, &[NANOSECONDS])]);
     body
 }
 
-struct Packet {
+/// A message on the socket, or the beginning of it.
+struct Packet<'t> {
+    /// Where it comes from.
+    entry: &'t Entry,
     time: u64,
-    session: u32,
     direction: u32,
-    header: [u8; 16],
+    header: Header,
     payload: Vec<u8>,
-    comment: String,
 }
 
-fn packets(trace: &Trace, entries: &[&Entry]) -> Vec<Packet> {
-    let mut packets = Vec::new();
-    let mut last = None;
-    for entry in entries {
-        if last.replace(entry.index) == Some(entry.index) {
-            continue;
+/// The messages of an entry's event.
+fn packets<'t>(trace: &Trace, entry: &'t Entry) -> Vec<Packet<'t>> {
+    let packet =
+        |time, (direction, header, payload)| Packet { entry, time, direction, header, payload };
+    match trace.file.events.get(entry.index).map(|recorded| &recorded.event) {
+        Some(Event::Message(message)) => {
+            let command = (INBOUND, message.header(), message.payload.clone());
+            let answered = entry.time.saturating_add(message.duration.into());
+            let reply = message.reply_header().zip(message.reply.as_ref());
+            let reply = reply.map(|(header, (_, payload))| (OUTBOUND, header, payload.clone()));
+            let command = packet(entry.time, command);
+            iter::once(command).chain(reply.map(|reply| packet(answered, reply))).collect()
         }
-        let Some(event) = trace.file.events.get(entry.index) else { continue };
-        let packet = |time, direction, header, payload: &[u8]| Packet {
-            time,
-            session: event.session,
-            direction,
-            header,
-            payload: payload.to_vec(),
-            comment: entry.to_string(),
-        };
-        match &event.event {
-            Event::Message(message) => {
-                packets.push(packet(event.time, INBOUND, message.command, &message.payload));
-                if let Some((header, payload)) = &message.reply {
-                    let time = event.time.saturating_add(message.duration.into());
-                    packets.push(packet(time, OUTBOUND, *header, payload));
-                }
-            }
-            Event::Memory(access) => {
-                if let Some(id) = access.message {
-                    for (direction, header, payload) in memory_messages(access, id) {
-                        packets.push(packet(event.time, direction, header, &payload));
-                    }
-                }
-            }
-            _ => {}
+        Some(Event::Memory(access)) => {
+            let messages = access.message.map(|id| memory_messages(access, id));
+            messages.into_iter().flatten().map(|message| packet(entry.time, message)).collect()
         }
+        _ => Vec::new(),
     }
-    packets
 }
 
 /// The message by which guest memory was accessed, and the client's reply.
-fn memory_messages(access: &MemoryAccess, id: u16) -> [(u32, [u8; 16], Vec<u8>); 2] {
-    let command = if access.is_write { Command::DmaWrite } else { Command::DmaRead };
-    let mut head = access.address.to_le_bytes().to_vec();
-    head.extend(u64::from(access.count).to_le_bytes());
-    let with_data = [head.as_slice(), &access.data].concat();
-    let header = |payload: u32, flags: HeaderFlags, error: u32| {
-        let mut header = [0; 16];
-        header[..2].copy_from_slice(&id.to_le_bytes());
-        header[2..4].copy_from_slice(&(command as u16).to_le_bytes());
-        header[4..8].copy_from_slice(&payload.saturating_add(16).to_le_bytes());
-        header[8..12].copy_from_slice(&flags.bits().to_le_bytes());
-        header[12..].copy_from_slice(&error.to_le_bytes());
-        header
+fn memory_messages(access: &MemoryAccess, id: u16) -> [(u32, Header, Vec<u8>); 2] {
+    let MemoryAccess { is_write, address, count, ref data, error, .. } = *access;
+    let command = if is_write { Command::DmaWrite } else { Command::DmaRead } as u16;
+    let head = DmaAccess { address, count: count.into() }.as_bytes().to_vec();
+    // The recording may have the beginning of the data alone.
+    let with_data = (head.len() + count as usize, [&head, &data[..]].concat());
+    let without = (head.len(), head);
+    let (request, reply) = if is_write { (with_data, without) } else { (without, with_data) };
+    let (flags, reply) = match error {
+        0 => (HeaderFlags::REPLY, reply),
+        _ => (HeaderFlags::REPLY | HeaderFlags::ERROR, (0, Vec::new())),
     };
-    let whole = access.count.saturating_add(16);
-    let (asked, answered) = if access.is_write { (whole, 16) } else { (16, whole) };
-    let (request, reply) = if access.is_write { (with_data, head) } else { (head, with_data) };
-    let request = (OUTBOUND, header(asked, HeaderFlags::empty(), 0), request);
-    let reply = match access.error {
-        0 => (INBOUND, header(answered, HeaderFlags::REPLY, 0), reply),
-        error => (INBOUND, header(0, HeaderFlags::REPLY | HeaderFlags::ERROR, error), Vec::new()),
+    let message = |direction, flags: HeaderFlags, error, (len, payload)| {
+        let size = u32::try_from(HEADER_SIZE + len).unwrap_or(u32::MAX);
+        (direction, Header { id, command, size, flags: flags.bits(), error }, payload)
     };
-    [request, reply]
+    [message(OUTBOUND, HeaderFlags::empty(), 0, request), message(INBOUND, flags, error, reply)]
 }
 
-impl Packet {
+impl Packet<'_> {
     /// The body of its block.
-    fn block(&self, interface: u32, time_of_day: u64) -> Vec<u8> {
+    fn body(&self, interface: u32, time_of_day: u64) -> Vec<u8> {
         let time = time_of_day.saturating_add(self.time);
-        let size: [u8; 4] = self.header[4..8].try_into().unwrap_or_default();
-        let captured = u32::try_from(16 + self.payload.len()).unwrap_or(u32::MAX);
-        let original = u32::from_le_bytes(size).max(captured);
-        let high = u32::try_from(time >> 32).unwrap_or(0);
-        let low = u32::try_from(time & u64::from(u32::MAX)).unwrap_or(0);
-        let mut body = Vec::new();
-        for number in [interface, high, low, captured, original] {
-            body.extend(number.to_le_bytes());
-        }
-        body.extend(self.header);
+        let captured = u32::try_from(HEADER_SIZE + self.payload.len()).unwrap_or(u32::MAX);
+        let original = self.header.size.max(captured);
+        let mut body = interface.to_le_bytes().to_vec();
+        // The high half comes first.
+        body.extend(time.rotate_left(32).to_le_bytes());
+        body.extend(captured.to_le_bytes());
+        body.extend(original.to_le_bytes());
+        body.extend(self.header.as_bytes());
         body.extend(&self.payload);
         pad(&mut body);
-        option(&mut body, OPTION_COMMENT, self.comment.as_bytes());
-        option(&mut body, OPTION_FLAGS, &self.direction.to_le_bytes());
-        option(&mut body, 0, &[]);
+        let (comment, flags) = (self.entry.to_string(), self.direction.to_le_bytes());
+        options(&mut body, [(OPTION_COMMENT, comment.as_bytes()), (OPTION_FLAGS, &flags)]);
         body
     }
 }
 
-fn block(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
-    let mut body = body.to_vec();
+fn block(out: &mut Vec<u8>, kind: u32, mut body: Vec<u8>) {
     pad(&mut body);
     let length = u32::try_from(body.len() + 12).unwrap_or(u32::MAX).to_le_bytes();
     out.extend(kind.to_le_bytes());
@@ -170,12 +147,15 @@ fn block(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
     out.extend(length);
 }
 
-fn option(out: &mut Vec<u8>, code: u16, value: &[u8]) {
-    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
-    out.extend(code.to_le_bytes());
-    out.extend(length.to_le_bytes());
-    out.extend(value.get(..length.into()).unwrap_or(value));
-    pad(out);
+/// Two options, and the end of them.
+fn options(out: &mut Vec<u8>, options: [(u16, &[u8]); 2]) {
+    for (code, value) in options.into_iter().chain([(0, &[][..])]) {
+        let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+        out.extend(code.to_le_bytes());
+        out.extend(length.to_le_bytes());
+        out.extend(value.get(..length.into()).unwrap_or(value));
+        pad(out);
+    }
 }
 
 fn pad(out: &mut Vec<u8>) {
@@ -212,20 +192,10 @@ mod tests {
 
     #[test]
     fn a_message_that_was_cut_says_how_long_it_was() {
-        let header: [u8; 16] = {
-            let mut header = [0; 16];
-            header[4..8].copy_from_slice(&5000_u32.to_le_bytes());
-            header
-        };
-        let packet = Packet {
-            time: 1,
-            session: 1,
-            direction: INBOUND,
-            header,
-            payload: vec![0; 84],
-            comment: String::new(),
-        };
-        let body = packet.block(0, 0);
+        let header = Header { id: 0, command: 0, size: 5000, flags: 0, error: 0 };
+        let entry = &Entry::default();
+        let packet = Packet { entry, time: 1, direction: INBOUND, header, payload: vec![0; 84] };
+        let body = packet.body(0, 0);
         let number = |at: usize| u32::from_le_bytes(body[at..at + 4].try_into().expect("4 bytes"));
         assert_eq!((number(12), number(16)), (100, 5000));
     }

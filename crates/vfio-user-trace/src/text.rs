@@ -1,7 +1,5 @@
 //! Lines for people.
 
-use std::fmt::Write as _;
-
 use crate::Trace;
 use crate::entry::Entry;
 
@@ -10,24 +8,22 @@ use crate::entry::Entry;
 #[must_use]
 pub fn write(trace: &Trace, entries: &[&Entry]) -> String {
     let several = trace.file.sessions() > 1;
-    let mut text = String::new();
-    for entry in entries {
-        let session = if several { format!(" {:>3}", entry.session) } else { String::new() };
-        let took = entry
-            .duration
-            .map_or(String::new(), |ns| format!("  ({}.{} us)", ns / 1000, ns % 1000 / 100));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}{session}  {entry}{took}", seconds(entry.time));
-    }
+    let mut text: String = entries.iter().map(|entry| line(entry, several)).collect();
     if let Some(damage) = &trace.file.damage {
-        let _ = writeln!(text, "the recording is not whole: {damage}");
+        text += &format!("the recording is not whole: {damage}\n");
     }
     text
 }
 
+fn line(entry: &Entry, with_session: bool) -> String {
+    let session = if with_session { format!(" {:>3}", entry.session) } else { String::new() };
+    let took = |ns| format!("  ({}.{} us)", ns / 1000, ns % 1000 / 100);
+    let took = entry.duration.map_or(String::new(), took);
+    format!("{}{session}  {entry}{took}\n", seconds(entry.time))
+}
+
 /// Nanoseconds as seconds with six digits.
-#[must_use]
-pub fn seconds(time: u64) -> String {
+fn seconds(time: u64) -> String {
     format!("{:>5}.{:06}", time / 1_000_000_000, time % 1_000_000_000 / 1000)
 }
 

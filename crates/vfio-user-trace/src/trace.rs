@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use vfio_user_device::recording::{
-    self, Event, File, Interrupt, InterruptKind, MemoryAccess, Message, ReadError, RegionEvent,
-    SessionInfo,
+    self, Event, File, Interrupt, InterruptKind, MemoryAccess, Message, ReadError, Recorded,
+    RegionEvent, SessionInfo,
 };
 use vfio_user_device::wire::Command;
 
@@ -13,7 +13,7 @@ use crate::config_names;
 use crate::entry::{Access, Entry, Kind};
 
 /// Widths of accesses in bytes, widest first.
-const WIDTHS: [usize; 4] = [8, 4, 2, 1];
+const WIDTHS: [u32; 4] = [8, 4, 2, 1];
 /// Bytes of guest memory that are shown.
 const SHOWN_BYTES: usize = 16;
 
@@ -39,19 +39,15 @@ impl Trace {
     /// Names what is in a recording.
     #[must_use]
     pub fn of(file: File) -> Self {
-        let mut trace = Trace { file, ..Trace::default() };
-        for event in &trace.file.events {
-            if let Event::Begin(info) = &event.event {
-                trace.sessions.insert(event.session, (**info).clone());
-            }
-        }
-        let mut entries = Vec::with_capacity(trace.file.events.len());
-        for (index, event) in trace.file.events.iter().enumerate() {
-            let (time, session) = (event.time, event.session);
-            let base = Entry { index, time, session, ..Entry::default() };
-            trace.add(&base, &event.event, &mut entries);
-        }
-        trace.entries = entries;
+        let begin = |recorded: &Recorded| match &recorded.event {
+            Event::Begin(info) => Some((recorded.session, (**info).clone())),
+            _ => None,
+        };
+        let sessions = file.events.iter().filter_map(begin).collect();
+        let mut trace = Trace { file, sessions, entries: Vec::new() };
+        let recorded = trace.file.events.iter().enumerate();
+        trace.entries =
+            recorded.flat_map(|(index, recorded)| trace.named(index, recorded)).collect();
         trace
     }
 
@@ -61,113 +57,110 @@ impl Trace {
         self.sessions.get(&number)
     }
 
-    fn add(&self, base: &Entry, event: &Event, entries: &mut Vec<Entry>) {
-        let session =
-            |name: &str, value: String| Entry { name: name.into(), value, ..base.clone() };
-        entries.push(match event {
-            Event::Message(message) => return self.add_message(base, message, entries),
-            Event::Begin(info) => session("connected", begin(info)),
-            Event::End(why) => session("disconnected", why.clone()),
-            Event::Dropped(count) => session("lost", format!("{count} records")),
-            Event::Stopped(why) => session("stopped", why.clone()),
-            Event::Memory(access) => memory(base, access),
-            Event::Interrupt(found) => interrupt(base, *found),
-            Event::Timer(id) => {
-                let name = id.map_or("task".into(), |id| format!("timer {id}"));
-                Entry { kind: Kind::Timer, name, value: "fires".into(), ..base.clone() }
-            }
-            Event::Wake => {
-                let name = "waker".into();
-                Entry { kind: Kind::Timer, name, value: "was used".into(), ..base.clone() }
-            }
-            _ => return,
-        });
-    }
-
-    fn add_message(&self, base: &Entry, message: &Message, entries: &mut Vec<Entry>) {
-        let base =
-            Entry { duration: Some(message.duration), error: message.error(), ..base.clone() };
-        let accesses = message.region_accesses();
-        for access in &accesses {
-            self.add_access(&base, access, entries);
-        }
-        if accesses.is_empty() {
-            let number = message.header().command;
-            let name = message.command().map_or(format!("command {number}"), command_name);
-            let fds = match message.fds {
-                0 => String::new(),
-                1 => ", 1 descriptor".into(),
-                count => format!(", {count} descriptors"),
-            };
-            let value = format!("{} bytes{fds}", message.payload.len());
-            entries.push(Entry { kind: Kind::Message, name, value, ..base });
-        }
-    }
-
-    /// An access to a region, in the parts in which the device sees it.
-    fn add_access(&self, base: &Entry, access: &RegionEvent, entries: &mut Vec<Entry>) {
-        let info = self.sessions.get(&base.session);
-        let bar = info.and_then(|info| info.bar(access.region));
-        let widest = if access.is_config() { 4 } else { bar.map_or(8, |bar| bar.max_access_width) };
-        let count = access.count as usize;
-        // What failed has no data, and is one.
-        if access.error != 0 || access.data.len() != count {
-            entries.push(self.access(base, access, access.offset, count, &access.data));
-            return;
-        }
-        let mut done = 0;
-        while done < count {
-            let offset = access.offset.wrapping_add(done as u64);
-            let fits = |width: &usize| {
-                *width <= widest.max(1) && *width <= count - done && offset % *width as u64 == 0
-            };
-            let width = WIDTHS.into_iter().find(fits).unwrap_or(1);
-            let data = access.data.get(done..done + width).unwrap_or_default();
-            entries.push(self.access(base, access, offset, width, data));
-            done += width;
-        }
-    }
-
-    fn access(
-        &self,
-        base: &Entry,
-        access: &RegionEvent,
-        offset: u64,
-        width: usize,
-        data: &[u8],
-    ) -> Entry {
-        let region = access.region;
-        let (kind, name) = if access.is_config() {
-            (Kind::Config, config_names::name(offset))
-        } else {
-            let info = self.sessions.get(&base.session);
-            let named = info.and_then(|info| info.register(region, offset));
-            let place = if region < 6 { "BAR" } else { "region" };
-            (Kind::Register, named.unwrap_or_else(|| format!("{place}{region}+{offset:#x}")))
+    /// The entries of a record.
+    fn named(&self, index: usize, recorded: &Recorded) -> impl Iterator<Item = Entry> + use<> {
+        let (time, session) = (recorded.time, recorded.session);
+        let entries = match &recorded.event {
+            Event::Message(message) => self.message(session, message),
+            event => other(event).into_iter().collect(),
         };
-        Entry {
-            kind,
-            name,
-            access: Some(if access.is_write { Access::Write } else { Access::Read }),
-            region: Some(region),
-            offset: Some(offset),
-            bytes: Some(width as u64),
-            value: value(data),
-            ..base.clone()
+        entries.into_iter().map(move |entry| Entry { index, time, session, ..entry })
+    }
+
+    /// A message: an entry for each access to a register, or one for all of it.
+    fn message(&self, session: u32, message: &Message) -> Vec<Entry> {
+        let info = self.session(session);
+        let accesses = message.region_accesses();
+        let mut entries: Vec<Entry> = match accesses.is_empty() {
+            true => vec![whole(message)],
+            false => {
+                let parts = accesses.into_iter().flat_map(|access| parts(access, info));
+                parts.map(|part| register(&part, info)).collect()
+            }
+        };
+        for entry in &mut entries {
+            entry.duration = Some(message.duration);
+            entry.error = message.error();
         }
+        entries
+    }
+}
+
+/// What happened beside messages.
+fn other(event: &Event) -> Option<Entry> {
+    Some(match event {
+        Event::Begin(info) => Entry::new(Kind::Session, "connected", begin(info)),
+        Event::End(why) => Entry::new(Kind::Session, "disconnected", why),
+        Event::Dropped(count) => Entry::new(Kind::Session, "lost", format!("{count} records")),
+        Event::Stopped(why) => Entry::new(Kind::Session, "stopped", why),
+        Event::Memory(access) => memory(access),
+        Event::Interrupt(found) => interrupt(*found),
+        Event::Timer(Some(id)) => Entry::new(Kind::Timer, format!("timer {id}"), "fires"),
+        Event::Timer(None) => Entry::new(Kind::Timer, "task", "fires"),
+        Event::Wake => Entry::new(Kind::Timer, "waker", "was used"),
+        _ => return None,
+    })
+}
+
+/// A message without accesses to registers.
+fn whole(message: &Message) -> Entry {
+    let number = message.header().command;
+    let name = message.command().map_or(format!("command {number}"), command_name);
+    let fds = match message.fds {
+        0 => String::new(),
+        1 => ", 1 descriptor".into(),
+        count => format!(", {count} descriptors"),
+    };
+    Entry::new(Kind::Message, name, format!("{} bytes{fds}", message.payload.len()))
+}
+
+/// An access to a region, in the parts in which the device sees it.
+fn parts(access: RegionEvent, info: Option<&SessionInfo>) -> Vec<RegionEvent> {
+    // What failed has no data, and is one.
+    if access.error != 0 || access.data.len() != access.count as usize {
+        return vec![access];
+    }
+    let bar = info.and_then(|info| info.bar(access.region));
+    let widest = if access.is_config() { 4 } else { bar.map_or(8, |bar| bar.max_access_width) };
+    let (mut offset, mut rest) = (access.offset, access.data.as_slice());
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let widest = widest.min(rest.len());
+        let fits = |width: &u32| *width as usize <= widest && offset % u64::from(*width) == 0;
+        let count = WIDTHS.into_iter().find(fits).unwrap_or(1);
+        let (data, behind) = rest.split_at(count as usize);
+        parts.push(RegionEvent { offset, count, data: data.to_vec(), ..access });
+        offset = offset.wrapping_add(count.into());
+        rest = behind;
+    }
+    parts
+}
+
+/// An access to a register, with its name.
+fn register(access: &RegionEvent, info: Option<&SessionInfo>) -> Entry {
+    let RegionEvent { is_write, region, offset, count, ref data, .. } = *access;
+    let place = if region < 6 { "BAR" } else { "region" };
+    let (kind, name) = match info.and_then(|info| info.register(region, offset)) {
+        _ if access.is_config() => (Kind::Config, config_names::name(offset)),
+        Some(name) => (Kind::Register, name),
+        None => (Kind::Register, format!("{place}{region}+{offset:#x}")),
+    };
+    Entry {
+        access: Some(Access::of(is_write)),
+        region: Some(region),
+        offset: Some(offset),
+        bytes: Some(count.into()),
+        ..Entry::new(kind, name, value(data))
     }
 }
 
 /// A number, little endian; bytes where there are too many.
 fn value(data: &[u8]) -> String {
-    let mut number = [0; 8];
-    match number.get_mut(..data.len()) {
-        Some(low) if !data.is_empty() => {
-            low.copy_from_slice(data);
-            format!("{:#x}", u64::from_le_bytes(number))
-        }
-        _ => bytes(data),
+    if data.is_empty() || data.len() > size_of::<u64>() {
+        return bytes(data);
     }
+    let number = data.iter().rfold(0, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:#x}")
 }
 
 /// The first bytes.
@@ -185,43 +178,40 @@ fn begin(info: &SessionInfo) -> String {
     format!("{server}{process}: device {vendor:04x}:{device_id:04x}{resumed}")
 }
 
-fn memory(base: &Entry, access: &MemoryAccess) -> Entry {
-    let MemoryAccess { is_write, address, count, data, error, .. } = access;
+fn memory(access: &MemoryAccess) -> Entry {
+    let MemoryAccess { is_write, address, count, ref data, error, .. } = *access;
     Entry {
-        kind: Kind::Dma,
-        name: format!("memory {address:#x}"),
-        access: Some(if *is_write { Access::Write } else { Access::Read }),
-        offset: Some(*address),
-        bytes: Some((*count).into()),
-        value: bytes(data),
-        error: *error,
-        ..base.clone()
+        access: Some(Access::of(is_write)),
+        offset: Some(address),
+        bytes: Some(count.into()),
+        error,
+        ..Entry::new(Kind::Dma, format!("memory {address:#x}"), bytes(data))
     }
 }
 
-fn interrupt(base: &Entry, found: Interrupt) -> Entry {
-    let Interrupt { kind, vector, level } = found;
-    let (name, value) = match (kind, level) {
-        (InterruptKind::Intx, Some(true)) => ("INTx".into(), "asserted"),
-        (InterruptKind::Intx, Some(false)) => ("INTx".into(), "deasserted"),
-        (InterruptKind::Intx, None) => ("INTx".into(), "interrupt"),
-        (InterruptKind::Msi, _) => (format!("MSI {vector}"), "interrupt"),
-        (InterruptKind::Msix, _) => (format!("MSI-X {vector}"), "interrupt"),
-        (_, _) => (format!("interrupt {vector}"), "interrupt"),
+fn interrupt(Interrupt { kind, vector, level }: Interrupt) -> Entry {
+    let name = match kind {
+        InterruptKind::Intx => "INTx".into(),
+        InterruptKind::Msi => format!("MSI {vector}"),
+        InterruptKind::Msix => format!("MSI-X {vector}"),
+        _ => format!("interrupt {vector}"),
     };
-    Entry { kind: Kind::Interrupt, name, value: value.into(), ..base.clone() }
+    let value = match level {
+        Some(true) => "asserted",
+        Some(false) => "deasserted",
+        None => "interrupt",
+    };
+    Entry::new(Kind::Interrupt, name, value)
 }
 
 /// The protocol's name of a command: "DMA_MAP" for `DmaMap`.
-pub(crate) fn command_name(command: Command) -> String {
-    let mut name = String::new();
-    for letter in format!("{command:?}").chars() {
-        if letter.is_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.extend(letter.to_uppercase());
-    }
-    name
+fn command_name(command: Command) -> String {
+    let words = |letter: char| match letter.is_uppercase() {
+        true => format!("_{letter}"),
+        false => letter.to_uppercase().collect(),
+    };
+    let name: String = format!("{command:?}").chars().map(words).collect();
+    name.trim_start_matches('_').to_owned()
 }
 
 #[cfg(test)]
