@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::arch::Arch;
@@ -48,16 +48,7 @@ impl Qemu {
     /// Finds one without fetching the private root.
     pub fn present(root: &Root) -> Result<Option<Self>> {
         if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-            let path = named_program(path.into());
-            let start = vec![path.display().to_string()];
-            let named = Self::try_one(start, DEVICE, format!("named by {VARIABLE}="))?;
-            return named.map(Some).with_context(|| {
-                format!(
-                    "{VARIABLE}={}: this QEMU has no vfio-user-pci, which came with version 10.1; \
-                     name another, or unset {VARIABLE} for the lab's own",
-                    path.display()
-                )
-            });
+            return Self::named(&named_program(path.into())).map(Some);
         }
         let program = Arch::guest().qemu();
         if process::in_path(program) {
@@ -68,6 +59,21 @@ impl Qemu {
             }
         }
         if root.ready() { Self::private(&root.path()).map(Some) } else { Ok(None) }
+    }
+
+    /// The QEMU that the user named.
+    fn named(path: &Path) -> Result<Self> {
+        let start = vec![path.display().to_string()];
+        let found = Self::try_one(start, DEVICE, format!("named by {VARIABLE}="));
+        let found = found.and_then(|qemu| qemu.with_context(|| format!("it has no {DEVICE}")));
+        found.map_err(|error| {
+            anyhow!(
+                "{VARIABLE}={}: {error:#}; unset {VARIABLE} to use the lab's own, or set it to a \
+                 QEMU with {DEVICE} (10.1 or newer), such as /usr/bin/{}",
+                path.display(),
+                Arch::guest().qemu()
+            )
+        })
     }
 
     /// The QEMU of a private root.
@@ -313,6 +319,20 @@ mod tests {
         assert_eq!(named_program("build/qemu".into()), here.join("build/qemu"));
         assert_eq!(named_program("/build/qemu".into()), PathBuf::from("/build/qemu"));
         assert_eq!(named_program("qemu".into()), PathBuf::from("qemu"));
+    }
+
+    #[test]
+    fn a_named_qemu_that_does_not_do_is_told_with_the_next_step() {
+        let next = "unset QEMU to use the lab's own, or set it to a QEMU with vfio-user-pci (10.1 \
+                    or newer), such as /usr/bin/qemu-system-";
+        let told = |path: &str| format!("{:#}", Qemu::named(Path::new(path)).expect_err("no QEMU"));
+        let missing = told("/nonexistent");
+        let reason = "QEMU=/nonexistent: cannot run /nonexistent: No such file or directory";
+        assert!(missing.starts_with(reason), "{missing}");
+        assert!(missing.contains(next), "{missing}");
+        let other = told("/bin/false");
+        assert!(other.starts_with("QEMU=/bin/false: it has no vfio-user-pci; "), "{other}");
+        assert!(other.contains(next), "{other}");
     }
 
     #[test]
