@@ -140,8 +140,10 @@ impl<'run> LiveGuest<'run> {
     /// Unplugs the device and plugs that of another program in. When that does not start, the old
     /// one stays.
     pub fn exchange_device(&mut self, program: &Path) -> Result<()> {
-        // The file of the running device is the new one's by now.
-        if !self.setup.debug && !self.lost {
+        if !self.device.running()? {
+            progress::say("the device's program had ended; starting the new one");
+        } else if !self.setup.debug && !self.lost {
+            // The file of the running device is the new one's by now.
             let begun = Instant::now();
             match self.device.exchange() {
                 Ok(()) => {

@@ -314,6 +314,7 @@ fn a_device_in_c_is_exchanged_and_a_mistake_in_it_is_told_by_file_and_line() {
     lab.wait_for("watching", WAIT_TIMEOUT);
     say("saving one that works again");
     lab.edit("my-rng.c", past, "0x9abcdef0");
+    lab.wait_for("the device's program had ended; starting the new one", WAIT_TIMEOUT);
     lab.wait_for("0x000 0x9ABCDEF0", WAIT_TIMEOUT);
     lab.wait_for("watching", WAIT_TIMEOUT);
     say("saving one that looks different, which only a guest that plugs it in can see");
