@@ -1,6 +1,5 @@
 //! A folder of submissions, several at once.
 
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -15,6 +14,7 @@ use crate::report::{Report, html, junit, points, tap, text};
 use crate::submission::{Found, Submission};
 use crate::tools::Tools;
 use journal::{Head, Journal};
+use lab::files;
 
 mod journal;
 mod merge;
@@ -122,8 +122,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn begin(folder: &'a Path, head: &Head) -> Result<Self> {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        files::create_folder(folder)?;
         Ok(Self { folder, journal: Journal::begin(folder, head)? })
     }
 
@@ -139,8 +138,7 @@ impl<'a> Writer<'a> {
             ];
             for (extension, contents) in files {
                 let path = self.folder.join(format!("{}.{extension}", checked.name));
-                fs::write(&path, contents)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+                files::write(&path, contents)?;
             }
         }
         self.journal.done(checked)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lab::sandbox::{End, Limits, Sandbox, Watched};
-use lab::{RunDir, c_device, lock, process, qemu};
+use lab::{RunDir, c_device, files, lock, process, qemu};
 use serde_json::Value;
 
 use crate::build::BuiltDevice;
@@ -58,8 +58,7 @@ impl<'run> DeviceProgram<'run> {
     pub fn start(run: &'run RunDir, number: u32, built: &BuiltDevice) -> Result<Self, NotStarted> {
         let mut device = Self { run, program: None, number };
         let folder = device.folder();
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        files::create_folder(&folder)?;
         let sandbox = Sandbox::with_host_programs(LIMITS)?
             .shows(&built.program, Path::new("/device"))
             .writable(&folder, Path::new("/run"))

@@ -14,7 +14,7 @@ use checker::submission::{self, Submission};
 use checker::tools::{Listener, Tools};
 use checker::{check, table, terminal};
 use clap::Parser;
-use lab::{Arch, interruption, progress};
+use lab::{Arch, files, interruption, progress};
 use options::Options;
 
 /// The exit status when the lab could not do its part.
@@ -130,8 +130,7 @@ fn finish(options: &Options, all: &[Checked], worksheet: Option<&str>) -> Result
                 progress::say(&format!("not in Moodle's worksheet: {reason}"));
             }
             let path = reports.join("moodle.csv");
-            std::fs::write(&path, &filled.worksheet)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            files::write(&path, &filled.worksheet)?;
         }
     }
     print(&table::text(all))?;
@@ -152,8 +151,7 @@ fn write(options: &Options, report: &Report) -> Result<()> {
         match path.as_deref() {
             None => {}
             Some(path) if path == Path::new("-") => print(contents)?,
-            Some(path) => std::fs::write(path, contents)
-                .with_context(|| format!("cannot write {}", path.display()))?,
+            Some(path) => files::write(path, contents)?,
         }
     }
     Ok(())

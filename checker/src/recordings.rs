@@ -8,8 +8,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use lab::RunDir;
+use anyhow::Result;
+use lab::{RunDir, files};
 use rustix::fs::{Mode, OFlags, open};
 use vfio_user_device::recording::{File, now};
 use vfio_user_trace::{Access, Entry as Line, Filter, Kind, Trace, html};
@@ -96,8 +96,7 @@ pub fn keep_all(entries: &[Entry], spans: &[Span], run: &RunDir) -> Result<()> {
     let recordings = find(run.path());
     let folder = run.path().join(FOLDER);
     if !recordings.is_empty() {
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        files::create_folder(&folder)?;
     }
     for (entry, span) in entries.iter().zip(spans) {
         for (cut, trace) in recordings.iter().filter_map(|bytes| part(bytes, *span)) {
@@ -144,13 +143,13 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 
 fn keep(folder: &Path, entry: &Entry, cut: &[u8], trace: &Trace) -> Result<()> {
     let file = folder.join(format!("{}.{EXTENSION}", entry.id));
-    fs::write(&file, cut).with_context(|| format!("cannot write {}", file.display()))?;
+    files::write(&file, cut)?;
     if matches!(entry.verdict, Verdict::Failed(_)) {
         let filter = Filter { last: Some(ON_PAGE), ..Filter::default() };
         let lines = filter.choose(&trace.entries);
         let page = html::write(trace, &lines, &format!("{}: {}", entry.id, entry.title));
         let file = folder.join(format!("{}.html", entry.id));
-        fs::write(&file, page).with_context(|| format!("cannot write {}", file.display()))?;
+        files::write(&file, page)?;
     }
     Ok(())
 }
@@ -167,12 +166,9 @@ pub fn store(run: &RunDir, to: Option<&Path>) -> Result<()> {
     if !from.exists() {
         return Ok(());
     }
-    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    for file in fs::read_dir(&from).with_context(|| format!("cannot read {}", from.display()))? {
-        let file = file.with_context(|| format!("cannot read {}", from.display()))?.path();
-        let name = file.file_name().unwrap_or_default();
-        fs::copy(&file, to.join(name))
-            .with_context(|| format!("cannot copy {} to {}", file.display(), to.display()))?;
+    files::create_folder(to)?;
+    for file in files::entries(&from)? {
+        files::copy(file.path(), to.join(file.file_name()))?;
     }
     Ok(())
 }

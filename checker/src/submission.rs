@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use lab::{RunDir, progress};
+use lab::{RunDir, files, progress};
 
 use crate::build;
 use crate::build::c_source::is_c;
@@ -130,16 +130,12 @@ fn name_of(path: &Path) -> String {
 /// All submissions of a folder by name: each folder, archive, patch and source file in it. What else
 /// there is, is named.
 pub fn all(folder: &Path) -> Result<Vec<Found>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let paths = entries.flatten().map(|entry| entry.path());
+    let paths = files::entries(folder)?.into_iter().map(|entry| entry.path());
     let visible = |path: &PathBuf| !file_name(path).starts_with('.');
-    let (mut found, others): (Vec<PathBuf>, Vec<PathBuf>) =
-        paths.filter(visible).partition(|path| {
-            let is_source = path.extension().is_some_and(|end| end == "rs") || is_c(path);
-            path.is_dir() || build::packed_stem(&file_name(path)).is_some() || is_source
-        });
-    found.sort();
+    let (found, others): (Vec<PathBuf>, Vec<PathBuf>) = paths.filter(visible).partition(|path| {
+        let is_source = path.extension().is_some_and(|end| end == "rs") || is_c(path);
+        path.is_dir() || build::packed_stem(&file_name(path)).is_some() || is_source
+    });
     if !others.is_empty() {
         let names: Vec<String> = others.iter().map(|path| plain_line(&file_name(path))).collect();
         progress::say(&format!("passed over, as no submission: {}", names.join(", ")));

@@ -5,13 +5,13 @@ mod html;
 mod moodle;
 mod sheet;
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::batch::Checked;
 use crate::report::Report;
+use lab::files;
 
 pub use moodle::fill as fill_moodle;
 
@@ -21,7 +21,7 @@ pub fn write(reports: &Path, all: &[Checked]) -> Result<()> {
         [("summary.csv", sheet::write(all)?), ("summary.html", html::write(all))]
     {
         let path = reports.join(name);
-        fs::write(&path, contents).with_context(|| format!("cannot write {}", path.display()))?;
+        files::write(&path, contents)?;
     }
     Ok(())
 }

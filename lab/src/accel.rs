@@ -18,7 +18,7 @@ use crate::kernel::Kernel;
 use crate::packages::Roots;
 use crate::process::Child;
 use crate::qemu::{self, Machine, Qemu};
-use crate::{lock, paths, process, progress};
+use crate::{files, lock, paths, process, progress};
 
 /// The environment variable that chooses.
 pub const VARIABLE: &str = "ACCEL";
@@ -77,8 +77,7 @@ pub fn choose(
     progress::say("trying whether KVM really runs a guest");
     let verdict = probe(qemu, roots, kernel)?;
     let path = verdict_path();
-    std::fs::write(&path, format!("{}\n{verdict}", probed(qemu)))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    files::write(&path, format!("{}\n{verdict}", probed(qemu)))?;
     Ok(from_verdict(&verdict))
 }
 

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{cargo_build, lock, paths, process};
+use crate::{cargo_build, files, lock, paths, process};
 
 /// Files whose flags the compiler is given, in `qemu-device`.
 const FLAGS: &str = "cflags";
@@ -63,8 +63,7 @@ impl CDevice {
         if is_c(&self.source) {
             return Ok(vec![self.source.clone()]);
         }
-        let text = fs::read(&self.source)
-            .with_context(|| format!("cannot read {}", self.source.display()))?;
+        let text = files::read(&self.source)?;
         let tree = self.folder.join("tree");
         lock::remove(&tree)?;
         unpack(&String::from_utf8_lossy(&text), &tree)
@@ -92,7 +91,7 @@ impl CDevice {
         let files = self.files()?;
         let bin = self.folder.join("bin");
         let (program, partial) = (bin.join("device"), bin.join("new.partial"));
-        fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+        files::create_folder(&bin)?;
         let mut compiler = process::tied("cc");
         compiler.args(self.compiler_arguments(&files, &partial)?);
         let status = compiler.status().context("cannot run cc, the C compiler")?;
@@ -129,12 +128,8 @@ fn has_extension(path: &Path, wanted: &[&str]) -> bool {
 
 /// The C files in a folder, in the order of their names.
 fn c_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| is_c(path) && path.is_file());
-    files.sort();
-    Ok(files)
+    let paths = files::entries(folder)?.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| is_c(path) && path.is_file()).collect())
 }
 
 /// Writes the C files and headers that a patch adds to a folder, and returns the C files. What else
@@ -165,9 +160,9 @@ fn unpack(patch: &str, tree: &Path) -> Result<Vec<PathBuf>> {
         }
         added.push((tree.join(name), text));
     }
-    fs::create_dir_all(tree).with_context(|| format!("cannot create {}", tree.display()))?;
+    files::create_folder(tree)?;
     for (path, text) in &added {
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        files::write(path, text)?;
     }
     added.retain(|(path, _)| is_c(path));
     if added.is_empty() {
@@ -185,8 +180,7 @@ pub fn api() -> PathBuf {
 /// The flags in a file of it.
 fn flags(name: &str) -> Result<Vec<OsString>> {
     let path = api().join(name);
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = files::read_text(&path)?;
     Ok(text.split_whitespace().map(OsString::from).collect())
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::arch::Arch;
 use crate::process::{self, Identity};
 use crate::root::Root;
-use crate::{lock, packages, paths, progress};
+use crate::{files, lock, packages, paths, progress};
 
 /// Where the target folder is inside.
 const TARGET: &str = "/tmp/target";
@@ -119,8 +119,7 @@ fn command(
         None => PathBuf::new(),
     };
     let target = target(arch);
-    std::fs::create_dir_all(&target)
-        .with_context(|| format!("cannot create {}", target.display()))?;
+    files::create_folder(&target)?;
     if let Err(reason) = process::namespaces() {
         bail!("building for {arch} needs namespaces, which this system does not allow ({reason})");
     }

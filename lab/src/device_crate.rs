@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo_build, lock, paths};
+use crate::{cargo_build, files, lock, paths};
 
 /// What the checkout's own profile has for all crates, and a device for its dependencies: they are compiled
 /// once. A debugger shows the device's own variables.
@@ -151,20 +151,19 @@ fn kit() -> PathBuf {
 
 /// Writes the crate around a file, and returns its manifest.
 fn write_crate(file: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_folder(folder)?;
     let manifest = folder.join("Cargo.toml");
     let text = MANIFEST.replace("NAME", name);
     let text = text.replace("FILE", &toml_string(&file.to_string_lossy()));
     let text = text.replace("KIT", &toml_string(&kit().to_string_lossy()));
     // Not written again when it is the same: cargo would look at everything again.
     if fs::read_to_string(&manifest).ok().as_deref() != Some(&text) {
-        fs::write(&manifest, text)
-            .with_context(|| format!("cannot write {}", manifest.display()))?;
+        files::write(&manifest, text)?;
     }
     let lock = folder.join("Cargo.lock");
     if !lock.is_file() {
         let ours = paths::checkout().join("Cargo.lock");
-        fs::copy(&ours, &lock).with_context(|| format!("cannot copy {}", ours.display()))?;
+        files::copy(&ours, &lock)?;
     }
     Ok(manifest)
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::arch::{self, Arch};
-use crate::{cargo_build, entry, lock, process};
+use crate::{cargo_build, entry, files, lock, process};
 
 /// A module or a program that was built.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ fn build_with(options: &[&str], source: &Path, work: &Path) -> Result<Built> {
     entry::get()?;
     let program = cargo_build::driver_builder()?;
     lock::remove(work)?;
-    std::fs::create_dir_all(work).with_context(|| format!("cannot create {}", work.display()))?;
+    files::create_folder(work)?;
     let mut command = process::tied(&program);
     command.arg(source).arg("--work").arg(work).args(options);
     command.env(arch::VARIABLE, Arch::guest().name());

@@ -1,6 +1,5 @@
 //! A guest: QEMU with a kernel, our files, and devices.
 
-use std::fs;
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -13,11 +12,11 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, Output};
 use crate::process::{self, Child};
-use crate::progress;
 use crate::qmp::Qmp;
 use crate::run_dir::RunDir;
 use crate::server::Server;
 use crate::slots::Slot;
+use crate::{files, progress};
 
 mod builder;
 mod ports;
@@ -158,7 +157,7 @@ impl<'run> Guest<'run> {
 
     /// Copies a file of the host into the guest.
     pub fn copy_in(&mut self, file: &Path, in_guest: &str) -> Result<()> {
-        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let bytes = files::read(file)?;
         if bytes.is_empty() {
             // The agent reads one byte at least.
             return self.run(&format!(": >'{in_guest}'")).map(drop);

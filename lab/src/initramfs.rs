@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use crate::cpio::Archive;
 use crate::kernel::Kernel;
 use crate::packages::Roots;
-use crate::{paths, process, root};
+use crate::{files, paths, process, root};
 
 /// What `/init` prints on the console first.
 pub const FIRST_WORDS: &str = "lab: the guest is up";
@@ -77,8 +77,7 @@ impl Initramfs {
     /// Writes it to `target/lab/initramfs` and returns its path.
     pub fn write(&self, name: &str) -> Result<PathBuf> {
         let folder = paths::lab().join("initramfs");
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        files::create_folder(&folder)?;
         let path = folder.join(format!("{name}.cpio"));
         let stamp_path = folder.join(format!("{name}.stamp"));
         let contents = self.stamp()?;
@@ -96,8 +95,7 @@ impl Initramfs {
         let stamp = stamp(&partial).unwrap_or_default();
         fs::rename(&partial, &path)
             .with_context(|| format!("cannot rename {}", partial.display()))?;
-        fs::write(&stamp_path, stamp)
-            .with_context(|| format!("cannot write {}", stamp_path.display()))?;
+        files::write(&stamp_path, stamp)?;
         Ok(path)
     }
 
@@ -120,7 +118,7 @@ impl Initramfs {
 
     /// Writes it to a file that nobody else uses.
     pub fn write_to(&self, path: &Path) -> Result<()> {
-        fs::write(path, self.archive()?).with_context(|| format!("cannot write {}", path.display()))
+        files::write(path, self.archive()?)
     }
 
     fn archive(&self) -> Result<Vec<u8>> {
@@ -205,15 +203,13 @@ impl Initramfs {
             fs::write(folder.join(name), contents)
                 .with_context(|| format!("cannot write to {}", folder.display()))
         };
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        files::create_folder(&folder)?;
         for name in MODULES {
             write(&format!("{name}.ko"), &self.module(&kernel.modules, name)?)?;
         }
         for name in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
             let from = kernel.modules.join(name);
-            let list =
-                fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+            let list = files::read(&from)?;
             write(name, &list)?;
         }
         let mut index = self.roots.command("usr/sbin/depmod");
@@ -228,15 +224,14 @@ impl Initramfs {
     /// A module of the kernel's own, uncompressed.
     fn module(&self, modules: &Path, name: &str) -> Result<Vec<u8>> {
         let order = modules.join("modules.order");
-        let list = fs::read_to_string(&order)
-            .with_context(|| format!("cannot read {}", order.display()))?;
+        let list = files::read_text(&order)?;
         let path = list
             .lines()
             .find(|line| line.rsplit('/').next() == Some(&format!("{name}.ko")))
             .with_context(|| format!("{} names no {name}.ko", order.display()))?;
         let plain = modules.join(path);
         if plain.is_file() {
-            return fs::read(&plain).with_context(|| format!("cannot read {}", plain.display()));
+            return files::read(&plain);
         }
         let compressed = modules.join(format!("{path}.xz"));
         let mut unpack = self.busybox_here();

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::files;
+
 /// The environment variable that chooses the guest's kernel.
 pub const VARIABLE: &str = "KERNEL";
 
@@ -54,10 +56,8 @@ pub struct Kernel {
 /// All kernels of a root, oldest first.
 pub fn list(root: &Path) -> Result<Vec<Kernel>> {
     let folder = root.join("usr/lib/modules");
-    let entries =
-        std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut kernels: Vec<Kernel> = entries
-        .flatten()
+    let mut kernels: Vec<Kernel> = files::entries(&folder)?
+        .iter()
         .map(|entry| {
             let release = entry.file_name().to_string_lossy().into_owned();
             let modules = entry.path();

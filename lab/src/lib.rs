@@ -30,7 +30,8 @@
 //!   where there are no namespaces.
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
-//!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to.
+//!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to; [`files`]
+//!   is `std::fs` with errors that name the file.
 //!
 //! Packages are under `target/lab` of the checkout, or in `LAB_DIR`, which users can share; what a
 //! user's lab makes is the user's own ([`paths`]).
@@ -48,6 +49,7 @@ pub mod device_source;
 pub mod driver_build;
 pub mod entry;
 pub mod environment;
+pub mod files;
 pub mod follow;
 pub mod guest;
 pub mod initramfs;

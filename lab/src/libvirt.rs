@@ -5,7 +5,6 @@
 //! user sees of the run's folder is [`HOME`]; the server runs behind a sandbox of its own, with the
 //! libraries that it was built for, as the same user and with the same folder.
 
-use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -19,7 +18,7 @@ use crate::process::{self, Child};
 use crate::run_dir::RunDir;
 use crate::sandbox::{End, Limits, Outcome, Sandbox};
 use crate::slots::Slot;
-use crate::{Choice, cargo_build, environment, lock, packages};
+use crate::{Choice, cargo_build, environment, files, lock, packages};
 
 /// The run's folder, as the user sees it: the place of their files and sockets.
 pub const HOME: &str = "/run/lab";
@@ -155,9 +154,9 @@ fn with_server(line: &str) -> String {
 /// Settings of libvirt: the sandbox allows no core dumps, and libvirt would ask for it.
 fn settings(run: &RunDir) -> Result<()> {
     let folder = run.path().join("libvirt");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_folder(&folder)?;
     let path = folder.join("qemu.conf");
-    fs::write(&path, "max_core = 0\n").with_context(|| format!("cannot write {}", path.display()))
+    files::write(&path, "max_core = 0\n")
 }
 
 /// Gives the user a name.
@@ -169,7 +168,7 @@ fn name_user(run: &RunDir, sandbox: Sandbox) -> Result<Sandbox> {
     ];
     files.into_iter().try_fold(sandbox, |sandbox, (name, text)| {
         let path = run.path().join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        files::write(&path, text)?;
         Ok(sandbox.shows(&path, &Path::new("/etc").join(name)))
     })
 }

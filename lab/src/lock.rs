@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{paths, progress};
+use crate::{files, paths, progress};
 
 /// The right to change what is in this user's folder of the lab, while the packages stay as they
 /// are; given back when the value goes.
@@ -20,8 +20,7 @@ pub struct Preparing {
 /// owner of the packages is not exchanging them.
 pub fn preparing() -> Result<Preparing> {
     let folder = paths::lab();
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_folder(&folder)?;
     let own = open(&folder.join(paths::LOCK), OpenOptions::new().create(true).write(true))?;
     lock(&own, &folder, FlockOperation::LockExclusive)?;
     let packages = paths::packages();

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{lock, paths, process, progress};
+use crate::{files, lock, paths, process, progress};
 
 /// How to call mmdebstrap.
 #[derive(Debug)]
@@ -102,8 +102,7 @@ fn download(right: &lock::Preparing) -> Result<()> {
     progress::say(&format!("mmdebstrap is not installed: downloading it to {}", to.display()));
     let partial = copy().with_extension("partial");
     lock::remove_partial(&paths::lab(), right)?;
-    std::fs::create_dir_all(&partial)
-        .with_context(|| format!("cannot create {}", partial.display()))?;
+    files::create_folder(&partial)?;
     fetch(&partial).inspect_err(|_| {
         // What cannot be removed now is removed by the next run.
         let _ = lock::remove(&partial);

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::arch::Arch;
 use crate::entry::{self, Entry};
 use crate::kernel::Kernel;
-use crate::{lock, paths, process, progress, root};
+use crate::{files, lock, paths, process, progress, root};
 
 /// The folder of our own module, in the checkout.
 const OURS: &str = "guest-driver";
@@ -38,31 +38,28 @@ pub fn build_folder(source: &Path, kernel: &Kernel) -> Result<Built> {
     let source = &std::path::absolute(source).context("cannot find the current folder")?;
     let release = &kernel.release;
     let folder = paths::lab().join("modules").join(release).join(folder_name(source));
-    let sources = sources(source)?;
+    let sources = files(source, is_source)?;
     let stamp = stamp(kernel, source, &sources)?;
     let stamp_path = folder.join("stamp");
     let said_path = folder.join("said");
     if fs::read_to_string(&stamp_path).is_ok_and(|before| before == stamp) {
-        let said = fs::read_to_string(&said_path)
-            .with_context(|| format!("cannot read {}", said_path.display()))?;
+        let said = files::read_text(&said_path)?;
         return Ok(Built { module: module_in(&folder, source)?, said });
     }
     let entry = entry::with(&right)?;
     progress::say(&format!("building the module of {} for {release}", source.display()));
     // What is in the folder is not complete until it has a stamp.
     lock::remove(&folder)?;
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_folder(&folder)?;
     for path in &sources {
         let to = folder.join(path.file_name().context("a source file has a name")?);
-        fs::copy(path, &to).with_context(|| format!("cannot copy {}", path.display()))?;
+        files::copy(path, &to)?;
     }
     let said = make(entry, &folder, kernel)
         .with_context(|| format!("building the module of {}", source.display()))?;
     let module = module_in(&folder, source)?;
-    fs::write(&said_path, &said)
-        .with_context(|| format!("cannot write {}", said_path.display()))?;
-    fs::write(&stamp_path, stamp)
-        .with_context(|| format!("cannot write {}", stamp_path.display()))?;
+    files::write(&said_path, &said)?;
+    files::write(&stamp_path, stamp)?;
     Ok(Built { module, said })
 }
 
@@ -113,18 +110,10 @@ fn module_in(folder: &Path, source: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The files a build needs, in a stable order.
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    files(folder, is_source)
-}
-
+/// The files in a folder that are wanted, in the order of their names.
 fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut files: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| wanted(path)).collect();
-    files.sort();
-    Ok(files)
+    let paths = files::entries(folder)?.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| wanted(path)).collect())
 }
 
 /// Whether a build needs it. Changes of these files are worth a new build.
@@ -144,9 +133,7 @@ pub fn is_source(path: &Path) -> bool {
 fn stamp(kernel: &Kernel, source: &Path, sources: &[PathBuf]) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     for path in sources.iter().chain([&kernel.root.join(root::VERSIONS)]) {
-        fs::read(path)
-            .with_context(|| format!("cannot read {}", path.display()))?
-            .hash(&mut hasher);
+        files::read(path)?.hash(&mut hasher);
         path.file_name().hash(&mut hasher);
     }
     (script(kernel), &kernel.root, source).hash(&mut hasher);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{lock, paths, slots};
+use crate::{files, lock, paths, slots};
 
 /// How many runs of a name there can be at once.
 const ALIKE: u32 = 100;
@@ -52,8 +52,7 @@ impl RunDir {
         for number in 1..=ALIKE {
             let name = if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
             let path = paths::lab().join("run").join(name);
-            fs::create_dir_all(&path)
-                .with_context(|| format!("cannot create {}", path.display()))?;
+            files::create_folder(&path)?;
             let handle =
                 File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
             if lock::try_exclusive(&handle) {
@@ -124,9 +123,7 @@ impl RunDir {
 }
 
 fn remove_where(folder: &Path, condition: impl Fn(&fs::Metadata) -> bool) -> Result<()> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries.flatten() {
+    for entry in files::entries(folder)? {
         if entry.metadata().is_ok_and(|metadata| condition(&metadata)) {
             lock::remove(&entry.path())?;
         }

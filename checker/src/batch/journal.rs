@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Checked;
 use super::shard::Shard;
+use lab::files;
 
 /// The file's name. No report's name ends like this.
 const NAME: &str = "run.jsonl";
@@ -89,8 +90,7 @@ pub fn read(reports: &Path) -> Result<(Head, Vec<Done>)> {
         )
     })?;
     ensure!(size <= MAX_LEN, "{} is too large: {size} bytes", path.display());
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = files::read_text(&path)?;
     parse(&text).with_context(|| format!("invalid journal {}", path.display()))
 }
 

@@ -1,11 +1,10 @@
 //! Puts the reports of several machines together, each of which has checked a part of a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use lab::progress;
+use lab::{files, progress};
 
 use super::journal::{self, Done, Head};
 use super::shard::Shard;
@@ -89,8 +88,7 @@ impl Run {
             return Ok(None);
         }
         let path = self.folder.join(format!("{name}.json"));
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = files::read_text(&path)?;
         let report = points::read(&text);
         report.with_context(|| format!("invalid report {}", path.display())).map(Some)
     }
@@ -141,7 +139,7 @@ fn one<'a>(runs: &'a [Run], shard: u32, name: &str) -> Result<(Checked, Option<&
 
 /// Puts all reports into one folder, as one run would have written them.
 fn write(into: &Path, head: &Head, runs: &[Run], all: &[(Checked, Option<&Run>)]) -> Result<()> {
-    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+    files::create_folder(into)?;
     let same = |run: &&Run| match (run.folder.canonicalize(), into.canonicalize()) {
         (Ok(one), Ok(two)) => one == two,
         _ => false,
@@ -166,13 +164,10 @@ fn write(into: &Path, head: &Head, runs: &[Run], all: &[(Checked, Option<&Run>)]
 /// Copies all files of a submission: those that begin with its name and a dot.
 fn copy_reports(from: &Path, name: &str, into: &Path) -> Result<()> {
     let begin = format!("{name}.");
-    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot read {}", from.display()))?;
+    for entry in files::entries(from)? {
         let file = entry.file_name();
         if file.to_string_lossy().starts_with(&begin) && entry.path().is_file() {
-            fs::copy(entry.path(), into.join(&file))
-                .with_context(|| format!("cannot copy {}", entry.path().display()))?;
+            files::copy(entry.path(), into.join(&file))?;
         }
     }
     Ok(())

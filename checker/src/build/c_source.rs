@@ -1,9 +1,9 @@
 //! What can be told about a C file without compiling it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use lab::files;
 
 /// The macros that make a function or a driver a module's beginning.
 const BEGINNINGS: [&str; 12] = [
@@ -33,7 +33,7 @@ pub struct Source {
 impl Source {
     /// Reads one.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = files::read(path)?;
         let code = without_comments(&String::from_utf8_lossy(&bytes));
         Ok(Self { path: path.to_path_buf(), code })
     }

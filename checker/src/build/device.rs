@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use lab::device_crate::DeviceCrate;
-use lab::paths;
+use lab::{files, paths};
 
 use super::{Failure, c_device, copy, first_error, first_errors, shown, toolchain};
 
@@ -52,8 +52,7 @@ pub fn device(source: &Path, work: &Path) -> Result<BuiltDevice, Failure> {
         }
     }
     let lock = paths::checkout().join("Cargo.lock");
-    fs::copy(&lock, krate.join("Cargo.lock"))
-        .with_context(|| format!("cannot copy {}", lock.display()))?;
+    files::copy(&lock, krate.join("Cargo.lock"))?;
     Ok(BuiltDevice { program: program(&work)?, sanitized: false })
 }
 

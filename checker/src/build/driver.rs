@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use lab::Arch;
 use lab::kernel::Kernel;
 use lab::sandbox::{Limits, Sandbox};
+use lab::{Arch, files};
 
 use super::c_source::Source;
 use super::copy::{self, Copied};
@@ -69,7 +69,7 @@ fn rename(plan: &Plan, module: &Path, stem: &str) -> Result<(), Failure> {
          driver_{stem}-y := $(or $(strip $({stem}-y) $({stem}-objs)),{stem}.o)\n\
          obj-m := driver_{stem}.o\nobj-y :=\n"
     );
-    fs::write(&kbuild, text).with_context(|| format!("cannot write {}", kbuild.display()))?;
+    files::write(&kbuild, text)?;
     Ok(fs::remove_file(module).with_context(|| format!("cannot remove {}", module.display()))?)
 }
 
@@ -127,7 +127,7 @@ fn with_own_kbuild(copied: &Copied, top: &Path) -> Result<Option<Plan>, Failure>
         if name != "Kbuild" && name != "Makefile" {
             continue;
         }
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = files::read(path)?;
         let Some(variables) = module_variables(&String::from_utf8_lossy(&bytes)) else { continue };
         let folder = path.parent().unwrap_or(top).to_path_buf();
         // Kbuild comes first, also for the kernel's make.
@@ -198,8 +198,7 @@ fn with_our_kbuild(sources: &[Source], top: &Path) -> Result<Plan, Failure> {
         notes.push(format!("{stem}.c was built as {plain}.c: kbuild takes no such names"));
     }
     let kbuild = folder.join("Kbuild");
-    fs::write(&kbuild, format!("obj-m := {plain}.o\n"))
-        .with_context(|| format!("cannot write {}", kbuild.display()))?;
+    files::write(&kbuild, format!("obj-m := {plain}.o\n"))?;
     notes.push(format!("no Kbuild with obj-m: {plain}.c was built as a module"));
     Ok(Plan { folder, variables: Vec::new(), notes })
 }
@@ -226,8 +225,7 @@ fn complete_sources(sources: &[Source], plan: &mut Plan, top: &Path) -> Result<(
         let stem = source.path.file_stem().unwrap_or_default().to_string_lossy();
         let path = source.path.with_file_name(format!("{}.c", plain_name(&stem)));
         let path = if path.is_file() { path } else { source.path.clone() };
-        let mut text =
-            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut text = files::read(&path)?;
         if header {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             let start = format!("#include <linux/module.h>\n#line 1 \"{file}\"\n");
@@ -238,7 +236,7 @@ fn complete_sources(sources: &[Source], plan: &mut Plan, top: &Path) -> Result<(
             text.extend_from_slice(b"\nMODULE_LICENSE(\"GPL\");\n");
             plan.notes.push(format!("{name} has no MODULE_LICENSE: \"GPL\" added"));
         }
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        files::write(&path, text)?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use lab::device_crate::{self, DeviceCrate};
 use lab::sandbox::{Limits, Outcome, Sandbox};
-use lab::{lock, paths, process, progress};
+use lab::{files, lock, paths, process, progress};
 
 /// Where the crate is inside the sandbox.
 const INSIDE: &str = "/work";
@@ -50,8 +50,7 @@ fn cargo_within(work: &Path, limits: Limits) -> Result<Outcome> {
     let mut sandbox = sandbox(work, limits)?;
     if let Some(sources) = replaced_sources()? {
         let config = work.join("cargo-config.toml");
-        fs::write(&config, sources)
-            .with_context(|| format!("cannot write {}", config.display()))?;
+        files::write(&config, sources)?;
         sandbox = sandbox.shows(&config, &Path::new(CARGO_HOME).join("config.toml"));
     }
     let mut arguments: Vec<std::ffi::OsString> =
@@ -150,9 +149,7 @@ fn write_nothing(folder: &Path) -> Result<()> {
 
 /// Removes what is the program's own and no part of the kit.
 fn remove_nothing(folder: &Path) -> Result<()> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries.flatten() {
+    for entry in files::entries(folder)? {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let rest = name.strip_prefix(NOTHING);
@@ -174,9 +171,7 @@ fn stamp() -> Result<String> {
     add_files(&checkout.join("crates/vfio-user-device/src"), &mut files)?;
     files.sort();
     for path in files {
-        fs::read(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?
-            .hash(&mut hasher);
+        files::read(&path)?.hash(&mut hasher);
         // Cargo goes by the time, too.
         let modified = path.metadata().and_then(|metadata| metadata.modified());
         modified.with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
@@ -185,9 +180,7 @@ fn stamp() -> Result<String> {
 }
 
 fn add_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries.flatten() {
+    for entry in files::entries(folder)? {
         let path = entry.path();
         if path.is_dir() { add_files(&path, files)? } else { files.push(path) }
     }
@@ -196,9 +189,8 @@ fn add_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 
 /// Copies a folder with all in it. The times stay: by them cargo sees what is up to date.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-    for entry in entries.flatten() {
+    files::create_folder(to)?;
+    for entry in files::entries(from)? {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if from.is_dir() {
             copy(&from, &to)?;

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use lab::guest::saved::{list_devices, plug};
 use lab::initramfs::SCRIPTS;
-use lab::{Guest, RunDir, environment, lock, paths, progress};
+use lab::{Guest, RunDir, environment, files, lock, paths, progress};
 
 use super::setup::{Attached, KERNEL_ARGUMENTS, QEMU_ARGUMENTS, Setup};
 use crate::profile::{Device, Profile};
@@ -58,9 +58,7 @@ pub fn saved(tools: &Tools, kind: Kind) -> Result<Option<PathBuf>> {
     }
     let wait = progress::Wait::new("booting a guest for others to go on from");
     let partial = folder.join(format!("{begin}{}.partial", std::process::id()));
-    let made = fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create {}", folder.display()))
-        .and_then(|()| make(tools, kind, &partial));
+    let made = files::create_folder(&folder).and_then(|()| make(tools, kind, &partial));
     if let Err(error) = made {
         lock::remove(&partial)?;
         // Every QEMU can boot.

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 
 use super::filter;
 use crate::root::{self, Root, suites};
-use crate::{lock, paths, process};
+use crate::{files, lock, paths, process};
 
 /// Where proot comes from.
 #[must_use]
@@ -63,7 +63,7 @@ impl Proot {
             (false, None) => root.ensure(&lock::preparing()?)?,
         };
         let files = paths::lab().join("tmp");
-        fs::create_dir_all(&files).with_context(|| format!("cannot create {}", files.display()))?;
+        files::create_folder(&files)?;
         let [loader, filter] = ["proot-loader", "proot-filter"].map(|name| files.join(name));
         let proot = Self { root, files, loader, filter };
         proot.keep_loader().context("cannot run proot, which needs ptrace(2)")?;

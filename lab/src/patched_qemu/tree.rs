@@ -4,7 +4,6 @@
 //! what the source was prepared from; whether anything has to be compiled is ninja's business, so
 //! that an interrupted build goes on where it was.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use crate::entry::{self, Entry};
 use crate::follow::follow;
 use crate::progress::Wait;
 use crate::qemu::Qemu;
-use crate::{lock, patched_qemu, process, root};
+use crate::{files, lock, patched_qemu, process, root};
 
 /// The device's source in QEMU's.
 pub const DEVICE_SOURCE: &str = "hw/misc/my_rng.c";
@@ -65,7 +64,7 @@ impl Tree {
 
     /// Makes the source be that of the root with this patch, configured.
     pub fn prepare(&self, patch: &Path) -> Result<()> {
-        let patch = fs::read(patch).with_context(|| format!("cannot read {}", patch.display()))?;
+        let patch = files::read(patch)?;
         let stamp = self.folder.join(STAMP);
         let wanted = self.wanted_stamp()?;
         let ready = fs::read_to_string(&stamp).is_ok_and(|before| before == wanted);
@@ -80,8 +79,7 @@ impl Tree {
             self.apply(&patch)?;
         } else {
             lock::remove(&self.folder)?;
-            fs::create_dir_all(&self.folder)
-                .with_context(|| format!("cannot create {}", self.folder.display()))?;
+            files::create_folder(&self.folder)?;
             self.run("unpacking QEMU's source", UNPACK)?;
             self.apply(&patch)?;
             self.write(DEVICES_FILE, DEVICES.as_bytes())?;
@@ -129,9 +127,7 @@ impl Tree {
     /// Replaces the device's source.
     pub fn replace_device(&self, source: &Path) -> Result<()> {
         let to = self.folder.join("source").join(DEVICE_SOURCE);
-        fs::copy(source, &to)
-            .map(drop)
-            .with_context(|| format!("cannot copy {} to {}", source.display(), to.display()))
+        files::copy(source, to)
     }
 
     /// Runs a command that the user is told of.
@@ -155,13 +151,13 @@ impl Tree {
 
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.folder.join(name);
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
+        files::write(&path, content)
     }
 
     /// What the source is prepared from, besides the patch.
     fn wanted_stamp(&self) -> Result<String> {
         let path = self.root.join(root::VERSIONS);
-        let root = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let root = files::read(&path)?;
         let mut hasher = DefaultHasher::new();
         (root, source_files(&self.root)?, entry::IN_NAMESPACES, UNPACK, CONFIGURE, DEVICES)
             .hash(&mut hasher);
@@ -186,14 +182,9 @@ fn ninja_step(line: &str) -> Option<(u32, u32)> {
 /// The names of the source package's files in a root.
 pub fn source_files(root: &Path) -> Result<Vec<String>> {
     let folder = root.join("usr/src");
-    let entries =
-        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut names: Vec<String> = entries
-        .flatten()
-        .map(|entry| entry.file_name())
-        .map(|name| OsStr::to_string_lossy(&name).into_owned())
-        .collect();
-    names.sort();
+    let entries = files::entries(&folder)?.into_iter();
+    let names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     ensure!(!names.is_empty(), "{} is empty", folder.display());
     Ok(names)
 }

@@ -23,7 +23,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::arch::Arch;
 use crate::mmdebstrap::Mmdebstrap;
-use crate::{lock, paths, process, progress};
+use crate::{files, lock, paths, process, progress};
 use failure::{Failure, Kind};
 use suites::Suites;
 
@@ -222,8 +222,7 @@ impl Root {
     /// Writes what the root was made of into it.
     fn finish(&self, folder: &Path, suites: Suites) -> Result<()> {
         let path = folder.join(VERSIONS);
-        let chosen = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let chosen = files::read_text(&path)?;
         std::fs::write(&path, format!("# {suites}\n{chosen}"))
             .and_then(|()| std::fs::write(folder.join(STAMP), self.stamp()))
             .with_context(|| format!("cannot write to {}", folder.display()))
@@ -249,21 +248,18 @@ fn exchange(partial: &Path, place: &Path) -> Result<()> {
 
 /// Writes the versions of all roots in a folder to one file, which a report can name.
 fn list_versions(folder: &Path) -> Result<()> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut roots: Vec<(String, String)> = entries
-        .flatten()
+    let roots: Vec<(String, String)> = files::entries(folder)?
+        .iter()
         .filter_map(|entry| {
             let list = std::fs::read_to_string(entry.path().join(VERSIONS)).ok()?;
             Some((entry.file_name().to_string_lossy().into_owned(), list))
         })
         .collect();
-    roots.sort();
     let text = roots.iter().fold(String::new(), |text, (name, list)| {
         list.lines().fold(text, |text, line| text + name + " " + line + "\n")
     });
     let path = folder.join(ALL_VERSIONS);
-    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    files::write(&path, text)
 }
 
 /// A command that runs a program with the libraries of a private root.

@@ -1,6 +1,7 @@
 //! Runs that are put together, without guests.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use super::*;
 use crate::batch::check_with;

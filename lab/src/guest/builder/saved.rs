@@ -17,7 +17,7 @@ use super::{Builder, KERNEL_ARGUMENTS};
 use crate::guest::Guest;
 use crate::run_dir::RunDir;
 use crate::slots::Slot;
-use crate::{environment, lock, paths, process, progress};
+use crate::{environment, files, lock, paths, process, progress};
 
 /// How long QEMU may take to write or read a state.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(120);
@@ -125,9 +125,7 @@ impl<'run> Builder<'run> {
             return Ok(Some(state));
         }
         let partial = folder.join(format!("{kind}{}.partial", std::process::id()));
-        let made = fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))
-            .and_then(|()| self.make(&partial, slot));
+        let made = files::create_folder(&folder).and_then(|()| self.make(&partial, slot));
         if let Err(error) = made {
             lock::remove(&partial)?;
             progress::say(&format!("booting guests one by one: {error:#}"));
