@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::arch::Arch;
+use crate::once::{OnceResult, once};
 use crate::{cross_cargo, paths, process, progress};
 
 /// Cargo's environment variable that names another target folder.
@@ -25,8 +25,8 @@ pub(crate) const OPTIMISED: &[&str] = if cfg!(debug_assertions) { &[] } else { &
 
 /// The daemon.
 pub fn server() -> Result<PathBuf> {
-    static SERVER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&SERVER, || build("my-rng-server", OPTIMISED, &[]))
+    static SERVER: OnceResult<PathBuf> = OnceResult::new();
+    once(&SERVER, || build("my-rng-server", OPTIMISED, &[])).cloned()
 }
 
 /// Links statically: the guest has no C library to speak of. What only debuggers read would be most
@@ -35,32 +35,33 @@ const STATIC: [&str; 5] = ["--", "-C", "target-feature=+crt-static", "-C", "stri
 
 /// The tester, for the guest.
 pub fn tester() -> Result<PathBuf> {
-    static TESTER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&TESTER, || build_for_guest("my-rng-tester", OPTIMISED))
+    static TESTER: OnceResult<PathBuf> = OnceResult::new();
+    once(&TESTER, || build_for_guest("my-rng-tester", OPTIMISED)).cloned()
 }
 
 /// The checker's exerciser, for the guest. Always optimised: it draws many numbers on an emulated processor.
 pub fn exerciser() -> Result<PathBuf> {
-    static EXERCISER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&EXERCISER, || build_for_guest("exerciser", &["--release"]))
+    static EXERCISER: OnceResult<PathBuf> = OnceResult::new();
+    once(&EXERCISER, || build_for_guest("exerciser", &["--release"])).cloned()
 }
 
 /// The checker's program that builds drivers.
 pub fn driver_builder() -> Result<PathBuf> {
     const NAME: &str = "build-driver";
-    static BUILDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static BUILDER: OnceResult<PathBuf> = OnceResult::new();
     once(&BUILDER, || {
         let mut arguments = vec!["build", "--package", "checker", "--bin", NAME];
         arguments.extend(OPTIMISED);
         let built = programs(NAME, &arguments)?.pop();
         built.with_context(|| format!("cargo built {NAME} and did not say where it is"))
     })
+    .cloned()
 }
 
 /// The device kit for C, as a static library.
 pub fn c_kit() -> Result<PathBuf> {
     const PACKAGE: &str = "vfio-user-device-c";
-    static KIT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    static KIT: OnceResult<PathBuf> = OnceResult::new();
     once(&KIT, || {
         let mut arguments = vec!["build", "--package", PACKAGE];
         arguments.extend(OPTIMISED);
@@ -68,15 +69,7 @@ pub fn c_kit() -> Result<PathBuf> {
         let library = static_library(&messages);
         library.with_context(|| format!("cargo built {PACKAGE} and did not say where it is"))
     })
-}
-
-fn once(
-    cell: &OnceLock<Result<PathBuf, String>>,
-    build: impl FnOnce() -> Result<PathBuf>,
-) -> Result<PathBuf> {
-    cell.get_or_init(|| build().map_err(|error| format!("{error:#}")))
-        .clone()
-        .map_err(|error| anyhow::anyhow!("{error}"))
+    .cloned()
 }
 
 /// Builds the program of a package that has its name, and says where it is.

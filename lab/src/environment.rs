@@ -1,11 +1,10 @@
 //! The guest's environment: what is the same for all guests, and the lab has found in its private roots.
 
-use std::sync::OnceLock;
-
 use anyhow::{Result, ensure};
 
 use crate::arch::Arch;
 use crate::kernel::{self, Choice, Kernel};
+use crate::once::{OnceResult, once};
 use crate::packages::Roots;
 use crate::qemu::Qemu;
 use crate::{accel, lock, packages, patched_qemu, paths, progress};
@@ -64,29 +63,22 @@ impl Environment {
 
 /// The environment, made on first use; guests in other threads wait for it.
 pub fn get() -> Result<&'static Environment> {
-    static ENVIRONMENT: OnceLock<Result<Environment, String>> = OnceLock::new();
+    static ENVIRONMENT: OnceResult<Environment> = OnceResult::new();
     once(&ENVIRONMENT, prepare)
 }
 
 fn newest_kernel() -> Result<&'static Kernel> {
-    static KERNEL: OnceLock<Result<Kernel, String>> = OnceLock::new();
+    static KERNEL: OnceResult<Kernel> = OnceResult::new();
     once(&KERNEL, || {
         kernel::newest(&packages::newest_kernel(Arch::guest()).ensure(&lock::preparing()?)?)
     })
 }
 
 fn previous_headers() -> Result<&'static Kernel> {
-    static KERNEL: OnceLock<Result<Kernel, String>> = OnceLock::new();
+    static KERNEL: OnceResult<Kernel> = OnceResult::new();
     once(&KERNEL, || {
         kernel::newest(&packages::previous_headers(Arch::guest()).ensure(&lock::preparing()?)?)
     })
-}
-
-/// What was made before, or is made now. An error is kept as text: anyhow's cannot be had twice.
-fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-    cell.get_or_init(|| make().map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 fn prepare() -> Result<Environment> {

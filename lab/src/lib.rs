@@ -31,7 +31,7 @@
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
 //!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to; [`files`]
-//!   is `std::fs` with errors that name the file.
+//!   is `std::fs` with errors that name the file, and [`once`] keeps what is made once.
 //!
 //! Packages are under `target/lab` of the checkout, or in `LAB_DIR`, which users can share; what a
 //! user's lab makes is the user's own ([`paths`]).
@@ -61,6 +61,7 @@ pub mod live_guest;
 pub mod lock;
 pub mod mmdebstrap;
 pub mod module_build;
+pub mod once;
 pub mod oops;
 pub mod packages;
 pub mod patched_qemu;

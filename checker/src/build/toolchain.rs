@@ -10,11 +10,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use lab::device_crate::{self, DeviceCrate};
+use lab::once::{OnceResult, once};
 use lab::sandbox::{Limits, Outcome, Sandbox};
 use lab::{files, lock, paths, process, progress};
 
@@ -224,15 +224,8 @@ pub fn programs(work: &Path) -> Result<Vec<PathBuf>> {
 
 /// The folder of the Rust compiler in use.
 fn sysroot() -> Result<PathBuf> {
-    static SYSROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    SYSROOT
-        .get_or_init(|| {
-            rustc(&["--print", "sysroot"])
-                .map(|said| said.trim().into())
-                .map_err(|error| format!("{error:#}"))
-        })
-        .clone()
-        .map_err(|error| anyhow!("{error}"))
+    static SYSROOT: OnceResult<PathBuf> = OnceResult::new();
+    once(&SYSROOT, || Ok(rustc(&["--print", "sysroot"])?.trim().into())).cloned()
 }
 
 /// What rustc answers, in the checkout, which may ask for a version of its own.

@@ -13,13 +13,13 @@ pub mod tree;
 pub mod workshop;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::arch::{self, Arch};
+use crate::once::{OnceResult, once};
 use crate::qemu::Qemu;
 use crate::root::{Root, suites};
 use crate::{lock, paths, progress};
@@ -82,12 +82,8 @@ pub fn patch() -> PathBuf {
 
 /// The QEMU with the device, built on first use; guests in other threads wait for it.
 pub fn get() -> Result<&'static Qemu> {
-    static PATCHED: OnceLock<Result<Qemu, String>> = OnceLock::new();
-    // An error is kept as text: anyhow's cannot be had twice.
-    PATCHED
-        .get_or_init(|| build().map(|built| built.qemu).map_err(|error| format!("{error:#}")))
-        .as_ref()
-        .map_err(|error| anyhow::anyhow!("{error}"))
+    static PATCHED: OnceResult<Qemu> = OnceResult::new();
+    once(&PATCHED, || Ok(build()?.qemu))
 }
 
 /// What a build made.
