@@ -5,15 +5,13 @@
 //! firmware wrote to it is written again. A student's device is plugged into a guest that was saved
 //! without one.
 
-use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use lab::guest::saved::{list_devices, plug};
+use lab::guest::saved::{kept, list_devices, plug};
 use lab::initramfs::SCRIPTS;
-use lab::{Guest, RunDir, environment, files, lock, paths, progress};
+use lab::{Guest, RunDir, environment, progress};
 
 use super::setup::{Attached, KERNEL_ARGUMENTS, QEMU_ARGUMENTS, Setup};
 use crate::profile::{Device, Profile};
@@ -44,41 +42,21 @@ pub enum Kind {
 
 /// The state of a guest for these tools; nothing when none can be made.
 pub fn saved(tools: &Tools, kind: Kind) -> Result<Option<PathBuf>> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _right = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = paths::lab().join("saved-guests");
     let device = match kind {
         Kind::WithDevice => &tools.profile.name,
         Kind::WithoutDevice => "without-device",
     };
     let begin = format!("{}-{device}-", tools.booted.release);
-    let state = folder.join(format!("{begin}{}.state", stamp(tools, kind)?));
-    if state.is_file() {
-        return Ok(Some(state));
-    }
-    let wait = progress::Wait::new("booting a guest for others to go on from");
-    let partial = folder.join(format!("{begin}{}.partial", std::process::id()));
-    let made = files::create_folder(&folder).and_then(|()| make(tools, kind, &partial));
-    if let Err(error) = made {
-        lock::remove(&partial)?;
-        // Every QEMU can boot.
-        progress::say(&format!("guests will be booted one by one: {error:#}"));
-        return Ok(None);
-    }
-    // Those of an older QEMU or device. A guest that wants to read one now boots instead.
-    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(&begin) && name.ends_with(".state") {
-            lock::remove(&entry.path())?;
-        }
-    }
-    fs::rename(&partial, &state).with_context(|| format!("cannot write {}", state.display()))?;
-    wait.done("booted a guest for others to go on from");
-    Ok(Some(state))
+    kept(&begin, stamp(tools, kind)?, |state| {
+        let wait = progress::Wait::new("booting a guest for others to go on from");
+        make(tools, kind, state)?;
+        wait.done("booted a guest for others to go on from");
+        Ok(())
+    })
 }
 
 /// All that a state depends on.
-fn stamp(tools: &Tools, kind: Kind) -> Result<String> {
+fn stamp(tools: &Tools, kind: Kind) -> Result<u64> {
     let environment = environment::get()?;
     let mut hasher = DefaultHasher::new();
     (environment.qemu.to_string(), environment.accel.arguments(), &tools.booted.release)
@@ -98,7 +76,7 @@ fn stamp(tools: &Tools, kind: Kind) -> Result<String> {
         let found = read().with_context(|| format!("cannot read {}", file.display()))?;
         (file, found).hash(&mut hasher);
     }
-    Ok(format!("{:016x}", hasher.finish()))
+    Ok(hasher.finish())
 }
 
 /// Boots a guest and writes its state to a file.

@@ -48,6 +48,39 @@ pub fn go_on(guest: &mut Guest<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The file with the state of a kind of guest, which is made if there is none with this stamp; nothing
+/// when it cannot be had.
+pub fn kept(
+    kind: &str,
+    stamp: u64,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Option<PathBuf>> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _right = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = paths::lab().join("saved-guests");
+    let state = folder.join(format!("{kind}{stamp:016x}.state"));
+    if state.is_file() {
+        return Ok(Some(state));
+    }
+    let partial = folder.join(format!("{kind}{}.partial", std::process::id()));
+    if let Err(error) = files::create_folder(&folder).and_then(|()| make(&partial)) {
+        lock::remove(&partial)?;
+        // Every QEMU can boot.
+        progress::say(&format!("booting guests one by one: {error:#}"));
+        return Ok(None);
+    }
+    // Those of what this was made of before. A guest that is to go on from one now boots instead, or
+    // has it open.
+    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(kind) && name.ends_with(".state") {
+            lock::remove(&entry.path())?;
+        }
+    }
+    fs::rename(&partial, &state).with_context(|| format!("cannot write {}", state.display()))?;
+    Ok(Some(state))
+}
+
 fn wait(guest: &mut Guest<'_>) -> Result<()> {
     let begun = Instant::now();
     loop {
@@ -116,31 +149,8 @@ impl<'run> Builder<'run> {
 
     /// The state of a guest like this one without devices; nothing when it cannot be had.
     fn state(&self, slot: &Arc<Slot>) -> Result<Option<PathBuf>> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _right = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = paths::lab().join("saved-guests");
         let kind = format!("lab-{:016x}-", self.kind()?);
-        let state = folder.join(format!("{kind}{:016x}.state", self.made_of()?));
-        if state.is_file() {
-            return Ok(Some(state));
-        }
-        let partial = folder.join(format!("{kind}{}.partial", std::process::id()));
-        let made = files::create_folder(&folder).and_then(|()| self.make(&partial, slot));
-        if let Err(error) = made {
-            lock::remove(&partial)?;
-            progress::say(&format!("booting guests one by one: {error:#}"));
-            return Ok(None);
-        }
-        // Those of what this was made of before. Who wants to read one now has it open.
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(&kind) && name.ends_with(".state") {
-                lock::remove(&entry.path())?;
-            }
-        }
-        fs::rename(&partial, &state)
-            .with_context(|| format!("cannot write {}", state.display()))?;
-        Ok(Some(state))
+        kept(&kind, self.made_of()?, |partial| self.make(partial, slot))
     }
 
     /// What tells this kind of guest from others.
