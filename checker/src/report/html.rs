@@ -5,34 +5,22 @@ use std::fmt::Write as _;
 
 use super::{Entry, Report, Verdict, plain};
 
-/// What is before the checks.
-const HEAD: &str = r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Report</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 1rem/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+const STYLE: &str = "\
 section { border-bottom: 1px solid #8886; padding: .6rem 0; }
 h2 { font-size: 1rem; margin: 0; }
-.passed h2::before { content: "✓ "; color: light-dark(#00701a, #7bd88f); }
-.failed h2::before { content: "✗ "; color: light-dark(#b00020, #ff8a80); }
+.passed h2::before { content: '✓ '; color: light-dark(#00701a, #7bd88f); }
+.failed h2::before { content: '✗ '; color: light-dark(#b00020, #ff8a80); }
 .points { float: right; }
 pre { background: #8882; overflow-x: auto; padding: .5rem; }
-</style>
-</head>
-<body>
-"#;
+";
 
 /// The whole page. `timeline` knows where the timeline of a check is, if there is one.
 #[must_use]
 pub fn write(report: &Report, timeline: &dyn Fn(&str) -> Option<String>) -> String {
-    let mut page = HEAD.to_owned();
+    let mut body = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
-        page,
+        body,
         "<h1>{}</h1>\n<p>{} of {} points. Profile {}, kernel {}.</p>",
         escaped(&report.submission),
         report.total(),
@@ -41,13 +29,33 @@ pub fn write(report: &Report, timeline: &dyn Fn(&str) -> Option<String>) -> Stri
         escaped(&report.kernel)
     );
     for entry in &report.entries {
-        page.push_str(&section(entry, timeline(&entry.id)));
+        body.push_str(&section(entry, timeline(&entry.id)));
     }
     for note in &report.notes {
-        let _ = writeln!(page, "<p>Noticed: {}</p>", escaped(note));
+        let _ = writeln!(body, "<p>Noticed: {}</p>", escaped(note));
     }
-    page.push_str("</body>\n</html>\n");
-    page
+    page("Report", STYLE, &body)
+}
+
+/// A page without a network.
+pub fn page(title: &str, style: &str, body: &str) -> String {
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 1rem/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }}
+{style}</style>
+</head>
+<body>
+{body}</body>
+</html>
+"#
+    )
 }
 
 fn section(entry: &Entry, timeline: Option<String>) -> String {

@@ -4,38 +4,26 @@ use std::fmt::Write as _;
 
 use super::{failed, percent, reason};
 use crate::batch::Checked;
-use crate::report::html::{address, escaped};
+use crate::report::html::{address, escaped, page};
 
-/// What is before the rows.
-const HEAD: &str = r#"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Submissions</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 1rem/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+const STYLE: &str = "\
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid #8886; padding: .3rem .6rem; text-align: left; vertical-align: top; }
 .number { text-align: right; white-space: nowrap; }
 meter { width: 6rem; }
 code { white-space: nowrap; }
 .lost { color: light-dark(#b00020, #ff8a80); }
-</style>
-</head>
-<body>
-"#;
+";
 
 /// The whole page.
 pub fn write(all: &[Checked]) -> String {
-    let mut page = HEAD.to_owned();
+    let mut body = String::new();
     let reports: Vec<_> = all.iter().flat_map(|one| &one.report).collect();
     let fine = reports.iter().filter(|report| report.is_fine()).count();
     let lost = all.len() - reports.len();
     // Writing to a string cannot fail.
     let _ = write!(
-        page,
+        body,
         "<h1>{} submissions</h1>\n<p>{fine} passed all checks, {} failed some, {lost} were not \
          checked.</p>\n<table>\n<thead><tr><th>submission</th><th class=\"number\">points</th>\
          <th></th><th>failed checks</th></tr></thead>\n<tbody>\n",
@@ -43,10 +31,10 @@ pub fn write(all: &[Checked]) -> String {
         reports.len() - fine
     );
     for checked in all {
-        page.push_str(&row(checked));
+        body.push_str(&row(checked));
     }
-    page.push_str("</tbody>\n</table>\n</body>\n</html>\n");
-    page
+    body.push_str("</tbody>\n</table>\n");
+    page("Submissions", STYLE, &body)
 }
 
 fn row(Checked { name, report }: &Checked) -> String {
