@@ -33,8 +33,8 @@ pub const SCRIPTS: [&str; 4] = [INIT, AGENT, SHELL, REG];
 pub struct Initramfs {
     roots: Roots,
     files: Vec<(String, PathBuf)>,
-    tools: bool,
-    kernel: Option<Kernel>,
+    /// The kernel that is booted, when there are tools.
+    tools: Option<Kernel>,
 }
 
 /// The programs that a guest with tools has, as they are named in the guest's root.
@@ -50,13 +50,14 @@ impl Initramfs {
     /// Just enough to boot.
     #[must_use]
     pub fn minimal(roots: &Roots) -> Self {
-        Self { roots: roots.clone(), files: Vec::new(), tools: false, kernel: None }
+        Self { roots: roots.clone(), files: Vec::new(), tools: None }
     }
 
-    /// With lspci, setpci, kexec and rngtest.
+    /// With lspci, setpci, kexec and rngtest, and with those of a kernel's own modules that are of use
+    /// here, for `modprobe`.
     #[must_use]
-    pub fn tools(mut self) -> Self {
-        self.tools = true;
+    pub fn tools(mut self, kernel: &Kernel) -> Self {
+        self.tools = Some(kernel.clone());
         self
     }
 
@@ -64,13 +65,6 @@ impl Initramfs {
     #[must_use]
     pub fn file(mut self, in_guest: &str, on_host: &Path) -> Self {
         self.files.push((in_guest.to_owned(), on_host.to_path_buf()));
-        self
-    }
-
-    /// With those of a kernel's own modules that are of use here, for `modprobe`.
-    #[must_use]
-    pub fn modules_of(mut self, kernel: &Kernel) -> Self {
-        self.kernel = Some(kernel.clone());
         self
     }
 
@@ -102,8 +96,8 @@ impl Initramfs {
     /// What it is made of: one with the same stamp has the same contents.
     pub fn stamp(&self) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
-        (SCRIPTS, self.tools, &self.roots.guest, TOOLS, MODULES).hash(&mut hasher);
-        self.kernel.as_ref().map(|kernel| &kernel.release).hash(&mut hasher);
+        (SCRIPTS, &self.roots.guest, TOOLS, MODULES).hash(&mut hasher);
+        self.tools.as_ref().map(|kernel| &kernel.release).hash(&mut hasher);
         let versions = (String::new(), self.roots.guest.join(root::VERSIONS));
         for (in_guest, on_host) in self.files.iter().chain([&versions]) {
             let read = || -> std::io::Result<_> {
@@ -132,10 +126,8 @@ impl Initramfs {
         archive.file("sbin/interactive-shell", 0o755, SHELL.as_bytes());
         archive.file("bin/reg", 0o755, REG.as_bytes());
         self.busybox(&mut archive)?;
-        if self.tools {
+        if let Some(kernel) = &self.tools {
             self.add_tools(&mut archive)?;
-        }
-        if let Some(kernel) = &self.kernel {
             self.modules(&mut archive, kernel)?;
         }
         for (in_guest, on_host) in &self.files {

@@ -69,7 +69,7 @@ impl<'run> Session<'run> {
             .shows(&cargo_build::server()?, Path::new(SERVER));
         let kernel = environment.kernel(Choice::V6_12);
         let image = kernel.image.as_deref().context("a chosen kernel has an image")?;
-        let files = Initramfs::minimal(&environment.roots).tools().modules_of(kernel);
+        let files = Initramfs::minimal(&environment.roots).tools(kernel);
         let initramfs = files.write(&format!("{}-without-driver", kernel.release))?;
         let programs = user
             .programs_of(&root)

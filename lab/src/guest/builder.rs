@@ -302,7 +302,7 @@ impl<'run> Builder<'run> {
         let mut files = Initramfs::minimal(&environment.roots);
         let mut name = kernel.release.clone();
         if self.tools {
-            files = files.tools().modules_of(kernel);
+            files = files.tools(kernel);
         } else {
             name.push_str("-without-tools");
         }
