@@ -45,8 +45,7 @@ impl Accel {
     }
 
     /// Whether guests run on the processor.
-    #[must_use]
-    pub fn is_kvm(&self) -> bool {
+    fn is_kvm(&self) -> bool {
         self.name == "kvm"
     }
 
@@ -83,7 +82,7 @@ pub fn choose(
 
 /// Chooses if that needs no probe: because the user said so, because there is no `/dev/kvm` to
 /// open, or because it was tried before.
-pub fn without_probe(qemu: &Qemu) -> Result<Option<Accel>> {
+fn without_probe(qemu: &Qemu) -> Result<Option<Accel>> {
     if let Some(name) = qemu::one_of(VARIABLE, &["tcg", "kvm"])? {
         return Ok(Some(Accel::new(name, format!("chosen by {VARIABLE}="))));
     }

@@ -120,12 +120,6 @@ impl<'run> LiveGuest<'run> {
         self.setup.debug
     }
 
-    /// The log of the device's program.
-    #[must_use]
-    pub fn device_log(&self) -> String {
-        self.device.log()
-    }
-
     /// What the device's program has said of its end, if that was a mistake of its own.
     pub fn device_failure(&mut self) -> Result<Option<String>> {
         let said = c_device::mistake_in(&self.device.own_log());

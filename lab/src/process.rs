@@ -11,7 +11,6 @@
 //! the lab any more; it has a guard (`server::guard`).
 
 use std::ffi::OsStr;
-use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -213,14 +212,6 @@ pub fn describe(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "an unknown status".to_owned(),
     }
-}
-
-/// Reads what a pipe holds until its end, as text.
-pub fn read_text(mut pipe: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // What came before an error is still worth showing.
-    let _ = pipe.read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
