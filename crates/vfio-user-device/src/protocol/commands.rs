@@ -4,6 +4,7 @@ use super::connection::KEPT;
 use super::dma::{self, MapWarnings};
 use super::message_fds::MessageFds;
 use super::request::{Answer, RequestError};
+use super::version::Capabilities;
 use super::wire::{Command, Header};
 use super::{feature, info, irq, migration, region, reset};
 use crate::pci::function::PciFunction;
@@ -25,6 +26,14 @@ impl<'f> Commands<'f> {
             client_takes_fds: true,
             reply: Vec::new(),
             warned: MapWarnings::default(),
+        }
+    }
+
+    /// Goes by what the client can do.
+    pub fn heed(&mut self, proposed: &Capabilities) {
+        self.client_takes_fds = proposed.max_msg_fds != Some(0);
+        if proposed.write_multiple == Some(true) {
+            self.function.bus.memory.ask_client();
         }
     }
 

@@ -188,7 +188,7 @@ impl Replay<'_> {
         if message.command() == Some(Command::Version) {
             let agreed = negotiate::version(&header, &message.payload, &MessageFds::default());
             if let Ok((_, proposed)) = agreed {
-                self.commands.client_takes_fds = proposed.max_msg_fds != Some(0);
+                self.commands.heed(&proposed);
             }
             return Ok(());
         }

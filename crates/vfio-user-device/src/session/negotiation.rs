@@ -66,10 +66,7 @@ impl Session<'_> {
         proposed: &Capabilities,
         recorded: Option<(u64, Vec<u8>)>,
     ) -> Result<(), ConnectionError> {
-        self.commands.client_takes_fds = proposed.max_msg_fds != Some(0);
-        if proposed.write_multiple == Some(true) {
-            self.commands.function.bus.memory.ask_client();
-        }
+        self.commands.heed(proposed);
         let twin = proposed.twin_socket.as_ref().is_some_and(|twin| twin.supported);
         // The journal has one connection.
         let twin = twin && !self.commands.function.bus.is_kept();
