@@ -17,6 +17,8 @@ use crate::{Options, debug, terminal};
 const CTRL_A: u8 = 0x01;
 /// The key that ends a shell.
 const CTRL_D: u8 = 0x04;
+/// How the prompt of the guest's shell begins (`guest-files/interactive-shell`).
+const PROMPT: &[u8] = b"guest:";
 
 /// Boots the guest and connects its console to the terminal, until either side ends it.
 pub fn run(options: &Options) -> Result<bool> {
@@ -63,10 +65,16 @@ pub fn run(options: &Options) -> Result<bool> {
     shown.map(|()| true)
 }
 
-/// Connects to the console of the guest that there is now, and has it start a shell there.
+/// Connects to the console of the guest that there is now, and has it start a shell there. It waits for
+/// the prompt: keys that come while the shell sets the terminal up may be lost.
 fn connect(live: &mut LiveGuest<'_>) -> Result<UnixStream> {
     let console = live.guest().console()?;
     live.guest().run("interactive-shell >/dev/null 2>&1 &")?;
+    let mut shown = Vec::new();
+    screen(&console, |bytes| {
+        shown.extend_from_slice(bytes);
+        shown.windows(PROMPT.len()).any(|shown| shown == PROMPT)
+    })?;
     Ok(console)
 }
 
@@ -78,7 +86,7 @@ fn show(
 ) -> Result<()> {
     let mut guests = lock(live).guests();
     loop {
-        screen(&console)?;
+        screen(&console, |_| false)?;
         // While another guest boots, this waits.
         let mut live = lock(live);
         if live.guests() == guests || !live.guest().running()? {
@@ -194,8 +202,8 @@ fn keyboard(mut input: impl Read, mut guest: impl Write) -> End {
     }
 }
 
-/// Shows what the guest prints until it ends.
-fn screen(mut console: &UnixStream) -> Result<()> {
+/// Shows what the guest prints until it ends, or until it was enough.
+fn screen(mut console: &UnixStream, mut enough: impl FnMut(&[u8]) -> bool) -> Result<()> {
     let mut buffer = [0; 4096];
     loop {
         match console.read(&mut buffer) {
@@ -205,6 +213,9 @@ fn screen(mut console: &UnixStream) -> Result<()> {
                 out.write_all(&buffer[..count])
                     .and_then(|()| out.flush())
                     .context("cannot write to standard output")?;
+                if enough(&buffer[..count]) {
+                    return Ok(());
+                }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // QEMU ended without saying goodbye.
