@@ -35,6 +35,8 @@ pub fn create_folder(path: impl AsRef<Path>) -> Result<()> {
 
 /// Copies a file.
 pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
-    let copied = fs::copy(&from, to).map(drop);
-    copied.with_context(|| format!("cannot copy {}", from.as_ref().display()))
+    let copied = fs::copy(&from, &to).map(drop);
+    copied.with_context(|| {
+        format!("cannot copy {} to {}", from.as_ref().display(), to.as_ref().display())
+    })
 }
