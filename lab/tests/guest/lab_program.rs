@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,9 @@ const LAB: &str = env!("CARGO_BIN_EXE_lab");
 const MARK: &str = "LAB_TEST_RUN";
 /// How long anything may take on a loaded machine.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How long the program may run. Then it is killed: a test that waits for it fails and does not hang.
+const LIFETIME: Duration = Duration::from_secs(900);
 
 /// The right to run the program: one at a time, and not beside too many guests of other tests.
 struct Turn {
@@ -53,6 +57,8 @@ struct Lab {
     typing: Option<ChildStdin>,
     mark: String,
     sockets_before: BTreeSet<PathBuf>,
+    /// Gone with this.
+    _alive: Sender<()>,
 }
 
 /// What it left.
@@ -77,7 +83,15 @@ impl Lab {
             Input::Nothing => None,
             Input::Typed(text) => pipe.write_all(text.as_bytes()).map(|()| pipe).ok(),
         };
-        Self { child, typing, mark, sockets_before }
+        let (alive, gone) = channel();
+        let pid = Pid::from_child(&child);
+        std::thread::spawn(move || {
+            if gone.recv_timeout(LIFETIME) == Err(RecvTimeoutError::Timeout) {
+                // It may have ended.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        Self { child, typing, mark, sockets_before, _alive: alive }
     }
 
     /// Waits until it says something on standard error.
