@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::build::BuiltDevice;
 use crate::recordings;
 use crate::report::Failure;
+use crate::stop::Stop;
 
 /// The name of its socket.
 const SOCKET: &str = "device.sock";
@@ -38,24 +39,9 @@ pub struct DeviceProgram<'run> {
     number: u32,
 }
 
-/// Why it does not run.
-#[derive(Debug)]
-pub enum NotStarted {
-    /// The student's fault.
-    Submission(Failure),
-    /// Ours.
-    Lab(anyhow::Error),
-}
-
-impl From<anyhow::Error> for NotStarted {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Lab(error)
-    }
-}
-
 impl<'run> DeviceProgram<'run> {
     /// Starts it and waits until it listens.
-    pub fn start(run: &'run RunDir, number: u32, built: &BuiltDevice) -> Result<Self, NotStarted> {
+    pub fn start(run: &'run RunDir, number: u32, built: &BuiltDevice) -> Result<Self, Stop> {
         let mut device = Self { run, program: None, number };
         let folder = device.folder();
         files::create_folder(&folder)?;
@@ -82,7 +68,7 @@ impl<'run> DeviceProgram<'run> {
             fault => fault,
         };
         let Some(fault) = fault else { return Ok(device) };
-        Err(NotStarted::Submission(Failure::new(fault).with(device.tail())))
+        Err(Failure::new(fault).with(device.tail()).into())
     }
 
     /// Waits until it says that it is ready; otherwise, in words, what it did instead.

@@ -1,7 +1,5 @@
 //! Why a check stops before it has passed.
 
-use crate::build;
-use crate::device_program::NotStarted;
 use crate::report::{Failure, Verdict};
 
 /// What a check comes to.
@@ -47,24 +45,6 @@ impl From<Failure> for Stop {
 impl From<anyhow::Error> for Stop {
     fn from(error: anyhow::Error) -> Self {
         Self::Lab(error)
-    }
-}
-
-impl From<build::Failure> for Stop {
-    fn from(failure: build::Failure) -> Self {
-        match failure {
-            build::Failure::Submission { said, hint } => Failure::new(hint).with(said).into(),
-            build::Failure::Lab(error) => Self::Lab(error),
-        }
-    }
-}
-
-impl From<NotStarted> for Stop {
-    fn from(reason: NotStarted) -> Self {
-        match reason {
-            NotStarted::Submission(failure) => failure.into(),
-            NotStarted::Lab(error) => Self::Lab(error),
-        }
     }
 }
 

@@ -16,13 +16,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use lab::{RunDir, files, progress};
 
 use crate::build;
 use crate::build::c_source::is_c;
 use crate::handed_in::{HandedIn, PARTS};
 use crate::report::plain_line;
+use crate::stop::Stop;
 
 mod parts;
 
@@ -84,11 +85,11 @@ impl Submission {
             .with_context(|| format!("there is no folder {}", path.display()))?;
         let copy = RunDir::create("check-handed-in")?;
         let top = copy.path().join("files");
-        let copied = build::copy::sources(&path, &top).map_err(|failure| match failure {
-            build::Failure::Submission { hint, .. } => {
-                anyhow::anyhow!("nothing to check in {}: {hint}", path.display())
+        let copied = build::copy::sources(&path, &top).map_err(|stop| match stop {
+            Stop::Verdict(verdict) => {
+                anyhow!("nothing to check in {}: {}", path.display(), verdict.message())
             }
-            build::Failure::Lab(error) => error,
+            Stop::Lab(error) => error,
         })?;
         let mut found = parts::find(&copied, &top)?;
         found.name = name_of(&path);

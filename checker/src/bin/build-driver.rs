@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use checker::build::{self, Failure, Linking};
+use checker::build::{self, Linking};
+use checker::stop::Stop;
 use clap::Parser;
 use lab::Choice;
 use serde_json::{Value, json};
@@ -30,15 +31,17 @@ struct Options {
 fn main() -> ExitCode {
     match build(&Options::parse()) {
         Ok(built) => print(&built, 0),
-        Err(Failure::Submission { said, hint }) => print(&json!({"said": said, "hint": hint}), 1),
-        Err(Failure::Lab(error)) => {
+        Err(Stop::Verdict(verdict)) => {
+            print(&json!({"said": verdict.details(), "hint": verdict.message()}), 1)
+        }
+        Err(Stop::Lab(error)) => {
             eprintln!("{error:#}");
             ExitCode::from(2)
         }
     }
 }
 
-fn build(options: &Options) -> Result<Value, Failure> {
+fn build(options: &Options) -> Result<Value, Stop> {
     let Options { source, work, app } = options;
     if *app {
         let program = build::app_linked(source, work, Linking::Dynamic)?;

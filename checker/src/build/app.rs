@@ -6,7 +6,8 @@ use lab::Arch;
 use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::Source;
-use super::{Failure, copy, fits, not_compiled, shown};
+use super::{copy, fits, not_compiled, shown};
+use crate::stop::Stop;
 
 /// Where the submission is inside the sandbox.
 const INSIDE: &str = "/work";
@@ -24,12 +25,12 @@ pub enum Linking {
 
 /// Builds an application for the guest. `source` is a C file, or a folder with one program's C
 /// files; `work` an empty folder of this submission's own.
-pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Failure> {
+pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Stop> {
     app_linked(source, work, Linking::Static)
 }
 
 /// As [`app`], linked in another way.
-pub fn app_linked(source: &Path, work: &Path, linking: Linking) -> Result<PathBuf, Failure> {
+pub fn app_linked(source: &Path, work: &Path, linking: Linking) -> Result<PathBuf, Stop> {
     let top = work.join("app");
     let copied = copy::sources(source, &top)?;
     let mut sources = Source::read_all(&copied.files)?;
@@ -39,9 +40,9 @@ pub fn app_linked(source: &Path, work: &Path, linking: Linking) -> Result<PathBu
     let mains: Vec<String> = mains.map(|source| shown(&source.path, &top)).collect();
     match &mains[..] {
         [_] => {}
-        [] => return Err(Failure::hint("there is no C file with a main function")),
+        [] => return Err(Stop::failed("there is no C file with a main function")),
         several => {
-            return Err(Failure::hint(format!(
+            return Err(Stop::failed(format!(
                 "several C files have a main function ({}): name the one with the application",
                 several.join(", ")
             )));
@@ -53,10 +54,10 @@ pub fn app_linked(source: &Path, work: &Path, linking: Linking) -> Result<PathBu
         fits(&program)?;
         return Ok(program);
     }
-    Err(Failure::hint("the compiler made no program"))
+    Err(Stop::failed("the compiler made no program"))
 }
 
-fn compile(sources: &[Source], top: &Path, linking: Linking) -> Result<(), Failure> {
+fn compile(sources: &[Source], top: &Path, linking: Linking) -> Result<(), Stop> {
     let inside = Path::new(INSIDE);
     let sandbox = Sandbox::with_build_root(Limits::BUILD)?.writable(top, inside).folder(inside);
     let mut arguments: Vec<String> =
@@ -92,8 +93,8 @@ mod tests {
             fs::write(source.path().join(name), text).expect("writable");
         }
         app(source.path(), &work.keep()).map_err(|failure| match failure {
-            Failure::Submission { hint, .. } => hint,
-            Failure::Lab(error) => panic!("{error:#}"),
+            Stop::Verdict(verdict) => verdict.message(),
+            Stop::Lab(error) => panic!("{error:#}"),
         })
     }
 

@@ -8,7 +8,8 @@ use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
 use liblzma::stream::Stream;
 
-use super::{Failure, MAX_BYTES};
+use super::MAX_BYTES;
+use crate::stop::Stop;
 
 /// The most bytes that are unpacked of a stream: the files and what an archive has around them.
 const MAX_UNPACKED: u64 = 2 * MAX_BYTES;
@@ -55,7 +56,7 @@ pub enum Member<'a> {
 }
 
 /// Gets the files and links of an archive, one by one.
-type Take<'a> = &'a mut dyn FnMut(&Path, Member<'_>) -> Result<(), Failure>;
+type Take<'a> = &'a mut dyn FnMut(&Path, Member<'_>) -> Result<(), Stop>;
 
 /// Unpacks an archive, and hands on what is in it.
 pub fn unpack(kind: Kind, bytes: &[u8], take: Take<'_>) -> Result<(), Broken> {
@@ -63,34 +64,28 @@ pub fn unpack(kind: Kind, bytes: &[u8], take: Take<'_>) -> Result<(), Broken> {
         Kind::Zip => zip(bytes, take),
         Kind::Tar => tar(bytes, take),
         Kind::TarGz => tar(MultiGzDecoder::new(bytes), take),
-        Kind::TarXz => match Stream::new_stream_decoder(MAX_DECODER_MEMORY, 0) {
-            Ok(stream) => tar(XzDecoder::new_stream(bytes, stream), take),
-            Err(error) => Err(Broken::Archive(error.to_string())),
-        },
+        Kind::TarXz => {
+            let stream = Stream::new_stream_decoder(MAX_DECODER_MEMORY, 0)?;
+            tar(XzDecoder::new_stream(bytes, stream), take)
+        }
     }
 }
 
 /// Why an archive is not unpacked to its end.
 pub enum Broken {
     Archive(String),
-    Failed(Failure),
+    Stopped(Stop),
 }
 
-impl From<std::io::Error> for Broken {
-    fn from(error: std::io::Error) -> Self {
+impl<E: std::error::Error> From<E> for Broken {
+    fn from(error: E) -> Self {
         Self::Archive(error.to_string())
     }
 }
 
-impl From<zip::result::ZipError> for Broken {
-    fn from(error: zip::result::ZipError) -> Self {
-        Self::Archive(error.to_string())
-    }
-}
-
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
+impl From<Stop> for Broken {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
     }
 }
 

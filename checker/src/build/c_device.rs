@@ -6,7 +6,8 @@ use lab::c_device::{self, CDevice};
 use lab::sandbox::{Limits, Sandbox};
 
 use super::c_source::Source;
-use super::{Failure, first_error, not_compiled, shown};
+use super::{first_error, not_compiled, shown};
+use crate::stop::Stop;
 
 /// Where the submission's folder is inside of the sandbox.
 const INSIDE: &str = "/work";
@@ -19,7 +20,7 @@ const NOT_OFFERED: &str = ". A header of QEMU's that is not offered belongs to a
 
 /// The C files of a device, if there is one: those that use QEMU's headers, and others beside them
 /// that are neither a driver nor a program.
-pub fn files(all: &[PathBuf]) -> Result<Option<Vec<PathBuf>>, Failure> {
+pub fn files(all: &[PathBuf]) -> Result<Option<Vec<PathBuf>>, Stop> {
     let sources = Source::read_all(all)?;
     let folders: Vec<&Path> = sources
         .iter()
@@ -36,7 +37,7 @@ pub fn files(all: &[PathBuf]) -> Result<Option<Vec<PathBuf>>, Failure> {
 }
 
 /// Compiles a device's files, which are in the folder `top` inside of `work`.
-pub fn build(files: &[PathBuf], work: &Path, top: &Path) -> Result<PathBuf, Failure> {
+pub fn build(files: &[PathBuf], work: &Path, top: &Path) -> Result<PathBuf, Stop> {
     // With a folder before it, no name is an option.
     let names: Vec<PathBuf> =
         files.iter().map(|file| Path::new(".").join(shown(file, top))).collect();

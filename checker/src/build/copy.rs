@@ -12,7 +12,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow};
 
 use super::archive::{self, Broken, Member};
-use super::{Failure, MAX_BYTES, patch};
+use super::{MAX_BYTES, patch};
+use crate::stop::Stop;
 
 /// The most files and folders of a submission.
 const MAX_ENTRIES: usize = 2000;
@@ -41,9 +42,9 @@ pub struct Copied {
 }
 
 /// Copies a folder's content, or a single file, into a folder.
-pub fn sources(source: &Path, to: &Path) -> Result<Copied, Failure> {
+pub fn sources(source: &Path, to: &Path) -> Result<Copied, Stop> {
     let metadata = fs::metadata(source).map_err(|error| {
-        Failure::hint(format!(
+        Stop::failed(format!(
             "there is nothing at {} ({error}): name what was handed in",
             source.display()
         ))
@@ -61,9 +62,9 @@ pub fn sources(source: &Path, to: &Path) -> Result<Copied, Failure> {
 }
 
 impl Copied {
-    fn folder(&mut self, from: &Path, to: &Path, depth: usize) -> Result<(), Failure> {
+    fn folder(&mut self, from: &Path, to: &Path, depth: usize) -> Result<(), Stop> {
         if depth > MAX_FOLDER_DEPTH {
-            return Err(Failure::hint(format!(
+            return Err(Stop::failed(format!(
                 "more than {MAX_FOLDER_DEPTH} folders are in each other"
             )));
         }
@@ -91,7 +92,7 @@ impl Copied {
         Ok(())
     }
 
-    fn file(&mut self, from: &Path, to: &Path) -> Result<(), Failure> {
+    fn file(&mut self, from: &Path, to: &Path) -> Result<(), Stop> {
         let file =
             fs::File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
         self.place(to, &mut &file, 0)?;
@@ -111,7 +112,7 @@ impl Copied {
         name: &Path,
         contents: &mut dyn Read,
         packed: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Stop> {
         let parts: Vec<_> = name.components().filter(|part| *part != Component::CurDir).collect();
         let normal = |part: &Component<'_>| matches!(part, Component::Normal(_));
         if parts.is_empty() || parts.len() > MAX_FOLDER_DEPTH || !parts.iter().all(normal) {
@@ -133,13 +134,13 @@ impl Copied {
     }
 
     /// Writes a file, or what is packed in it.
-    fn place(&mut self, to: &Path, from: &mut dyn Read, packed: usize) -> Result<(), Failure> {
+    fn place(&mut self, to: &Path, from: &mut dyn Read, packed: usize) -> Result<(), Stop> {
         let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut bytes = Vec::new();
         let room = MAX_BYTES - self.bytes;
         if let Err(error) = from.take(room + 1).read_to_end(&mut bytes) {
             if packed == 0 {
-                return Err(Failure::Lab(anyhow!("cannot read {name}: {error}")));
+                return Err(Stop::Lab(anyhow!("cannot read {name}: {error}")));
             }
             self.passed_over.push(format!("{name}: it cannot be unpacked ({error})"));
             return Ok(());
@@ -173,7 +174,7 @@ impl Copied {
         name: &str,
         to: &Path,
         packed: usize,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Stop> {
         let folder = free_name(&to.with_file_name(kind.stem(name)));
         create(&folder)?;
         let unpacked = archive::unpack(kind, bytes, &mut |path, member| match member {
@@ -185,7 +186,7 @@ impl Copied {
         });
         match unpacked {
             Ok(()) => self.notes.push(format!("{name} was unpacked")),
-            Err(Broken::Failed(failure)) => return Err(failure),
+            Err(Broken::Stopped(stop)) => return Err(stop),
             Err(Broken::Archive(error)) => self.passed_over.push(format!(
                 "{name}: the archive cannot be unpacked ({error}); pack the sources again, as .zip \
                  or .tar.gz"
@@ -195,7 +196,7 @@ impl Copied {
     }
 
     /// Takes the new files out of a patch.
-    fn patch(&mut self, bytes: &[u8], name: &str, to: &Path, packed: usize) -> Result<(), Failure> {
+    fn patch(&mut self, bytes: &[u8], name: &str, to: &Path, packed: usize) -> Result<(), Stop> {
         let text = String::from_utf8_lossy(bytes);
         let (new, changed) = patch::files(&text);
         if new.is_empty() {
@@ -218,7 +219,7 @@ impl Copied {
         Ok(())
     }
 
-    fn write(&mut self, to: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    fn write(&mut self, to: &Path, name: &str, bytes: &[u8]) -> Result<(), Stop> {
         let mut to = to.to_path_buf();
         if to.extension().is_some_and(|extension| extension == "C") {
             to.set_extension("c");
@@ -231,17 +232,17 @@ impl Copied {
                 self.passed_over.push(format!("{name}: there is a file of this name already"));
             }
             Err(error) => {
-                return Err(Failure::Lab(anyhow!("cannot write {}: {error}", to.display())));
+                return Err(Stop::Lab(anyhow!("cannot write {}: {error}", to.display())));
             }
         }
         Ok(())
     }
 
-    fn count(&mut self, bytes: u64) -> Result<(), Failure> {
+    fn count(&mut self, bytes: u64) -> Result<(), Stop> {
         self.entries += 1;
         self.bytes += bytes;
         if self.entries > MAX_ENTRIES || self.bytes > MAX_BYTES {
-            return Err(Failure::hint(format!(
+            return Err(Stop::failed(format!(
                 "it has more than {MAX_ENTRIES} files or {} MiB: hand in the sources alone",
                 MAX_BYTES >> 20
             )));
@@ -309,9 +310,9 @@ fn free_name(folder: &Path) -> PathBuf {
     names.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| folder.to_path_buf())
 }
 
-fn create(folder: &Path) -> Result<(), Failure> {
+fn create(folder: &Path) -> Result<(), Stop> {
     fs::create_dir_all(folder)
-        .map_err(|error| Failure::Lab(anyhow!("cannot create {}: {error}", folder.display())))
+        .map_err(|error| Stop::Lab(anyhow!("cannot create {}: {error}", folder.display())))
 }
 
 #[cfg(test)]

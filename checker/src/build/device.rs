@@ -11,7 +11,9 @@ use anyhow::Context;
 use lab::device_crate::DeviceCrate;
 use lab::{files, paths};
 
-use super::{Failure, c_device, copy, first_error, first_errors, shown, toolchain};
+use super::{c_device, copy, first_error, first_errors, shown, toolchain};
+use crate::report::Failure;
+use crate::stop::Stop;
 
 /// What cargo says when a dependency cannot be had, and the hint.
 const NOT_THERE: [&str; 5] = [
@@ -33,7 +35,7 @@ pub struct BuiltDevice {
 
 /// Builds a device. `source` is a folder, a single file or a patch, `work` an empty folder of this
 /// submission's own.
-pub fn device(source: &Path, work: &Path) -> Result<BuiltDevice, Failure> {
+pub fn device(source: &Path, work: &Path) -> Result<BuiltDevice, Stop> {
     let work = work.join("device");
     let krate = work.join("crate");
     let copied = copy::sources(source, &krate)?;
@@ -57,21 +59,21 @@ pub fn device(source: &Path, work: &Path) -> Result<BuiltDevice, Failure> {
 }
 
 /// Compiles a crate, and finds its program.
-fn program(work: &Path) -> Result<PathBuf, Failure> {
+fn program(work: &Path) -> Result<PathBuf, Stop> {
     toolchain::begin(work)?;
     let outcome = toolchain::cargo(work)?;
     if !outcome.end.success() {
         let said = outcome.text();
         let hint = hint(&said).unwrap_or_else(|| format!("cargo {}", outcome.end.describe()));
-        return Err(Failure::Submission { said: first_errors(&said), hint });
+        return Err(Failure::new(hint).with(first_errors(&said)).into());
     }
     let programs = toolchain::programs(work)?;
     match &programs[..] {
         [program] => Ok(program.clone()),
-        [] => Err(Failure::hint(
+        [] => Err(Stop::failed(
             "the crate has no program: give it a src/main.rs with a main function",
         )),
-        _ => Err(Failure::hint("the crate has several programs: leave one, the device")),
+        _ => Err(Stop::failed("the crate has several programs: leave one, the device")),
     }
 }
 
@@ -86,7 +88,7 @@ fn only_crate(files: &[PathBuf], top: &Path) -> Option<PathBuf> {
 }
 
 /// Puts a folder in the place of one around it.
-fn take_inner(outer: &Path, inner: &Path) -> Result<(), Failure> {
+fn take_inner(outer: &Path, inner: &Path) -> Result<(), Stop> {
     let aside = outer.with_file_name("handed-in");
     let inner = aside.join(inner.strip_prefix(outer).unwrap_or(inner));
     let moved = fs::rename(outer, &aside).and_then(|()| fs::rename(&inner, outer));
@@ -94,15 +96,15 @@ fn take_inner(outer: &Path, inner: &Path) -> Result<(), Failure> {
 }
 
 /// The only Rust file of what was handed in without a manifest.
-fn only_file(files: &[PathBuf], folder: &Path) -> Result<String, Failure> {
+fn only_file(files: &[PathBuf], folder: &Path) -> Result<String, Stop> {
     let rust: Vec<&PathBuf> =
         files.iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
     match &rust[..] {
         [file] => Ok(shown(file, folder)),
-        [] => Err(Failure::hint(
+        [] => Err(Stop::failed(
             "there is neither a C file (.c) with QEMU's headers nor a Cargo.toml nor a Rust file (.rs)",
         )),
-        _ => Err(Failure::hint(
+        _ => Err(Stop::failed(
             "there are several Rust files and no Cargo.toml: add one, with the dependency \
              vfio-user-device = \"0.1\", or hand in a single file",
         )),

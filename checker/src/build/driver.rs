@@ -15,14 +15,16 @@ use lab::{Arch, files};
 use super::c_source::Source;
 use super::copy::{self, Copied};
 use super::kernel_names::{KernelNames, module_name};
-use super::{Failure, Module, fits, kernel_hints, not_compiled, shown, warnings};
+use super::{Module, fits, kernel_hints, not_compiled, shown, warnings};
+use crate::report::Failure;
+use crate::stop::Stop;
 
 /// Where the submission is inside the sandbox.
 const INSIDE: &str = "/work";
 
 /// Builds a module for a kernel. `source` is a folder or a single `.c` file, `work` an empty folder
 /// of this submission's own.
-pub fn driver(source: &Path, work: &Path, kernel: &Kernel) -> Result<Module, Failure> {
+pub fn driver(source: &Path, work: &Path, kernel: &Kernel) -> Result<Module, Stop> {
     let top = work.join("driver");
     let copied = copy::sources(source, &top)?;
     let taken = KernelNames::of(&kernel.modules);
@@ -53,7 +55,7 @@ fn stem(file: &Path) -> String {
 
 /// Has the next build make the same module with another name: a Kbuild, which comes before a
 /// Makefile, makes it of the same parts.
-fn rename(plan: &Plan, module: &Path, stem: &str) -> Result<(), Failure> {
+fn rename(plan: &Plan, module: &Path, stem: &str) -> Result<(), Stop> {
     let folder = module.parent().unwrap_or(&plan.folder);
     let kbuild = folder.join("Kbuild");
     let mut theirs = "Makefile";
@@ -98,7 +100,7 @@ struct Plan {
     notes: Vec<String>,
 }
 
-fn plan(copied: &Copied, top: &Path) -> Result<Plan, Failure> {
+fn plan(copied: &Copied, top: &Path) -> Result<Plan, Stop> {
     let sources = Source::read_all(&copied.files)?;
     let (qemu, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(Source::is_qemu);
     if sources.is_empty() {
@@ -109,7 +111,7 @@ fn plan(copied: &Copied, top: &Path) -> Result<Plan, Failure> {
         let rust = copied.files.iter().filter(|path| is_rust_driver(path));
         why.extend(rust.map(|path| format!("{}: {RUST_DRIVER}", shown(path, top))));
         why.extend(copied.passed_over.iter().cloned());
-        return Err(Failure::hint(why.join("; ")));
+        return Err(Stop::failed(why.join("; ")));
     }
     let mut plan = match with_own_kbuild(copied, top)? {
         Some(plan) => plan,
@@ -120,7 +122,7 @@ fn plan(copied: &Copied, top: &Path) -> Result<Plan, Failure> {
 }
 
 /// The student's Kbuild or Makefile, when it names a module.
-fn with_own_kbuild(copied: &Copied, top: &Path) -> Result<Option<Plan>, Failure> {
+fn with_own_kbuild(copied: &Copied, top: &Path) -> Result<Option<Plan>, Stop> {
     let mut found: Vec<(PathBuf, Vec<String>)> = Vec::new();
     for path in &copied.files {
         let name = path.file_name().unwrap_or_default();
@@ -137,7 +139,7 @@ fn with_own_kbuild(copied: &Copied, top: &Path) -> Result<Option<Plan>, Failure>
     }
     if found.len() > 1 {
         let folders: Vec<String> = found.iter().map(|(folder, _)| shown(folder, top)).collect();
-        return Err(Failure::hint(format!(
+        return Err(Stop::failed(format!(
             "several folders have a Makefile with obj-m ({}): name the one with the driver",
             folders.join(", ")
         )));
@@ -163,7 +165,7 @@ fn module_variables(makefile: &str) -> Option<Vec<String>> {
 }
 
 /// The only C file in which a module begins.
-fn only_beginning<'a>(sources: &'a [Source], top: &Path) -> Result<&'a Source, Failure> {
+fn only_beginning<'a>(sources: &'a [Source], top: &Path) -> Result<&'a Source, Stop> {
     let names = |sources: &[&Source]| {
         sources.iter().map(|source| shown(&source.path, top)).collect::<Vec<_>>().join(", ")
     };
@@ -171,12 +173,12 @@ fn only_beginning<'a>(sources: &'a [Source], top: &Path) -> Result<&'a Source, F
         sources.iter().partition(|source| source.begins_module());
     match &modules[..] {
         [module] => Ok(module),
-        [] => Err(Failure::hint(format!(
+        [] => Err(Stop::failed(format!(
             "no module begins in {}: a driver needs module_init(), or a macro such as \
              module_pci_driver()",
             names(&others)
         ))),
-        several => Err(Failure::hint(format!(
+        several => Err(Stop::failed(format!(
             "modules begin in several C files ({}), and there is no Kbuild that says which is the \
              driver: add one with `obj-m := NAME.o`, or hand in one file",
             names(several)
@@ -185,7 +187,7 @@ fn only_beginning<'a>(sources: &'a [Source], top: &Path) -> Result<&'a Source, F
 }
 
 /// A Kbuild for that file.
-fn with_our_kbuild(sources: &[Source], top: &Path) -> Result<Plan, Failure> {
+fn with_our_kbuild(sources: &[Source], top: &Path) -> Result<Plan, Stop> {
     let module = only_beginning(sources, top)?;
     let folder = module.path.parent().unwrap_or(top).to_path_buf();
     let stem = module.path.file_stem().unwrap_or_default().to_string_lossy();
@@ -214,7 +216,7 @@ fn plain_name(stem: &str) -> String {
 }
 
 /// Adds to the sources what a module needs and a driver inside the kernel does not.
-fn complete_sources(sources: &[Source], plan: &mut Plan, top: &Path) -> Result<(), Failure> {
+fn complete_sources(sources: &[Source], plan: &mut Plan, top: &Path) -> Result<(), Stop> {
     let licensed = sources.iter().any(|source| source.calls("MODULE_LICENSE"));
     for source in sources.iter().filter(|source| source.begins_module()) {
         let header = !source.includes("linux/module.h");
@@ -245,7 +247,7 @@ fn complete_sources(sources: &[Source], plan: &mut Plan, top: &Path) -> Result<(
 const BUILD: &str = r#"make "$@" && find /work -type f -name '*.ko' -exec cp {} {}.debug ';' -exec "$STRIP" --strip-debug {} ';'"#;
 
 /// Runs kbuild in the sandbox, and returns what it said.
-fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Failure> {
+fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Stop> {
     let inside = Path::new(INSIDE);
     let folder = inside.join(shown(&plan.folder, top));
     let sandbox = Sandbox::with_kernel(kernel, Limits::BUILD)?;
@@ -263,25 +265,25 @@ fn make(plan: &Plan, top: &Path, kernel: &Kernel) -> Result<String, Failure> {
         return Ok(said);
     }
     if plan.folder.to_string_lossy().contains(char::is_whitespace) {
-        return Err(Failure::hint("kbuild cannot build in a folder with a blank in its name"));
+        return Err(Stop::failed("kbuild cannot build in a folder with a blank in its name"));
     }
     let known = kernel_hints::find(&said).map(|hint| format!(" ({hint})")).unwrap_or_default();
     Err(not_compiled(&said, &known, format!("the build {}", outcome.end.describe())))
 }
 
 /// The module that a build has made.
-fn only_module(top: &Path) -> Result<PathBuf, Failure> {
+fn only_module(top: &Path) -> Result<PathBuf, Stop> {
     let mut modules = Vec::new();
     find_modules(top, &mut modules)?;
     modules.sort();
     match &modules[..] {
         [module] => Ok(module.clone()),
-        [] => Err(Failure::hint(
+        [] => Err(Stop::failed(
             "the build made no module (.ko): does the Makefile's obj-m name the C file?",
         )),
         several => {
             let names: Vec<String> = several.iter().map(|path| shown(path, top)).collect();
-            Err(Failure::hint(format!(
+            Err(Stop::failed(format!(
                 "the build made several modules ({}): hand in one",
                 names.join(", ")
             )))
@@ -290,7 +292,7 @@ fn only_module(top: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Files named `.ko`. A build is an untrusted program: what it made is not followed if a link.
-fn find_modules(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<(), Failure> {
+fn find_modules(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<(), Stop> {
     let entries =
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries.flatten() {
@@ -307,16 +309,13 @@ fn find_modules(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<(), Failure
 
 /// Whether a module has the function by which the kernel unloads it: `module_exit` and its
 /// relatives all give theirs this name, too.
-fn has_exit(module: &Path) -> Result<bool, Failure> {
+fn has_exit(module: &Path) -> Result<bool, Stop> {
     let inside = Path::new("/module.ko");
     let outcome = Sandbox::with_build_root(Limits::PROGRAM)?
         .shows(module, inside)
         .run(&format!("/usr/bin/{}", Arch::guest().tool("nm")), &[inside])?;
     if !outcome.end.success() {
-        return Err(Failure::Submission {
-            said: outcome.text(),
-            hint: "what the build made is no module".to_owned(),
-        });
+        return Err(Failure::new("what the build made is no module").with(outcome.text()).into());
     }
     Ok(outcome.text().lines().any(|line| line.ends_with(" cleanup_module")))
 }

@@ -2,12 +2,15 @@
 //!
 //! The sources are copied to a folder of the submission's own, and the compilers run behind the
 //! lab's sandbox ([`lab::sandbox`]): a Makefile or a `build.rs` is a program, too. What the student
-//! did wrong comes back as a [`Failure::Submission`] with a hint, what the lab could not do as a
-//! [`Failure::Lab`].
+//! did wrong comes back as a [`Stop::Verdict`] with a hint, what the lab could not do as a
+//! [`Stop::Lab`].
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+
+use crate::report::Failure;
+use crate::stop::Stop;
 
 mod app;
 mod archive;
@@ -48,33 +51,6 @@ pub struct Module {
     pub notes: Vec<String>,
 }
 
-/// Why there is nothing to check.
-#[derive(Debug)]
-pub enum Failure {
-    /// The submission's fault.
-    Submission {
-        /// What compiler, kbuild or cargo said about it; may be empty.
-        said: String,
-        /// What to do.
-        hint: String,
-    },
-    /// The lab could not do its part.
-    Lab(anyhow::Error),
-}
-
-impl Failure {
-    /// A fault of the submission that no compiler has said anything about.
-    fn hint(hint: impl Into<String>) -> Self {
-        Self::Submission { said: String::new(), hint: hint.into() }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Lab(error)
-    }
-}
-
 /// Compiles the device kit for devices in both languages.
 pub fn warm() -> anyhow::Result<()> {
     toolchain::warm()?;
@@ -82,13 +58,13 @@ pub fn warm() -> anyhow::Result<()> {
 }
 
 /// Checks that what was built is small enough for a guest, which holds it in memory.
-fn fits(file: &Path) -> Result<(), Failure> {
+fn fits(file: &Path) -> Result<(), Stop> {
     let size = file.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
     if size <= MAX_BUILT {
         return Ok(());
     }
     let (size, most) = (size >> 20, MAX_BUILT >> 20);
-    Err(Failure::hint(format!("it compiles to {size} MiB; {most} are the most that a guest gets")))
+    Err(Stop::failed(format!("it compiles to {size} MiB; {most} are the most that a guest gets")))
 }
 
 /// The lines of a compiler's output with the first errors, or its end when none is marked. Paths are
@@ -106,10 +82,10 @@ fn first_errors(said: &str) -> String {
 
 /// The failure of a compiler that has said this: the first error is the hint, with what is known about
 /// it. `otherwise` is the hint when no error is marked.
-fn not_compiled(said: &str, known: &str, otherwise: String) -> Failure {
+fn not_compiled(said: &str, known: &str, otherwise: String) -> Stop {
     let with_error = |error| format!("it does not compile; the first error is: {error}{known}");
     let hint = first_error(said).map_or(otherwise, with_error);
-    Failure::Submission { said: first_errors(said), hint }
+    Failure::new(hint).with(first_errors(said)).into()
 }
 
 /// The first error itself.

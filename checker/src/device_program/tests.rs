@@ -16,9 +16,9 @@ fn with<T>(perl: &str, then: impl FnOnce(&RunDir, Result<DeviceProgram<'_>, Stri
     fs::write(&program, format!("#!/usr/bin/perl\n{perl}\n")).expect("writable");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let built = BuiltDevice { program, sanitized: false };
-    let device = DeviceProgram::start(&run, 1, &built).map_err(|reason| match reason {
-        NotStarted::Submission(failure) => failure.hint,
-        NotStarted::Lab(error) => panic!("the lab failed: {error:#}"),
+    let device = DeviceProgram::start(&run, 1, &built).map_err(|stop| match stop {
+        Stop::Verdict(verdict) => verdict.message(),
+        Stop::Lab(error) => panic!("the lab failed: {error:#}"),
     });
     then(&run, device)
 }

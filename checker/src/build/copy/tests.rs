@@ -4,9 +4,9 @@ use std::io::Write;
 
 use super::*;
 
-fn hint(result: Result<Copied, Failure>) -> String {
+fn hint(result: Result<Copied, Stop>) -> String {
     match result {
-        Err(Failure::Submission { hint, .. }) => hint,
+        Err(Stop::Verdict(verdict)) => verdict.message(),
         other => panic!("{other:?} is no submission's failure"),
     }
 }

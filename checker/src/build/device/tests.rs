@@ -14,8 +14,8 @@ fn build(files: &[(&str, &str)]) -> Result<PathBuf, String> {
     }
     device(source.path(), &work.keep()).map(|built| built.program).map_err(
         |failure| match failure {
-            Failure::Submission { hint, .. } => hint,
-            Failure::Lab(error) => panic!("{error:#}"),
+            Stop::Verdict(verdict) => verdict.message(),
+            Stop::Lab(error) => panic!("{error:#}"),
         },
     )
 }

@@ -20,8 +20,8 @@ fn build(files: &[(&str, &str)]) -> Result<Module, String> {
     let environment = lab::environment::get().expect("the environment can be made");
     let kernel = environment.kernel(lab::Choice::default());
     driver(source.path(), &work.keep(), kernel).map_err(|failure| match failure {
-        Failure::Submission { hint, .. } => hint,
-        Failure::Lab(error) => panic!("{error:#}"),
+        Stop::Verdict(verdict) => verdict.message(),
+        Stop::Lab(error) => panic!("{error:#}"),
     })
 }
 

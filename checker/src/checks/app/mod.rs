@@ -53,8 +53,7 @@ pub fn ids() -> Vec<String> {
 /// Builds and checks an application.
 pub fn check_app(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Result<Vec<Entry>> {
     let mut recorder = Recorder::new(tools).of_run(run);
-    let built =
-        recorder.check(BUILD.0, BUILD.1, || build::app(source, work).map_err(Stop::from))?;
+    let built = recorder.check(BUILD.0, BUILD.1, || build::app(source, work))?;
     let Some(program) = built else {
         for (id, title) in [RUNS, NUMBERS, ROUNDS] {
             recorder.not_run(id, title, "app-build failed");

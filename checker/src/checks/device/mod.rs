@@ -181,8 +181,7 @@ pub fn check_device(
     let profile = &tools.profile;
     let mut recorder = Recorder::new(tools).of_run(run);
     let checks = checks(profile);
-    let built =
-        recorder.check(BUILD.0, BUILD.1, || build::device(source, work).map_err(Stop::from))?;
+    let built = recorder.check(BUILD.0, BUILD.1, || build::device(source, work))?;
     let Some(program) = built else {
         recorder.not_run(IDENTITY.0, IDENTITY.1, "device-build failed");
         not_run(&mut recorder, &checks, "device-build failed");

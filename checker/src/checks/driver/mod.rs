@@ -107,9 +107,7 @@ pub fn check_driver(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Entry>> {
     let mut recorder = Recorder::new(tools).of_run(run);
-    let built = recorder.check(BUILD.0, BUILD.1, || {
-        build::driver(source, work, tools.booted).map_err(Stop::from)
-    })?;
+    let built = recorder.check(BUILD.0, BUILD.1, || build::driver(source, work, tools.booted))?;
     let Some(module) = built else {
         not_run_after(&mut recorder, tools, BUILD.0, |_| true);
         return Ok(recorder.finish());
