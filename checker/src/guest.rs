@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use exerciser::{Answer, Job, Request};
+use exerciser::{Answer, Job, Outcome, Request};
 use lab::live_guest::panic_in;
 use lab::{Guest, RunDir, progress};
 
@@ -202,22 +202,27 @@ impl<'run> Bench<'run> {
     }
 
     /// Has a job done, by so many processes at once, in so many of the profile's seconds.
-    pub fn exercise(&mut self, job: Job, processes: u32, usual: u64) -> Result<Answer, Stop> {
+    pub fn exercise(&mut self, job: Job, processes: u32, usual: u64) -> Result<Vec<Outcome>, Stop> {
         let seconds = self.seconds(usual);
         let request = Request { job, processes, seconds };
         let request = serde_json::to_string(&request).context("a request is plain data")?;
         let command = format!("exerciser {}", quoted(&request));
         let text = self.shell_for(&command, Duration::from_secs(seconds))?;
         let last = text.lines().next_back().unwrap_or_default();
-        let answer: Result<Answer, _> = serde_json::from_str(last);
-        match answer {
-            Ok(answer) if answer.0.len() == processes as usize => Ok(answer),
+        match serde_json::from_str::<Answer>(last) {
+            Ok(answer) if answer.0.len() == processes as usize => Ok(answer.0),
             _ => {
-                // Nobody knows what else was changed in there.
+                // Other things in there may have been changed, too.
                 self.discard();
                 Err(nonsense(&text))
             }
         }
+    }
+
+    /// Has a job done by one process.
+    pub fn exercise_once(&mut self, job: Job, usual: u64) -> Result<Outcome, Stop> {
+        let outcomes = self.exercise(job, 1, usual)?;
+        outcomes.into_iter().next().ok_or_else(|| nonsense("no outcome"))
     }
 
     /// Runs a shell command of ours and returns what it printed.
@@ -354,12 +359,6 @@ impl<'run> Bench<'run> {
     pub fn accesses_since(&self, length: usize) -> Vec<Access> {
         let log = self.attached.log();
         access_log::parse(log.get(length..).unwrap_or_default(), self.setup.profile)
-    }
-
-    /// Where the run's files are.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.setup.run.path()
     }
 }
 

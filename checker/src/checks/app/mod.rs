@@ -15,7 +15,7 @@ use crate::build;
 use crate::guest::{Attached, Bench, Setup};
 use crate::profile::{IoctlKind, Profile};
 use crate::report::{Entry, Failure};
-use crate::stop::{Checked, Stop, nonsense};
+use crate::stop::{Checked, Stop};
 use crate::tools::Tools;
 use output::printed;
 
@@ -106,8 +106,7 @@ fn run_app(program: &Path, tools: &Tools, run: &RunDir) -> Result<Seen, Stop> {
     let mut seconds = profile.seconds.app;
     loop {
         let mark = bench.log_length();
-        let answer = bench.exercise(job.clone(), 1, seconds)?;
-        let outcome = answer.0.into_iter().next().ok_or_else(|| nonsense("no outcome"))?;
+        let outcome = bench.exercise_once(job.clone(), seconds)?;
         let accesses = bench.accesses_since(mark);
         let seen = Seen { outcome, rounds: rounds(profile, &accesses)?, seconds };
         // One that draws and draws may be at its end soon.

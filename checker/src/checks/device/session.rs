@@ -8,6 +8,7 @@ use crate::build::BuiltDevice;
 use crate::device_program::DeviceProgram;
 use crate::guest::{Attached, Bench, Kind, Setup, saved};
 use crate::profile::{Profile, Register, RegisterValue};
+use crate::report::Failure;
 use crate::stop::{Checked, Stop, nonsense};
 use crate::tools::Tools;
 
@@ -94,24 +95,22 @@ impl<'run> Session<'run> {
             accesses,
         };
         let seconds = self.tools.profile.seconds.call;
-        let answer = self.bench()?.exercise(job, 1, seconds)?;
+        let outcome = self.bench()?.exercise_once(job, seconds)?;
         self.bench()?.device_lives()?;
-        let [outcome] = &answer.0[..] else { return Err(nonsense("not one outcome")) };
         match (&outcome.end, outcome.steps.first()) {
             (_, Some(Step::NotOpened { reason, .. })) => {
                 Err(Stop::failed(format!("its BAR 0 cannot be mapped: {reason}")))
             }
-            (End::Exited(0), _) if outcome.steps.len() == count => Ok(outcome.steps.clone()),
+            (End::Exited(0), _) if outcome.steps.len() == count => Ok(outcome.steps),
             (End::TimedOut | End::Stuck { .. }, _) => {
                 let tail = self.bench()?.device_tail();
                 self.bench()?.discard();
-                Err(crate::report::Failure::new(format!(
-                    "access {} of {count} is not answered in time: a verb of a device never waits, \
-                     and a loop in it has to end",
-                    outcome.steps.len() + 1
-                ))
-                .with(tail)
-                .into())
+                let number = outcome.steps.len() + 1;
+                let hint = format!(
+                    "access {number} of {count} is not answered in time: a verb of a device \
+                     never waits, and a loop in it has to end"
+                );
+                Err(Failure::new(hint).with(tail).into())
             }
             _ => Err(nonsense(&format!("{outcome:?}"))),
         }

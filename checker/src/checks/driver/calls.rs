@@ -99,14 +99,13 @@ impl Session<'_> {
         }
         let mark = self.bench.log_length();
         let job = Job::Calls { node: node.clone(), calls };
-        let answer = self.bench.exercise(job, processes, self.profile.seconds.call);
+        let outcomes = self.bench.exercise(job, processes, self.profile.seconds.call);
         if !self.bench.is_live() {
             // Which one it was is not known.
             self.hang(&planned);
         }
-        let answer = answer?;
         let mut returned = Vec::new();
-        for outcome in &answer.0 {
+        for outcome in &outcomes? {
             self.ended_well(outcome, &node, &planned)?;
             for step in &outcome.steps {
                 if let Step::Called { result, memory } = step {

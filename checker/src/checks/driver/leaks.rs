@@ -75,9 +75,9 @@ fn missing(earlier: &State, later: &State) -> Option<String> {
 fn loads(session: &mut Session<'_>, times: u32) -> Checked {
     let name = session.module.name.clone();
     let job = Job::Loads { file: format!("/root/{name}.ko"), name, times };
-    let answer = session.bench.exercise(job, 1, session.profile.seconds.load * WAIT_TIMEOUT)?;
-    let [outcome] = &answer.0[..] else { return Err(nonsense("not one outcome")) };
-    session.came_back(outcome, "loading and unloading again and again")?;
+    let seconds = session.profile.seconds.load * WAIT_TIMEOUT;
+    let outcome = session.bench.exercise_once(job, seconds)?;
+    session.came_back(&outcome, "loading and unloading again and again")?;
     match &outcome.steps[..] {
         [Step::Loads(None)] => Ok(()),
         [Step::Loads(Some(said))] => Err(Stop::failed(format!(

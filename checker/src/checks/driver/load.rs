@@ -32,8 +32,7 @@ pub fn unload(session: &mut Session<'_>) -> Checked {
     }
     for node in now.nodes_beyond(&session.before) {
         let job = Job::Calls { node: node.to_owned(), calls: Vec::new() };
-        let answer = session.bench.exercise(job, 1, session.profile.seconds.call)?;
-        let [outcome] = &answer.0[..] else { continue };
+        let outcome = session.bench.exercise_once(job, session.profile.seconds.call)?;
         let refused = matches!(outcome.steps.first(), Some(Step::NotOpened { .. }));
         if !refused || outcome.end != End::Exited(0) {
             return Err(Stop::failed(format!(

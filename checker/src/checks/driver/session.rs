@@ -12,7 +12,7 @@ use crate::guest::{Bench, quoted};
 use crate::kernel_log::{self, Complaint};
 use crate::profile::Profile;
 use crate::report::Failure;
-use crate::stop::{Checked, Stop, nonsense};
+use crate::stop::{Checked, Stop};
 
 /// A driver in its guest.
 pub struct Session<'run> {
@@ -218,16 +218,10 @@ impl<'run> Session<'run> {
     }
 
     /// Runs a program of the guest's.
-    pub fn program(&mut self, command: &[&str]) -> Result<Outcome, Stop> {
-        self.program_for(command, self.profile.seconds.load)
-    }
-
-    /// Runs a program of the guest's that may take so many of the profile's seconds.
-    pub fn program_for(&mut self, command: &[&str], usual: u64) -> Result<Outcome, Stop> {
+    fn program(&mut self, command: &[&str]) -> Result<Outcome, Stop> {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
         let job = Job::Program { command, input: String::new(), confined: false };
-        let answer = self.bench.exercise(job, 1, usual)?;
-        answer.0.into_iter().next().ok_or_else(|| nonsense("no outcome"))
+        self.bench.exercise_once(job, self.profile.seconds.load)
     }
 
     /// Checks that something came back from the kernel.
