@@ -113,12 +113,12 @@ impl<'run> DeviceProgram<'run> {
         }
     }
 
-    /// Moves its socket to where the program cannot replace it, by a link to somebody else's for
+    /// Moves its socket to where the program cannot replace it, by a link to another one's for
     /// example, which QEMU would follow. The fault, in words, when it is no socket.
     fn take_socket(&self) -> Result<Option<String>> {
         let (made, taken) = (self.folder().join(SOCKET), self.socket_path());
         let found = match fs::rename(&made, &taken) {
-            // Only now, when nobody else can change it any more. A link is not followed.
+            // Only now, when the program cannot change it any more. A link is not followed.
             Ok(()) => fs::symlink_metadata(&taken)
                 .with_context(|| format!("cannot look at {}", taken.display()))?
                 .file_type(),
@@ -163,7 +163,7 @@ impl<'run> DeviceProgram<'run> {
     #[must_use]
     pub fn mistake(&self) -> Option<String> {
         let said = c_device::mistake_in(&self.log()).replace("/work/crate/", "").replace("./", "");
-        // The last one is for those who sit in front of a guest.
+        // The last one is for people in front of a guest.
         let said = said.lines().filter(|line| !line.contains("the device has stopped"));
         let said: Vec<&str> = said.map(|line| line.trim().trim_start_matches("error: ")).collect();
         (!said.is_empty())

@@ -1,7 +1,7 @@
-//! A throw-away guest with an untrusted submission in it.
+//! A disposable guest with an untrusted submission in it.
 //!
 //! Whatever that does, each question to the guest ends in bounded time: with an answer, or with a
-//! failure that says what the guest's kernel said last. A guest that did not answer is thrown away,
+//! failure that says what the guest's kernel said last. A guest that did not answer is ended,
 //! and the next question gets a fresh one.
 //!
 //! The guest has QEMU's default devices, so that the device is where the published one is, and a
@@ -44,7 +44,7 @@ pub struct Bench<'run> {
     /// How many guests there were.
     booted: u32,
     /// How much slower than the profile's machine this one is; 1 at least.
-    pace: f64,
+    slowdown: f64,
     /// What the kernel of a guest that was lost said last.
     last_words: String,
 }
@@ -68,7 +68,7 @@ impl<'run> Bench<'run> {
     /// A place without a guest yet.
     #[must_use]
     pub fn new(setup: Setup<'run>, attached: Attached<'run>) -> Self {
-        Self { setup, attached, live: None, booted: 0, pace: 1.0, last_words: String::new() }
+        Self { setup, attached, live: None, booted: 0, slowdown: 1.0, last_words: String::new() }
     }
 
     /// Numbers its guests from here on: there were some in this run before.
@@ -86,7 +86,7 @@ impl<'run> Bench<'run> {
     }
 
     /// Checks that a student's device still answers. The kit goes on after a panic, without the
-    /// client, whose reads are all ones then; such a guest is thrown away.
+    /// client, whose reads are all ones then; such a guest is ended.
     pub fn device_lives(&mut self) -> Result<(), Stop> {
         let Attached::Program(program) = &mut self.attached else { return Ok(()) };
         let panics = |end| format!("{end}: nothing that a guest does may make a device panic");
@@ -154,7 +154,7 @@ impl<'run> Bench<'run> {
         }
         guest.run("dmesg -n 8").context("the kernel's log goes to the console")?;
         let usual = self.setup.profile.seconds.boot.max(1) as f64;
-        self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
+        self.slowdown = self.slowdown.max(begun.elapsed().as_secs_f64() / usual);
         self.live = Some(Live::new(guest, watchdog, name));
         Ok(())
     }
@@ -169,12 +169,12 @@ impl<'run> Bench<'run> {
         let watchdog = Watchdog::start(self.setup.run.path(), guest.pid())?;
         saved::go_on(&mut guest, self.setup.profile, &self.attached, self.setup.copied())?;
         let usual = self.setup.profile.seconds.boot.max(1) as f64 / saved::FASTER;
-        self.pace = self.pace.max(begun.elapsed().as_secs_f64() / usual);
+        self.slowdown = self.slowdown.max(begun.elapsed().as_secs_f64() / usual);
         self.live = Some(Live::new(guest, watchdog, name));
         Ok(())
     }
 
-    /// Whose fault it is that a guest does not boot: the submission's device's, if there is one.
+    /// Why a guest does not boot: because of the submission's device, if there is one.
     fn not_booted(&mut self, error: anyhow::Error) -> Stop {
         let Attached::Program(program) = &mut self.attached else { return Stop::Lab(error) };
         let ended = match program.ended() {
@@ -197,7 +197,7 @@ impl<'run> Bench<'run> {
     /// So many of the profile's seconds, on this machine.
     #[must_use]
     pub fn seconds(&self, usual: u64) -> u64 {
-        let seconds = Duration::from_secs(usual).mul_f64(self.pace).as_secs_f64().ceil();
+        let seconds = Duration::from_secs(usual).mul_f64(self.slowdown).as_secs_f64().ceil();
         Duration::from_secs_f64(seconds).as_secs()
     }
 
@@ -240,7 +240,7 @@ impl<'run> Bench<'run> {
         }
     }
 
-    /// The guest did not answer: finds out why, and throws it away.
+    /// The guest did not answer: finds out why, and ends it.
     fn lost(&mut self, waited: Duration) -> Stop {
         let Some(mut live) = self.live.take() else { return nonsense("there was no guest") };
         let log = live.rest(self.setup.run);
@@ -278,7 +278,7 @@ impl<'run> Bench<'run> {
         match &self.attached {
             // Nothing but the device is the student's then.
             Attached::Program(_) => {
-                "its processor waits for the device; a verb of a device never waits, and a loop in \
+                "its processor waits for the device; a callback of a device never waits, and a loop in \
                  it has to end"
             }
             Attached::Server(_) => {
@@ -301,7 +301,7 @@ impl<'run> Bench<'run> {
         }
     }
 
-    /// Throws the guest away.
+    /// Ends the guest, and keeps the device.
     pub fn discard(&mut self) {
         self.live = None;
     }

@@ -7,7 +7,7 @@ pub enum Trouble {
     Warning,
     /// Something in it runs or waits for too long.
     Stall,
-    /// It has killed who made it do something impossible; nothing in it can be trusted any more.
+    /// It has killed the process that it failed in; nothing in it can be trusted any more.
     Oops,
     /// It has given up.
     Panic,
@@ -23,8 +23,8 @@ const PROGRAMS_POINTER: &str = "the driver follows the program's pointer itself:
 struct Sign(&'static str, &'static str, Trouble, &'static str);
 
 const FOLLOWS_NULL: &str = "the driver follows a pointer that is NULL";
-const NOT_MAPPED: &str = "the driver reads or writes memory that is not there: a pointer that \
-    nobody mapped (ioremap, pci_iomap), or that is freed already";
+const NOT_MAPPED: &str = "the driver reads or writes memory that is not there: a pointer that was \
+    never mapped (ioremap, pci_iomap), or that is freed already";
 const WRONG_USE: &str = "the kernel found a wrong use of one of its functions";
 const MISTAKE: &str = "the kernel found a mistake";
 const FAILED: &str = "the driver made the kernel fail";

@@ -10,8 +10,8 @@ use lab::{Arch, Choice};
 
 /// Check students' drivers, applications and devices
 ///
-/// Builds what was handed in, tries it in a throw-away guest without a network, and says which
-/// checks it passes, with a hint for each that it does not. A submission is a folder, an archive
+/// Builds each submission in a sandbox, tests it in a disposable guest without a network, and
+/// reports a score per check, with a hint for each failure. A submission is a folder, an archive
 /// (.zip, .tar.gz, .tar.xz) or a patch, in which the parts are found (the folder `driver`, `app.c`,
 /// `device.rs` or the folder `device`, else by what is in the files), or the parts are named one by
 /// one.

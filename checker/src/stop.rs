@@ -53,7 +53,7 @@ pub fn ensure(so: bool, hint: impl FnOnce() -> String) -> Checked {
     if so { Ok(()) } else { Err(Stop::failed(hint())) }
 }
 
-/// An answer that cannot be: what is being tried has disturbed who tries it.
+/// An answer that makes no sense: the submission has disturbed the program that tests it.
 #[must_use]
 pub fn nonsense(what: &str) -> Stop {
     Failure::new(

@@ -1,4 +1,4 @@
-//! What somebody handed in: a driver, an application, a device, or several of them.
+//! What a student handed in: a driver, an application, a device, or several of them.
 //!
 //! They are named one by one, or found in what was handed in: a folder, an archive or a patch. It is
 //! copied, archives are unpacked, and the new files of patches are taken out; then there are

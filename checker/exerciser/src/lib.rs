@@ -84,8 +84,8 @@ pub enum Argument {
         /// Its size in bytes.
         size: usize,
     },
-    /// The address of a value of so many bytes, with nothing mapped behind it: who copies more than
-    /// that gets an error.
+    /// The address of a value of so many bytes, with nothing mapped behind it: a driver that copies
+    /// more gets an error.
     AtPageEnd {
         /// The value.
         value: u64,
@@ -183,7 +183,7 @@ pub enum End {
         /// Where in the kernel it waits, one function per line.
         stack: String,
     },
-    /// It printed more than anybody wants to read, and was killed.
+    /// It printed more than [`MAX_PRINTED`], and was killed.
     TooMuchOutput,
 }
 

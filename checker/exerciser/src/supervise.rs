@@ -36,7 +36,7 @@ pub fn answer(request: &Request) -> Result<Answer> {
 }
 
 /// Waits until devices have answered all that the guest asked of them. A write is not waited for by
-/// who makes it, but by the next read, be it of the configuration space.
+/// itself, but by the next read, be it of the configuration space.
 fn catch_up() {
     for device in std::fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten() {
         // One that is gone has nothing to answer.

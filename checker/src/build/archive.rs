@@ -1,5 +1,5 @@
-//! Unpacks archives, which anybody can have made: however much is packed in them, no more is
-//! unpacked than a submission may have.
+//! Unpacks untrusted archives: however much is packed in them, no more is unpacked than a submission
+//! may have.
 
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};

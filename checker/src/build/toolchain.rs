@@ -235,9 +235,8 @@ fn rustc(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&process::output("rustc", &mut command)?).into_owned())
 }
 
-/// Cargo's folder with the sources of dependencies.
 /// The user's replacements of crates.io, by whose names the downloaded sources are found. The rest
-/// of the user's configuration is nobody's business.
+/// of the user's configuration stays out of the sandbox.
 fn replaced_sources() -> Result<Option<String>> {
     let home = cargo_home()?;
     let text = ["config.toml", "config"].map(|name| fs::read_to_string(home.join(name)));
@@ -254,6 +253,7 @@ fn only_sources(mut config: toml::Table) -> Option<String> {
     Some(toml::Table::from_iter([("source".to_owned(), sources)]).to_string())
 }
 
+/// Cargo's folder with the sources of dependencies.
 fn cargo_home() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("CARGO_HOME").filter(|path| !path.is_empty()) {
         return Ok(named.into());

@@ -32,7 +32,7 @@ pub struct State {
     pub nodes: BTreeMap<String, (u32, u32)>,
     /// Minor numbers of misc devices with their names.
     pub misc: BTreeMap<u32, String>,
-    /// Who has claimed addresses of BAR 0.
+    /// The claimed addresses of BAR 0, with the names of the claims.
     pub regions: BTreeSet<String>,
     /// The kernel's mappings of BAR 0.
     pub mappings: Vec<String>,

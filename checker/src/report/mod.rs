@@ -49,7 +49,7 @@ impl Failure {
         Self::new(format!("same cause as {first}"))
     }
 
-    /// With what somebody said.
+    /// With the output of a compiler, the kernel or a program.
     #[must_use]
     pub fn with(mut self, details: impl Into<String>) -> Self {
         self.details = details.into();
@@ -98,7 +98,7 @@ impl Verdict {
         }
     }
 
-    /// What somebody said about a failure.
+    /// The output that goes with a failure.
     #[must_use]
     pub fn details(&self) -> &str {
         match self {

@@ -1,4 +1,4 @@
-//! The points, as JSON: for whoever counts them, and in the form in which GitHub Classroom takes
+//! The points, as JSON: for programs that count them, and in the form in which GitHub Classroom takes
 //! the result of an autograding step (`version`, `status`, `max_score`, `tests`).
 
 use std::time::Duration;

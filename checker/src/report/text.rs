@@ -6,7 +6,7 @@ use super::{Entry, Report, Verdict, plain};
 use crate::handed_in::HandedIn;
 use crate::terminal::{self, BAD, GOOD, QUOTED, UNKNOWN, paragraph, styled};
 
-/// How much of what somebody said is shown.
+/// How many lines of quoted output are shown.
 const SHOWN_LINES: usize = 30;
 /// What is before a hint.
 const HINT: &str = "           > ";

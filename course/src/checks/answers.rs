@@ -32,9 +32,9 @@ pub fn check(file: &Path, bench: &mut Bench<'_>) -> Checked {
     let answers: Answers = toml::from_str(&text).map_err(|error| {
         Stop::failed(format!("{}: {error}", super::name(file)).trim_end().to_owned())
     })?;
-    judge_ids(&answers, &bench.profile)?;
+    check_ids(&answers, &bench.profile)?;
     let address = bar0(bench)?;
-    judge_bar(&answers, &bench.profile, address)
+    check_bar(&answers, &bench.profile, address)
 }
 
 /// Where BAR 0 is in a guest of this machine.
@@ -46,7 +46,7 @@ fn bar0(bench: &mut Bench<'_>) -> Result<u64, Stop> {
     Ok(address.with_context(|| format!("the guest says of its device's BARs: {said:?}"))?)
 }
 
-fn judge_ids(answers: &Answers, profile: &Profile) -> Checked {
+fn check_ids(answers: &Answers, profile: &Profile) -> Checked {
     let (vendor, device) = (profile.device.vendor.into(), profile.device.device.into());
     ensure((answers.vendor, answers.device) != (device, vendor), || {
         "vendor and device are the wrong way round: lspci shows vendor:device".to_owned()
@@ -67,7 +67,7 @@ fn judge_ids(answers: &Answers, profile: &Profile) -> Checked {
     })
 }
 
-fn judge_bar(answers: &Answers, profile: &Profile, address: u64) -> Checked {
+fn check_bar(answers: &Answers, profile: &Profile, address: u64) -> Checked {
     is("bar0-address", answers.bar0_address, address, "lspci -v: Memory at ...")?;
     ensure(answers.bar0_size != 4, || "bar0-size: 4K are 4 times 1024 bytes".to_owned())?;
     let size = u64::try_from(profile.device.bar_size).unwrap_or(u64::MAX);

@@ -11,17 +11,17 @@ use super::Bench;
 
 /// Step 5.
 pub fn application(file: &Path, bench: &mut Bench<'_>) -> Checked {
-    judge(&report(Submission::named(None, Some(file.to_owned()), None), bench)?)
+    first_failure(&report(Submission::named(None, Some(file.to_owned()), None), bench)?)
 }
 
 /// Step 6.
 pub fn driver(file: &Path, bench: &mut Bench<'_>) -> Checked {
-    judge(&report(Submission::named(Some(PathBuf::from(file)), None, None), bench)?)
+    first_failure(&report(Submission::named(Some(PathBuf::from(file)), None, None), bench)?)
 }
 
 /// The device steps.
 pub fn device(file: &Path, bench: &mut Bench<'_>) -> Checked {
-    judge(&report(Submission::named(None, None, Some(file.to_owned())), bench)?)
+    first_failure(&report(Submission::named(None, None, Some(file.to_owned())), bench)?)
 }
 
 fn report(submission: Result<Submission>, bench: &mut Bench<'_>) -> Result<Report> {
@@ -31,7 +31,7 @@ fn report(submission: Result<Submission>, bench: &mut Bench<'_>) -> Result<Repor
 }
 
 /// The first check that failed. The others may have failed because of it.
-fn judge(report: &Report) -> Checked {
+fn first_failure(report: &Report) -> Checked {
     let failed = report.entries.iter().find(|entry| !entry.verdict.is_fine());
     match failed.map(|entry| (&entry.title, entry.verdict.clone())) {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! The checks of an application: it runs beside our own driver, as nobody, and the device's log
+//! The checks of an application: it runs beside our own driver, as the user `nobody`, and the device's log
 //! says which numbers it got.
 
 mod output;

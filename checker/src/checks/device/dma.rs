@@ -43,7 +43,7 @@ pub fn transfers(session: &mut Session<'_>, transfer: &Transfer) -> Checked {
         let expected = if numbers { Some(drawn(session, piece.bytes)?) } else { None };
         one(session, transfer, piece)?;
         let written = written(session, piece)?;
-        judge(transfer, piece, &written, expected.as_deref())?;
+        compare(transfer, piece, &written, expected.as_deref())?;
         let same = before.as_ref().is_some_and(|before| written.starts_with(before));
         ensure(!same || numbers || !transfer.source.is_empty(), || {
             "the second transfer writes the numbers of the first one".to_owned()
@@ -146,7 +146,7 @@ fn written(session: &mut Session<'_>, piece: Piece) -> Result<Vec<u8>, Stop> {
 }
 
 /// What was written is what should be.
-fn judge(transfer: &Transfer, piece: Piece, written: &[u8], numbers: Option<&[u8]>) -> Checked {
+fn compare(transfer: &Transfer, piece: Piece, written: &[u8], numbers: Option<&[u8]>) -> Checked {
     let old = |range: std::ops::Range<usize>| -> Vec<u8> { range.map(pattern).collect() };
     let untouched = old(piece.to..piece.to + piece.bytes);
     let same = written.iter().rev().zip(untouched.iter().rev()).take_while(|(one, two)| one == two);

@@ -39,7 +39,7 @@ pub fn identity(session: &mut Session<'_>) -> Result<Option<Fault>, Stop> {
     let listed = session.bench()?.shell(SCRIPT)?;
     let functions: Vec<Function> = listed.lines().filter_map(function).collect();
     Ok(match functions.iter().find(|function| is_it(function, device)) {
-        Some(found) => judge(found, device),
+        Some(found) => faults_of(found, device),
         None => Some(Fault { failure: missing(&functions, device), usable: false }),
     })
 }
@@ -77,7 +77,7 @@ fn missing(functions: &[Function], device: &Device) -> Failure {
 }
 
 /// All that is wrong with a device that is there.
-fn judge(found: &Function, device: &Device) -> Option<Fault> {
+fn faults_of(found: &Function, device: &Device) -> Option<Fault> {
     let mut hints = Vec::new();
     let mut usable = true;
     if let Some(revision) = device.revision.filter(|one| found.ids[2] != u64::from(*one)) {
@@ -118,7 +118,7 @@ mod tests {
         if !is_it(&function, &profile.device) {
             return (missing(&[function], &profile.device).hint, false);
         }
-        let fault = judge(&function, &profile.device);
+        let fault = faults_of(&function, &profile.device);
         fault.map_or((String::new(), true), |fault| (fault.failure.hint, fault.usable))
     }
 

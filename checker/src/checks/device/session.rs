@@ -107,7 +107,7 @@ impl<'run> Session<'run> {
                 self.bench()?.discard();
                 let number = outcome.steps.len() + 1;
                 let hint = format!(
-                    "access {number} of {count} is not answered in time: a verb of a device \
+                    "access {number} of {count} is not answered in time: a callback of a device \
                      never waits, and a loop in it has to end"
                 );
                 Err(Failure::new(hint).with(tail).into())

@@ -217,7 +217,9 @@ pub fn refused(ioctl: &Ioctl, result: i32) -> String {
              the same letter, number and type (of {size} bytes), and is .unlocked_ioctl set?"
         ),
         "EFAULT" => "the address is good; is it the third argument that is used?".to_owned(),
-        _ if *kind == IoctlKind::Seed => "seeding has to work for who may write".to_owned(),
+        _ if *kind == IoctlKind::Seed => {
+            "a process that may write has to be able to seed".to_owned()
+        }
         _ => "look for what returns that".to_owned(),
     };
     format!("{name} returned {returned}: {hint}")

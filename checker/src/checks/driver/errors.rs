@@ -12,7 +12,7 @@ use crate::stop::{Checked, Stop, ensure};
 /// The error for a bad address.
 const EFAULT: i32 = -14;
 
-/// Ioctls that nobody has, each with what is wrong with it. The published letter is `q`.
+/// Ioctls that no driver has, each with what is wrong with it. The published letter is `q`.
 const UNKNOWN: [(u32, &str); 3] = [
     (0x0000_7177, "with a number that the driver has no ioctl for, _IO('q', 0x77)"),
     (0x8004_7177, "with a number that the driver has no ioctl for, _IOR('q', 0x77, unsigned int)"),

@@ -197,7 +197,7 @@ pub fn two_processes(session: &mut Session<'_>) -> Checked {
     let mut given = numbers_of(profile, ioctl, &done.accesses)?;
     got.sort_unstable();
     given.sort_unstable();
-    // What nobody got does not matter: a driver may look twice.
+    // A number that neither got does not matter: a driver may read twice.
     let mut rest = given.iter();
     if got.iter().all(|number| rest.any(|given| given == number)) {
         return Ok(());

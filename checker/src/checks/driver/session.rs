@@ -105,8 +105,8 @@ impl<'run> Session<'run> {
         self.came_back(&outcome, "rmmod")?;
         if outcome.end != End::Exited(0) {
             return Err(Failure::new(format!(
-                "rmmod refuses: {}. Somebody still counts as its user: is .owner = THIS_MODULE \
-                 set, and is each try_module_get or open given back?",
+                "rmmod refuses: {}. The module still has a user: is .owner = THIS_MODULE set, and \
+                 is each try_module_get or open given back?",
                 outcome.said.trim()
             ))
             .into());
@@ -229,8 +229,8 @@ impl<'run> Session<'run> {
         let hint = match &outcome.end {
             End::Exited(_) => return Ok(()),
             End::Killed(signal) => format!(
-                "{what} was killed by signal {signal}: the kernel does that to who makes it fail, \
-                 and the driver may have overwritten the program's memory"
+                "{what} was killed by signal {signal}: the kernel does that to a process that it \
+                 fails in, and the driver may have overwritten the program's memory"
             ),
             End::TooMuchOutput => format!("{what} printed without end"),
             End::TimedOut => format!(
@@ -243,8 +243,8 @@ impl<'run> Session<'run> {
             End::Stuck { stack, .. } => {
                 self.bench.discard();
                 let hint = format!(
-                    "{what} does not come back and cannot be killed: it waits for a lock that \
-                     nobody gives back (locked twice, or not unlocked on an error), or sleeps \
+                    "{what} does not come back and cannot be killed: it waits for a lock that is \
+                     not given back (locked twice, or not unlocked on an error), or sleeps \
                      uninterruptibly"
                 );
                 return Err(Failure::new(hint).with(format!("it waits in\n{stack}")).into());
