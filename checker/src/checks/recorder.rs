@@ -10,7 +10,7 @@ use crate::profile::Profile;
 use crate::recordings::{self, Span};
 use crate::report::{Entry, Failure, Verdict};
 use crate::stop::Stop;
-use crate::tools::{Listener, Tools};
+use crate::tools::Listener;
 
 /// Takes down how each check ended.
 #[derive(Debug)]
@@ -20,25 +20,15 @@ pub struct Recorder<'a> {
     entries: Vec<Entry>,
     /// When each was on.
     spans: Vec<Span>,
-    /// Where its device is recorded.
-    run: Option<&'a RunDir>,
+    /// Where the device is recorded.
+    run: &'a RunDir,
 }
 
 impl<'a> Recorder<'a> {
-    /// With nothing in it yet.
+    /// With nothing in it yet. Failures show what the device of the run saw.
     #[must_use]
-    pub fn new(tools: &'a Tools) -> Self {
-        Self::with(&tools.profile, &tools.listener)
-    }
-
-    fn with(profile: &'a Profile, listener: &'a Listener) -> Self {
-        Self { profile, listener, entries: Vec::new(), spans: Vec::new(), run: None }
-    }
-
-    /// With failures that show what the device of a run saw.
-    #[must_use]
-    pub fn of_run(self, run: &'a RunDir) -> Self {
-        Self { run: Some(run), ..self }
+    pub fn new(profile: &'a Profile, listener: &'a Listener, run: &'a RunDir) -> Self {
+        Self { profile, listener, entries: Vec::new(), spans: Vec::new(), run }
     }
 
     /// Takes down a check that has just ended.
@@ -56,10 +46,11 @@ impl<'a> Recorder<'a> {
         let (id, title) = (id.to_owned(), title.to_owned());
         let span = Span::of_last(begun.elapsed());
         let told = self.told_once(verdict.clone());
-        let verdict = match self.run {
+        let verdict = if told == verdict {
+            recordings::explained(verdict, self.run, span, self.profile)
+        } else {
             // What was told before was explained there.
-            Some(run) if told == verdict => recordings::explained(verdict, run, span, self.profile),
-            _ => told,
+            told
         };
         self.spans.push(span);
         let entry = Entry { id, title, verdict, worth, took: begun.elapsed() };
@@ -111,15 +102,9 @@ impl<'a> Recorder<'a> {
     }
 
     /// All entries, with a recording of each in the run's folder. The device has ended.
-    pub fn finish_with_recordings(self, run: &RunDir) -> Result<Vec<Entry>> {
-        recordings::keep_all(&self.entries, &self.spans, run)?;
+    pub fn finish(self) -> Result<Vec<Entry>> {
+        recordings::keep_all(&self.entries, &self.spans, self.run)?;
         Ok(self.entries)
-    }
-
-    /// All entries.
-    #[must_use]
-    pub fn finish(self) -> Vec<Entry> {
-        self.entries
     }
 }
 
@@ -165,7 +150,8 @@ mod tests {
                 .expect("no check panicked")
                 .push((entry.id.clone(), entry.verdict.message()));
         });
-        let mut recorder = Recorder::with(&profile, &listener);
+        let run = RunDir::create("checker-recorder").expect("a folder can be made");
+        let mut recorder = Recorder::new(&profile, &listener, &run);
         let oops = "the driver follows a pointer that is NULL, at my_rng.c:34";
         let hints = [
             ("driver-random", format!("{oops} ([    9.068407] BUG: address: 00007f7a7c6eb000)")),
@@ -186,6 +172,7 @@ mod tests {
         }
         let messages: Vec<(String, String)> = recorder
             .finish()
+            .expect("there are no recordings")
             .into_iter()
             .map(|entry| (entry.id.clone(), entry.verdict.message()))
             .collect();
@@ -201,7 +188,8 @@ mod tests {
     fn the_same_oops_is_one_cause_whatever_is_said_of_it_and_a_program_s_output_is_none() {
         let profile = Profile::published().expect("it is a profile");
         let listener = Listener::default();
-        let mut recorder = Recorder::with(&profile, &listener);
+        let run = RunDir::create("checker-recorder").expect("a folder can be made");
+        let mut recorder = Recorder::new(&profile, &listener, &run);
         let oops = "[    9.1] Kernel panic - not syncing: Fatal exception\n";
         for (id, hint, details) in [
             ("driver-load", "the guest's kernel gave up", oops),
@@ -213,7 +201,7 @@ mod tests {
             recorder.add(id, "", verdict, Instant::now());
         }
         let hints: Vec<String> =
-            recorder.finish().iter().map(|entry| entry.verdict.message()).collect();
+            recorder.entries.iter().map(|entry| entry.verdict.message()).collect();
         assert_eq!(
             hints[1..],
             ["same cause as driver-load", "it prints no numbers", "no seed reached the device"]

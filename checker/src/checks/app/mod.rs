@@ -52,13 +52,13 @@ pub fn ids() -> Vec<String> {
 
 /// Builds and checks an application.
 pub fn check_app(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Result<Vec<Entry>> {
-    let mut recorder = Recorder::new(tools).of_run(run);
+    let mut recorder = Recorder::new(&tools.profile, &tools.listener, run);
     let built = recorder.check(BUILD.0, BUILD.1, || build::app(source, work))?;
     let Some(program) = built else {
         for (id, title) in [RUNS, NUMBERS, ROUNDS] {
             recorder.not_run(id, title, "app-build failed");
         }
-        return Ok(recorder.finish());
+        return recorder.finish();
     };
     let mut seen = None;
     recorder.check(RUNS.0, RUNS.1, || {
@@ -79,7 +79,7 @@ pub fn check_app(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Res
             }
         }
     }
-    recorder.finish_with_recordings(run)
+    recorder.finish()
 }
 
 /// A guest with the application and a driver that is loaded.

@@ -179,18 +179,18 @@ pub fn check_device(
     notes: &mut Vec<String>,
 ) -> Result<Vec<Entry>> {
     let profile = &tools.profile;
-    let mut recorder = Recorder::new(tools).of_run(run);
+    let mut recorder = Recorder::new(&tools.profile, &tools.listener, run);
     let checks = checks(profile);
     let built = recorder.check(BUILD.0, BUILD.1, || build::device(source, work))?;
     let Some(program) = built else {
         recorder.not_run(IDENTITY.0, IDENTITY.1, "device-build failed");
         not_run(&mut recorder, &checks, "device-build failed");
-        return Ok(recorder.finish());
+        return recorder.finish();
     };
     let mut session = Session::new(tools, run, program);
     in_guest_checks(&mut session, &mut recorder, checks, notes)?;
     session.end()?;
-    recorder.finish_with_recordings(run)
+    recorder.finish()
 }
 
 fn in_guest_checks(

@@ -106,11 +106,11 @@ pub fn check_driver(
     work: &Path,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Entry>> {
-    let mut recorder = Recorder::new(tools).of_run(run);
+    let mut recorder = Recorder::new(&tools.profile, &tools.listener, run);
     let built = recorder.check(BUILD.0, BUILD.1, || build::driver(source, work, tools.booted))?;
     let Some(module) = built else {
         not_run_after(&mut recorder, tools, BUILD.0, |_| true);
-        return Ok(recorder.finish());
+        return recorder.finish();
     };
     notes.extend(module.notes.iter().cloned());
     let in_guest = format!("root/{}.ko", module.name);
@@ -121,7 +121,7 @@ pub fn check_driver(
     in_guest_checks(&mut session, &mut recorder, tools)?;
     notes.append(&mut session.notes);
     session.bench.end()?;
-    recorder.finish_with_recordings(run)
+    recorder.finish()
 }
 
 fn in_guest_checks(
