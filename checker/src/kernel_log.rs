@@ -235,13 +235,8 @@ fn add_count(shown: &mut Vec<String>, more: usize) {
 /// The worst complaint of a log; of equally bad ones the first.
 #[must_use]
 pub fn worst(log: &str) -> Option<Complaint> {
-    let mut worst: Option<Complaint> = None;
-    for found in complaints(log) {
-        if worst.as_ref().is_none_or(|worst| found.trouble > worst.trouble) {
-            worst = Some(found);
-        }
-    }
-    worst
+    // `max_by_key` takes the last.
+    complaints(log).into_iter().rev().max_by_key(|found| found.trouble)
 }
 
 /// What is in the lines of a complaint that are of no use.

@@ -73,15 +73,10 @@ pub fn reload(session: &mut Session<'_>) -> Checked {
         session.rmmod()?;
     }
     session.insmod()?;
-    if session.has_no_node() {
+    if session.no_node {
         return Ok(());
     }
-    let told = session.notes.len();
-    let opened = session.open_node();
-    session.notes.truncate(told);
-    if session.node.is_none() {
-        return opened;
-    }
+    session.reopen_node()?;
     let random = session.profile.ioctl(IoctlKind::Random)?;
     let done = session.calls(vec![draws(random, 1)])?;
     session.numbers(random, &done.returned).map_err(|stop| match stop {

@@ -142,7 +142,8 @@ fn in_guest_checks(
             Ok(()) => {
                 let fine = attempt(session, recorder, (id, title), run)?;
                 // One that is unloaded, or in a guest that lives, can go on.
-                session.no_unload |= id == UNLOAD && !fine && session.loaded_or_gone();
+                let loaded_or_gone = session.loaded || !session.bench.is_live();
+                session.no_unload |= id == UNLOAD && !fine && loaded_or_gone;
             }
             Err(reason) => {
                 let reason = because(reason?);
@@ -191,27 +192,29 @@ fn attempt(
 /// it found. Whether the guest is still of use.
 fn watch(session: &mut Session<'_>, id: &str, result: Checked) -> Checked {
     let lost = !session.bench.is_live();
-    let (news, result) = match (session.bench.news(), result) {
-        (Ok(news), result) => (news, result),
-        (Err(stop), Ok(())) => (session.bench.news().unwrap_or_default(), Err(stop)),
-        (Err(_), result) => (session.bench.news().unwrap_or_default(), result),
+    let (news, mut result) = match session.bench.news() {
+        Ok(news) => (news, result),
+        Err(stop) => (session.bench.news().unwrap_or_default(), result.and(Err(stop))),
     };
-    session.heard(id, &news);
-    let result = match kernel_log::worst(&news) {
-        Some(found) if found.trouble > Trouble::Warning => {
-            session.bench.discard();
-            if lost {
-                result
-            } else {
-                let place = place::of(&news, &session.module.file);
-                let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
-                let hint = format!("{}{place} ({})", found.meaning, found.said());
-                session.told.insert(id.to_owned(), hint.clone());
-                Err(Failure::new(hint).with(kernel_log::excerpt(&news)).into())
-            }
+    let worst = kernel_log::worst(&news);
+    let failed = worst.as_ref().is_some_and(|found| found.trouble > Trouble::Warning);
+    if failed {
+        session.bench.discard();
+    } else {
+        result = result.map_err(|stop| with_kernel_words(stop, &news));
+    }
+    if let Some(found) = worst {
+        let (meaning, said) = (found.meaning, found.said());
+        let hint = format!("during {id}: {meaning} ({said})");
+        let mut complaint = Failure::new(hint).with(kernel_log::excerpt(&news));
+        if failed && !lost {
+            let place = place::of(&news, &session.module.file);
+            let place = place.map(|place| format!(", at {place}")).unwrap_or_default();
+            complaint.hint = format!("{meaning}{place} ({said})");
+            result = Err(complaint.clone().into());
         }
-        _ => result.map_err(|stop| with_kernel_words(stop, &news)),
-    };
+        session.complaints.push((found.trouble, complaint));
+    }
     if !session.bench.is_live() {
         session.forget();
     }
@@ -231,16 +234,9 @@ fn with_kernel_words(stop: Stop, news: &str) -> Stop {
 /// The verdict about the kernel's log of all guests.
 fn kernel_log(session: &Session<'_>, recorder: &mut Recorder<'_>) {
     let begun = Instant::now();
-    let verdict = match session.worst() {
-        None => Verdict::Passed,
-        Some((id, complaint, excerpt)) => {
-            let told = session.told.get(id);
-            let hint = told.cloned().unwrap_or_else(|| {
-                format!("during {id}: {} ({})", complaint.meaning, complaint.said())
-            });
-            Verdict::Failed(Failure::new(hint).with(excerpt.as_str()))
-        }
-    };
+    // Of equally bad ones the first: `max_by_key` takes the last.
+    let worst = session.complaints.iter().rev().max_by_key(|(trouble, _)| *trouble);
+    let verdict = worst.map_or(Verdict::Passed, |(_, complaint)| complaint.clone().into());
     recorder.add(LOG.0, LOG.1, verdict, begun);
 }
 

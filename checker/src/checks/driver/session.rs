@@ -9,7 +9,7 @@ use crate::build::Module;
 use crate::checks::state::State;
 use crate::errno;
 use crate::guest::{Bench, quoted};
-use crate::kernel_log::{self, Complaint};
+use crate::kernel_log::Trouble;
 use crate::profile::Profile;
 use crate::report::Failure;
 use crate::stop::{Checked, Stop};
@@ -35,7 +35,7 @@ pub struct Session<'run> {
     /// The node that was made for it, which is not its own to remove.
     made_node: Option<String>,
     /// Whether there will never be one.
-    no_node: bool,
+    pub no_node: bool,
     /// Whether unloading it does no good.
     pub no_unload: bool,
     /// The ioctls that did not come back, with the check that found it. They would not another time,
@@ -47,12 +47,10 @@ pub struct Session<'run> {
     pub failed: BTreeSet<String>,
     /// The ioctls that store more than they should, with the check that found it.
     pub stores_too_much: BTreeMap<u32, String>,
-    /// What was said of the checks in which the kernel failed.
-    pub told: BTreeMap<String, String>,
     /// Whether the check that is on found a fault that another one was failed for.
     pub costs_nothing: bool,
     /// The worst that the kernel said in each check, with the lines around it.
-    complaints: Vec<(String, Complaint, String)>,
+    pub complaints: Vec<(Trouble, Failure)>,
 }
 
 impl<'run> Session<'run> {
@@ -74,7 +72,6 @@ impl<'run> Session<'run> {
             check: String::new(),
             failed: BTreeSet::new(),
             stores_too_much: BTreeMap::new(),
-            told: BTreeMap::new(),
             costs_nothing: false,
             complaints: Vec::new(),
         }
@@ -164,22 +161,12 @@ impl<'run> Session<'run> {
         Ok((wanted, None))
     }
 
-    /// Whether it is still loaded, or was when the guest went.
-    pub fn loaded_or_gone(&self) -> bool {
-        self.loaded || !self.bench.is_live()
-    }
-
     /// Removes a node that was made for the driver.
     pub fn remove_made_node(&mut self) -> Checked {
         if let Some(node) = self.made_node.take() {
             self.bench.shell(&format!("rm -f {}", quoted(&node)))?;
         }
         Ok(())
-    }
-
-    /// Whether there will never be a node.
-    pub fn has_no_node(&self) -> bool {
-        self.no_node
     }
 
     /// Sees to what a check needs, in a new guest if the last one is gone.
@@ -198,15 +185,17 @@ impl<'run> Session<'run> {
             self.insmod()?;
         }
         if needs == Needs::Node && self.node.is_none() {
-            // What is wrong with its name was said when it was found first.
-            let told = self.notes.len();
-            let opened = self.open_node();
-            self.notes.truncate(told);
-            if self.node.is_none() || !self.bench.is_live() {
-                opened?;
-            }
+            self.reopen_node()?;
         }
         Ok(())
+    }
+
+    /// Opens the node again. What is wrong with its name was said when it was found first.
+    pub fn reopen_node(&mut self) -> Checked {
+        let told = self.notes.len();
+        let opened = self.open_node();
+        self.notes.truncate(told);
+        if self.node.is_none() || !self.bench.is_live() { opened } else { Ok(()) }
     }
 
     /// The guest is gone, and all that was in it.
@@ -238,6 +227,7 @@ impl<'run> Session<'run> {
                  something that never comes?"
             ),
             End::Stuck { state: 'R', .. } => {
+                self.bench.discard();
                 format!("{what} does not come back: a loop in the driver does not end")
             }
             End::Stuck { stack, .. } => {
@@ -250,23 +240,7 @@ impl<'run> Session<'run> {
                 return Err(Failure::new(hint).with(format!("it waits in\n{stack}")).into());
             }
         };
-        if matches!(outcome.end, End::Stuck { .. }) {
-            self.bench.discard();
-        }
         Err(Failure::new(hint).with(outcome.said.as_str()).into())
-    }
-
-    /// Takes down what the kernel said during a check.
-    pub fn heard(&mut self, id: &str, log: &str) {
-        if let Some(worst) = kernel_log::worst(log) {
-            self.complaints.push((id.to_owned(), worst, kernel_log::excerpt(log)));
-        }
-    }
-
-    /// The worst that the kernel said in any check; of equally bad ones the first.
-    pub fn worst(&self) -> Option<&(String, Complaint, String)> {
-        let most = self.complaints.iter().map(|(_, complaint, _)| complaint.trouble).max()?;
-        self.complaints.iter().find(|(_, complaint, _)| complaint.trouble == most)
     }
 }
 
