@@ -71,12 +71,6 @@ impl<'run> Guests<'run> {
         self.run.path()
     }
 
-    /// How many guests were booted.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        self.count
-    }
-
     /// Ends the guest.
     pub fn end(&mut self) {
         self.live = None;

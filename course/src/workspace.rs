@@ -76,12 +76,6 @@ impl Workspace {
         self.begin(step, steps)?;
         Ok(kept)
     }
-
-    /// Whether all files of a step are there.
-    #[must_use]
-    pub fn is_begun(&self, step: &Step) -> bool {
-        self.files(step).iter().all(|file| file.is_file())
-    }
 }
 
 /// Copies a file to a folder that may not be there yet.
