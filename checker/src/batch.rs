@@ -137,8 +137,7 @@ impl<'a> Writer<'a> {
                 ("html", html::write(report, &|check| self.timeline(&checked.name, check))),
             ];
             for (extension, contents) in files {
-                let path = self.folder.join(format!("{}.{extension}", checked.name));
-                files::write(&path, contents)?;
+                files::write(self.folder.join(format!("{}.{extension}", checked.name)), contents)?;
             }
         }
         self.journal.done(checked)

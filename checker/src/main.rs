@@ -113,11 +113,7 @@ fn check_one(options: &Options, profile: Profile, submission: &Submission) -> Re
 
 /// The text of Moodle's worksheet, if there is one to fill in.
 fn worksheet(options: &Options) -> Result<Option<String>> {
-    let read = |path: &Path| {
-        let text = std::fs::read_to_string(path);
-        text.with_context(|| format!("cannot read {}", path.display()))
-    };
-    options.moodle.as_deref().map(read).transpose()
+    options.moodle.as_deref().map(files::read_text).transpose()
 }
 
 /// Shows and writes the tables of many submissions; whether all passed.
@@ -129,8 +125,7 @@ fn finish(options: &Options, all: &[Checked], worksheet: Option<&str>) -> Result
             for reason in &filled.without_row {
                 progress::say(&format!("not in Moodle's worksheet: {reason}"));
             }
-            let path = reports.join("moodle.csv");
-            files::write(&path, &filled.worksheet)?;
+            files::write(reports.join("moodle.csv"), &filled.worksheet)?;
         }
     }
     print(&table::text(all))?;

@@ -142,14 +142,12 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 fn keep(folder: &Path, entry: &Entry, cut: &[u8], trace: &Trace) -> Result<()> {
-    let file = folder.join(format!("{}.{EXTENSION}", entry.id));
-    files::write(&file, cut)?;
+    files::write(folder.join(format!("{}.{EXTENSION}", entry.id)), cut)?;
     if matches!(entry.verdict, Verdict::Failed(_)) {
         let filter = Filter { last: Some(ON_PAGE), ..Filter::default() };
         let lines = filter.choose(&trace.entries);
         let page = html::write(trace, &lines, &format!("{}: {}", entry.id, entry.title));
-        let file = folder.join(format!("{}.html", entry.id));
-        files::write(&file, page)?;
+        files::write(folder.join(format!("{}.html", entry.id)), page)?;
     }
     Ok(())
 }

@@ -17,13 +17,8 @@ pub use moodle::fill as fill_moodle;
 
 /// Writes the tables beside the reports: `summary.csv` and `summary.html`.
 pub fn write(reports: &Path, all: &[Checked]) -> Result<()> {
-    for (name, contents) in
-        [("summary.csv", sheet::write(all)?), ("summary.html", html::write(all))]
-    {
-        let path = reports.join(name);
-        files::write(&path, contents)?;
-    }
-    Ok(())
+    files::write(reports.join("summary.csv"), sheet::write(all)?)?;
+    files::write(reports.join("summary.html"), html::write(all))
 }
 
 /// The table for a terminal.

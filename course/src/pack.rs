@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use checker::handed_in::Part;
 use checker::profile::Profile;
+use lab::files;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -86,13 +87,8 @@ impl<W: Write + Seek> Archive<W> {
         if !path.is_dir() {
             return self.file(path, &format!("{FOLDER}/{name}"));
         }
-        let mut entries: Vec<PathBuf> = fs::read_dir(path)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        entries.sort();
-        for entry in entries {
-            let file = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            self.tree(&entry, &format!("{name}/{file}"))?;
+        for entry in files::entries(path)? {
+            self.tree(&entry.path(), &format!("{name}/{}", entry.file_name().to_string_lossy()))?;
         }
         Ok(())
     }
@@ -148,9 +144,7 @@ impl<W: Write + Seek> Archive<W> {
             );
         }
         options.push(format!("--profile={PROFILE}/{name}"));
-        let entries =
-            fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
-        for entry in entries.flatten() {
+        for entry in files::entries(&folder)? {
             let small = entry.metadata().is_ok_and(|one| one.is_file() && one.len() <= MAX_LEN);
             if small {
                 let name = entry.file_name();

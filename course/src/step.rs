@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::files;
 use serde::{Deserialize, Serialize};
 
 /// The most hints that a step has.
@@ -120,14 +121,9 @@ struct WrongTurns {
 
 /// Reads all steps of a folder, in their order.
 pub fn all(folder: &Path) -> Result<Vec<Step>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut folders: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.join("step.toml").is_file())
-        .collect();
-    folders.sort();
+    let entries = files::entries(folder)?;
+    let paths = entries.iter().map(fs::DirEntry::path);
+    let folders: Vec<PathBuf> = paths.filter(|path| path.join("step.toml").is_file()).collect();
     ensure!(!folders.is_empty(), "{} has no steps", folder.display());
     folders.iter().map(|folder| Step::read(folder)).collect()
 }
@@ -152,10 +148,7 @@ impl Step {
     fn read(folder: &Path) -> Result<Self> {
         let name = folder.file_name().context("a step's folder has a name")?;
         let name = name.to_str().context("a step's name is in ASCII")?.to_owned();
-        let read = |file: &str| {
-            let path = folder.join(file);
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-        };
+        let read = |file: &str| files::read_text(folder.join(file));
         let manifest: Manifest = toml::from_str(&read("step.toml")?)
             .with_context(|| format!("invalid step.toml in {}", folder.display()))?;
         let hints: Vec<String> = read("hints.md")?
@@ -196,10 +189,8 @@ impl Step {
         if !path.is_file() {
             return Ok(Vec::new());
         }
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let found: WrongTurns =
-            toml::from_str(&text).with_context(|| format!("invalid {}", path.display()))?;
+        let found: WrongTurns = toml::from_str(&files::read_text(&path)?)
+            .with_context(|| format!("invalid {}", path.display()))?;
         Ok(found.wrong_turn)
     }
 }

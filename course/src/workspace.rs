@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use lab::files;
 
 use crate::step::{self, Step};
 
@@ -81,8 +82,7 @@ impl Workspace {
 /// Copies a file to a folder that may not be there yet.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().context("a file is in a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_folder(folder)?;
     // Not with the rights of the first: those of the checkout may be read-only.
-    let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
-    fs::write(to, bytes).with_context(|| format!("cannot write {}", to.display()))
+    files::write(to, files::read(from)?)
 }

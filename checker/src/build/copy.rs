@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use lab::files;
 
 use super::archive::{self, Broken, Member};
 use super::{MAX_BYTES, patch};
@@ -49,7 +50,7 @@ pub fn sources(source: &Path, to: &Path) -> Result<Copied, Stop> {
             source.display()
         ))
     })?;
-    create(to)?;
+    files::create_folder(to)?;
     let mut copied = Copied::default();
     if metadata.is_dir() {
         copied.folder(source, to, 0)?;
@@ -68,9 +69,7 @@ impl Copied {
                 "more than {MAX_FOLDER_DEPTH} folders are in each other"
             )));
         }
-        let entries =
-            fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-        for entry in entries.flatten() {
+        for entry in files::entries(from)? {
             let name = entry.file_name();
             let text = name.to_string_lossy();
             let (from, to) = (entry.path(), to.join(&name));
@@ -80,7 +79,7 @@ impl Copied {
             if metadata.is_dir() {
                 if !LEFT_OUT_FOLDERS.contains(&text.as_ref()) {
                     self.count(0)?;
-                    create(&to)?;
+                    files::create_folder(&to)?;
                     self.folder(&from, &to, depth + 1)?;
                 }
             } else if metadata.is_symlink() {
@@ -129,7 +128,7 @@ impl Copied {
             return Ok(());
         }
         let to = folder.join(parts.iter().collect::<PathBuf>());
-        create(to.parent().unwrap_or(folder))?;
+        files::create_folder(to.parent().unwrap_or(folder))?;
         self.place(&to, contents, packed)
     }
 
@@ -176,7 +175,7 @@ impl Copied {
         packed: usize,
     ) -> Result<(), Stop> {
         let folder = free_name(&to.with_file_name(kind.stem(name)));
-        create(&folder)?;
+        files::create_folder(&folder)?;
         let unpacked = archive::unpack(kind, bytes, &mut |path, member| match member {
             Member::File(contents) => self.put(&folder, path, contents, packed),
             Member::Link => {
@@ -308,11 +307,6 @@ fn free_name(folder: &Path) -> PathBuf {
     let numbered = (2..).map(|number| folder.with_file_name(format!("{name}-{number}")));
     let mut names = std::iter::once(folder.to_path_buf()).chain(numbered);
     names.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| folder.to_path_buf())
-}
-
-fn create(folder: &Path) -> Result<(), Stop> {
-    fs::create_dir_all(folder)
-        .map_err(|error| Stop::Lab(anyhow!("cannot create {}: {error}", folder.display())))
 }
 
 #[cfg(test)]

@@ -293,9 +293,7 @@ fn only_module(top: &Path) -> Result<PathBuf, Stop> {
 
 /// Files named `.ko`. A build is an untrusted program: what it made is not followed if a link.
 fn find_modules(folder: &Path, modules: &mut Vec<PathBuf>) -> Result<(), Stop> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries.flatten() {
+    for entry in files::entries(folder)? {
         let kind = entry.file_type().context("cannot read a folder's entry")?;
         let path = entry.path();
         if kind.is_dir() {

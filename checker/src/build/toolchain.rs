@@ -122,8 +122,7 @@ fn compiled_kit() -> Result<PathBuf> {
     for part in ["", "deps", ".fingerprint"] {
         remove_nothing(&folder.join("target/release").join(part))?;
     }
-    fs::write(folder.join("stamp"), stamp)
-        .with_context(|| format!("cannot write to {}", folder.display()))?;
+    files::write(folder.join("stamp"), stamp)?;
     wait.done("compiled the device kit");
     Ok(folder)
 }
@@ -141,10 +140,8 @@ fn write_nothing(folder: &Path) -> Result<()> {
     let krate = folder.join("crate");
     let file = format!("{NOTHING}.rs");
     DeviceCrate::open_in(Path::new(&file), &krate)?;
-    fs::write(krate.join(&file), "use vfio_user_device as _;\nfn main() {}\n")
-        .with_context(|| format!("cannot write to {}", krate.display()))?;
-    fs::create_dir_all(folder.join("target"))
-        .with_context(|| format!("cannot create {}", folder.display()))
+    files::write(krate.join(&file), "use vfio_user_device as _;\nfn main() {}\n")?;
+    files::create_folder(folder.join("target"))
 }
 
 /// Removes what is the program's own and no part of the kit.
@@ -206,11 +203,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// The programs that cargo has made.
 pub fn programs(work: &Path) -> Result<Vec<PathBuf>> {
-    let folder = work.join("target/release");
-    let entries =
-        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut programs = Vec::new();
-    for entry in entries.flatten() {
+    for entry in files::entries(work.join("target/release"))? {
         // What an untrusted build has made is not followed if it is a link.
         let metadata = entry.metadata().context("cannot read a folder's entry")?;
         let library = entry.path().extension().is_some();
@@ -218,7 +212,6 @@ pub fn programs(work: &Path) -> Result<Vec<PathBuf>> {
             programs.push(entry.path());
         }
     }
-    programs.sort();
     Ok(programs)
 }
 

@@ -1,12 +1,12 @@
 //! Step 1: answers to questions about the device, in a TOML file.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use checker::profile::Profile;
 use checker::stop::{Checked, Stop, ensure};
+use lab::files;
 use my_rng_model::generator::{Generator, Glibc};
 use serde::Deserialize;
 
@@ -27,10 +27,9 @@ struct Answers {
 
 /// Compares the answers with the profile, and with what a guest says about the address.
 pub fn check(file: &Path, bench: &mut Bench<'_>) -> Checked {
-    let text =
-        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let answers: Answers = toml::from_str(&text).map_err(|error| {
-        Stop::failed(format!("{}: {error}", super::name(file)).trim_end().to_owned())
+    let answers: Answers = toml::from_str(&files::read_text(file)?).map_err(|error| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        Stop::failed(format!("{name}: {error}").trim_end())
     })?;
     check_ids(&answers, &bench.profile)?;
     let address = bar0(bench)?;

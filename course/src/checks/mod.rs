@@ -8,7 +8,7 @@ mod program;
 mod rust;
 mod whole;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use checker::profile::Profile;
@@ -95,9 +95,4 @@ fn checked(check: Check, file: &Path, bench: &mut Bench<'_>) -> Checked {
         }
         Check::RustBasics => rust::check(file, bench),
     }
-}
-
-/// The name of a file, for a sentence.
-fn name(file: &Path) -> String {
-    PathBuf::from(file.file_name().unwrap_or_default()).display().to_string()
 }

@@ -1,6 +1,5 @@
 //! The step "Rust for C programmers": functions that a program of the course's calls.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use anyhow::{Context, Result};
 use checker::build;
 use checker::report::Failure;
 use checker::stop::{Checked, Stop};
-use lab::process;
+use lab::{files, process};
 
 use super::Bench;
 
@@ -23,7 +22,7 @@ pub fn check(file: &Path, bench: &mut Bench<'_>) -> Checked {
     let krate = work.path().join("basics");
     write_crate(&krate, file)?;
     let built = work.path().join("built");
-    fs::create_dir(&built).context("cannot create a folder")?;
+    files::create_folder(&built)?;
     let program = build::device(&krate, &built)?.program;
     let mut command = process::tied("timeout");
     command.arg(Duration::from_secs(10).as_secs().to_string()).arg(program);
@@ -40,12 +39,8 @@ pub fn check(file: &Path, bench: &mut Bench<'_>) -> Checked {
 
 /// The crate of that program and the functions.
 fn write_crate(krate: &Path, file: &Path) -> Result<()> {
-    let write = |name: &str, text: &[u8]| {
-        fs::write(krate.join(name), text).with_context(|| format!("cannot write {name}"))
-    };
-    fs::create_dir_all(krate.join("src")).context("cannot create a folder")?;
-    write("Cargo.toml", MANIFEST.as_bytes())?;
-    write("src/main.rs", HARNESS.as_bytes())?;
-    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    write("src/basics.rs", &text)
+    files::create_folder(krate.join("src"))?;
+    files::write(krate.join("Cargo.toml"), MANIFEST)?;
+    files::write(krate.join("src/main.rs"), HARNESS)?;
+    files::write(krate.join("src/basics.rs"), files::read(file)?)
 }
