@@ -1,23 +1,21 @@
 //! What the registers do when they are read and written in parts, or two at once.
 
-use super::registers::{SEED, hex, seeded};
+use super::registers::{SEED, hex};
 use super::session::{Session, get, read, set, write};
-use crate::profile::{RegisterKind, SeedReads};
-use crate::stop::{Checked, Stop, ensure};
+use crate::profile::SeedReads;
+use crate::stop::{Checked, ensure};
 
 /// Accesses of one and two bytes, and those inside of registers.
 pub fn narrow(session: &mut Session<'_>) -> Checked {
-    let profile = session.profile();
-    let several = profile.registers.iter().filter(|one| one.kind == RegisterKind::Random).count();
-    narrow_reads(session, several == 1)?;
+    narrow_reads(session)?;
     narrow_writes(session)
 }
 
-fn narrow_reads(session: &mut Session<'_>, alone: bool) -> Checked {
+fn narrow_reads(session: &mut Session<'_>) -> Checked {
     let profile = session.profile();
     let (random, seed) = (profile.random_register()?, profile.seed_register()?);
-    let numbers = if alone { seeded(session, SEED, 3)? } else { first_numbers(session)? };
     let at = random.offset;
+    let numbers = session.values(vec![set(seed, SEED), get(random), get(random), get(random)])?;
     let parts = session.values(vec![set(seed, SEED), read(at, 1), read(at, 2), get(random)])?;
     let wanted = [numbers[0] & 0xff, numbers[1] & 0xffff, numbers[2]];
     ensure(parts == wanted, || {
@@ -61,13 +59,6 @@ fn reads_inside(session: &mut Session<'_>, first: u64) -> Checked {
     ensure(values.last() == Some(&first), || {
         format!("reads inside of {}, behind its offset, take numbers", random.name)
     })
-}
-
-/// The first numbers of the first random register alone.
-fn first_numbers(session: &mut Session<'_>) -> Result<Vec<u64>, Stop> {
-    let profile = session.profile();
-    let (random, seed) = (profile.random_register()?, profile.seed_register()?);
-    session.values(vec![set(seed, SEED), get(random), get(random), get(random)])
 }
 
 fn narrow_writes(session: &mut Session<'_>) -> Checked {
