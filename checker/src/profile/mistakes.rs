@@ -34,6 +34,11 @@ impl Profile {
         mistakes
     }
 
+    /// That there is no register of a name which something has.
+    fn missing(&self, what: &str, register: &str) -> Option<String> {
+        self.register(register).err().map(|error| format!("{what}: {error:#}"))
+    }
+
     fn register_mistakes(&self, register: &Register, mistakes: &mut Vec<String>) {
         let Register { name, offset, width, .. } = register;
         if !matches!(width, 1 | 2 | 4 | 8) || offset % width != 0 {
@@ -49,11 +54,9 @@ impl Profile {
             )),
             Some(_) if !clears => mistakes
                 .push(format!("register {name}: only one of kind write-one-to-clear has `set-by`")),
-            Some(by) => mistakes.extend(
-                self.register(&by.register)
-                    .err()
-                    .map(|error| format!("register {name}: set-by: {error:#}")),
-            ),
+            Some(by) => {
+                mistakes.extend(self.missing(&format!("register {name}: set-by"), &by.register));
+            }
             None => {}
         }
         if register.range().end > self.device.bar_size {
@@ -73,8 +76,7 @@ impl Profile {
     fn ioctl_mistakes(&self, ioctl: &Ioctl, mistakes: &mut Vec<String>) {
         let Ioctl { name, number, size, registers, .. } = ioctl;
         for register in registers {
-            let missing = self.register(register).err();
-            mistakes.extend(missing.map(|error| format!("ioctl {name}: {error:#}")));
+            mistakes.extend(self.missing(&format!("ioctl {name}"), register));
         }
         let encoded = usize::try_from(number >> 16 & 0x3fff).unwrap_or_default();
         if registers.is_empty() || !matches!(size, 4 | 8) || encoded != *size {
@@ -88,8 +90,7 @@ impl Profile {
     fn interrupt_mistakes(&self, interrupt: &Interrupt, mistakes: &mut Vec<String>) {
         let Interrupt { name, kind, vector, raised_by, acknowledged_by } = interrupt;
         for (word, write) in [("raised-by", raised_by), ("acknowledged-by", acknowledged_by)] {
-            let missing = self.register(&write.register).err();
-            mistakes.extend(missing.map(|error| format!("interrupt {name}: {word}: {error:#}")));
+            mistakes.extend(self.missing(&format!("interrupt {name}: {word}"), &write.register));
         }
         let messages = matches!(kind, InterruptKind::Msi | InterruptKind::MsiX);
         if *vector != 0 && !messages || *vector > MAX_VECTOR {
@@ -103,8 +104,7 @@ impl Profile {
     fn transfer_mistakes(&self, transfer: &Transfer, mistakes: &mut Vec<String>) {
         let Transfer { name, destination, source, bytes, .. } = transfer;
         for (word, register) in transfer.registers() {
-            let missing = self.register(register).err();
-            mistakes.extend(missing.map(|error| format!("dma {name}: {word}: {error:#}")));
+            mistakes.extend(self.missing(&format!("dma {name}: {word}"), register));
         }
         if !matches!(destination.len(), 1 | 2) || source.len() > 2 {
             mistakes.push(format!(
