@@ -14,7 +14,7 @@ use lab::{Arch, files};
 
 use super::c_source::Source;
 use super::copy::{self, Copied};
-use super::kernel_names::{KernelNames, module_name};
+use super::kernel_names::{module_name, taken};
 use super::{Module, fits, kernel_hints, not_compiled, shown, warnings};
 use crate::report::Failure;
 use crate::stop::Stop;
@@ -27,13 +27,12 @@ const INSIDE: &str = "/work";
 pub fn driver(source: &Path, work: &Path, kernel: &Kernel) -> Result<Module, Stop> {
     let top = work.join("driver");
     let copied = copy::sources(source, &top)?;
-    let taken = KernelNames::of(&kernel.modules);
     let plan = plan(&copied, &top)?;
     let mut notes = [copied.notes, copied.passed_over, plan.notes.clone()].concat();
     let mut said = make(&plan, &top, kernel)?;
     let mut file = only_module(&top)?;
     let stem = stem(&file);
-    if taken.has(&module_name(&stem)) {
+    if taken(&kernel.modules).contains(&module_name(&stem)) {
         rename(&plan, &file, &stem)?;
         said = make(&plan, &top, kernel)?;
         file = only_module(&top)?;
