@@ -28,12 +28,11 @@ pub fn merge(folders: &[PathBuf], into: Option<&Path>) -> Result<Vec<Checked>> {
         run.ensure_fits(&runs[0])?;
     }
     say_repeated(&runs);
-    let mut all = Vec::new();
-    for (shard, name) in owners(first) {
-        all.push(one(&runs, shard, name)?);
+    let all = owners(first).map(|(shard, name)| one(&runs, shard, name));
+    let all = all.collect::<Result<Vec<_>>>()?;
+    if let Some(into) = into {
+        write(into, first, &runs, &all)?;
     }
-    let Some(into) = into else { return Ok(all.into_iter().map(|(checked, _)| checked).collect()) };
-    write(into, first, &runs, &all)?;
     Ok(all.into_iter().map(|(checked, _)| checked).collect())
 }
 
