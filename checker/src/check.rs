@@ -98,26 +98,19 @@ fn check_parts(
     tools: &Tools,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Entry>> {
-    let run = |part: &str| RunDir::create(&format!("check-{part}"));
     // What is built is removed by the next run of this name.
-    let built = run("build")?;
+    let built = RunDir::create("check-build")?;
     let work = built.path();
     let kept = tools.recordings.as_ref();
     let kept = kept.map(|folder| folder.join(recordings::folder_of(&submission.name)));
     let mut entries = Vec::new();
-    if let Some(source) = &submission.driver {
-        let run = run("driver")?;
-        entries.extend(driver::check_driver(source, tools, &run, work, notes)?);
-        recordings::store(&run, kept.as_deref())?;
-    }
-    if let Some(source) = &submission.app {
-        let run = run("app")?;
-        entries.extend(app::check_app(source, tools, &run, work)?);
-        recordings::store(&run, kept.as_deref())?;
-    }
-    if let Some(source) = &submission.device {
-        let run = run("device")?;
-        entries.extend(device::check_device(source, tools, &run, work, notes)?);
+    for (part, source) in submission.parts() {
+        let run = RunDir::create(&format!("check-{}", part.id()))?;
+        entries.extend(match part {
+            Part::Driver => driver::check_driver(source, tools, &run, work, notes)?,
+            Part::App => app::check_app(source, tools, &run, work)?,
+            Part::Device => device::check_device(source, tools, &run, work, notes)?,
+        });
         recordings::store(&run, kept.as_deref())?;
     }
     Ok(entries)

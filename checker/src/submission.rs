@@ -21,7 +21,7 @@ use lab::{RunDir, files, progress};
 
 use crate::build;
 use crate::build::c_source::is_c;
-use crate::handed_in::{HandedIn, PARTS};
+use crate::handed_in::{HandedIn, PARTS, Part};
 use crate::report::plain_line;
 use crate::stop::Stop;
 
@@ -66,16 +66,17 @@ impl Submission {
             })
             .transpose()
         };
-        let parts = [absolute(driver)?, absolute(app)?, absolute(device)?];
-        let name = parts.iter().flatten().next().and_then(|path| path.file_stem());
-        let name = plain_line(&name.unwrap_or_default().to_string_lossy());
-        let named = PARTS.iter().zip(&parts).filter_map(|(part, path)| {
-            let name = path.as_ref()?.file_name()?.to_string_lossy();
-            Some((*part, plain_line(&name)))
-        });
-        let handed_in = HandedIn { found: named.collect(), ..HandedIn::default() };
-        let [driver, app, device] = parts;
-        Ok(Self { name, driver, app, device, handed_in, copy: None })
+        let mut named = Self {
+            driver: absolute(driver)?,
+            app: absolute(app)?,
+            device: absolute(device)?,
+            ..Self::default()
+        };
+        let name = named.parts().next().and_then(|(_, path)| path.file_stem());
+        named.name = plain_line(&name.unwrap_or_default().to_string_lossy());
+        let found = |(part, path): (Part, &Path)| (part, plain_line(&file_name(path)));
+        named.handed_in.found = named.parts().map(found).collect();
+        Ok(named)
     }
 
     /// Finds the parts in what was handed in: a folder, an archive or a patch.
@@ -112,10 +113,16 @@ impl Submission {
         );
     }
 
+    /// Its parts, with their places.
+    pub fn parts(&self) -> impl Iterator<Item = (Part, &Path)> {
+        let places = [&self.driver, &self.app, &self.device];
+        PARTS.into_iter().zip(places).filter_map(|(part, place)| Some((part, place.as_deref()?)))
+    }
+
     /// Whether it has no part.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.driver.is_none() && self.app.is_none() && self.device.is_none()
+        self.parts().next().is_none()
     }
 }
 
