@@ -17,30 +17,33 @@ const KERNEL: usize = if cfg!(target_arch = "x86_64") {
     0xffff_0000_0000_0000
 };
 
-/// The argument of one ioctl.
+/// The argument of one ioctl. What it maps stays so until the process ends: a driver may keep the
+/// address.
 #[derive(Debug)]
 pub struct Memory {
     address: usize,
-    mapped: bool,
     readable: bool,
 }
 
 impl Memory {
     /// What an argument describes.
     pub fn new(argument: Argument) -> io::Result<Self> {
-        let plain = |address| Self { address, mapped: false, readable: false };
+        let bad = |address| Self { address, readable: false };
         let writable = ProtFlags::READ | ProtFlags::WRITE;
         Ok(match argument {
-            Argument::Null => plain(0),
-            Argument::Kernel => plain(KERNEL),
+            Argument::Null => bad(0),
+            Argument::Kernel => bad(KERNEL),
             Argument::Unmapped => {
-                let address = Self::map(writable)?.address;
-                plain(address)
+                let Self { address, .. } = Self::map(writable)?;
+                let start = std::ptr::with_exposed_provenance_mut(address);
+                // SAFETY: this page was just mapped, and no pointer into it is left.
+                unsafe { munmap(start, page_size())? };
+                bad(address)
             }
-            Argument::ReadOnly => Self::map(ProtFlags::READ)?.leaked(),
-            Argument::Untouched => Self::map(writable)?.leaked(),
+            Argument::ReadOnly => Self::map(ProtFlags::READ)?,
+            Argument::Untouched => Self::map(writable)?,
             Argument::Empty => {
-                let memory = Self::map(writable)?.leaked();
+                let memory = Self::map(writable)?;
                 memory.fill([POISON; BUFFER]);
                 memory
             }
@@ -48,7 +51,7 @@ impl Memory {
                 let mut bytes = [POISON; BUFFER];
                 let size = size.min(size_of::<u64>());
                 bytes[..size].copy_from_slice(&value.to_le_bytes()[..size]);
-                let memory = Self::map(writable)?.leaked();
+                let memory = Self::map(writable)?;
                 memory.fill(bytes);
                 memory
             }
@@ -71,8 +74,8 @@ impl Memory {
             // SAFETY: inside of the first page, of which `size` bytes are left from `address` on.
             unsafe { first.add(at).write_volatile(*byte) }
         }
-        // Not unmapped, as in `leaked`; an array of BUFFER bytes cannot be read there.
-        Ok(Self { address, mapped: false, readable: false })
+        // An array of BUFFER bytes cannot be read there.
+        Ok(Self { address, readable: false })
     }
 
     /// Maps a page.
@@ -80,13 +83,7 @@ impl Memory {
         let page = page_size();
         // SAFETY: the kernel picks the place, so that no other memory is replaced.
         let start = unsafe { mmap_anonymous(null_mut(), page, protection, MapFlags::PRIVATE)? };
-        Ok(Self { address: start.expose_provenance(), mapped: true, readable: true })
-    }
-
-    /// The same, mapped until the process ends: a driver may keep the address.
-    fn leaked(mut self) -> Self {
-        self.mapped = false;
-        self
+        Ok(Self { address: start.expose_provenance(), readable: true })
     }
 
     fn fill(&self, bytes: [u8; BUFFER]) {
@@ -110,16 +107,5 @@ impl Memory {
         // that driver.
         let result = unsafe { sys::ioctl_any(device, number, self.address) };
         result.unwrap_or_else(|errno| -errno.raw_os_error())
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if self.mapped {
-            let start = std::ptr::with_exposed_provenance_mut(self.address);
-            // SAFETY: mapped by map() with this size, and no pointer into it is left. It cannot
-            // fail for such a range.
-            let _ = unsafe { munmap(start, page_size()) };
-        }
     }
 }

@@ -87,7 +87,7 @@ impl Running {
         let program = matches!(job, Job::Program { .. });
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(if confined { Stdio::piped() } else { Stdio::inherit() });
-        let mut child = if matches!(job, Job::Program { confined: true, .. }) {
+        let mut child = if confined {
             spawn_apart(&mut command)?
         } else {
             command.spawn().with_context(|| format!("cannot start {command:?}"))?
