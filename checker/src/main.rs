@@ -47,7 +47,7 @@ fn run(options: &Options) -> Result<bool> {
         return check_all(options, profile, folder);
     }
     if options.prepare {
-        check::warm(&check::prepare(profile, options.kernel.into())?)?;
+        check::warm(&check::prepare(profile, options.kernel)?)?;
         return Ok(true);
     }
     check_one(options, profile, &submission(options)?)
@@ -64,7 +64,7 @@ fn profile(options: &Options) -> Result<Profile> {
 fn check_all(options: &Options, profile: Profile, folder: &Path) -> Result<bool> {
     let worksheet = worksheet(options)?;
     let found = submission::all(folder)?;
-    let mut tools = check::prepare(profile, options.kernel.into())?;
+    let mut tools = check::prepare(profile, options.kernel)?;
     tools.recordings.clone_from(&options.reports);
     let shard = options.shard.unwrap_or(Shard::WHOLE);
     let reports = options.reports.as_deref();
@@ -93,7 +93,7 @@ fn submission(options: &Options) -> Result<Submission> {
 }
 
 fn check_one(options: &Options, profile: Profile, submission: &Submission) -> Result<bool> {
-    let mut tools = check::prepare(profile, options.kernel.into())?;
+    let mut tools = check::prepare(profile, options.kernel)?;
     tools.recordings.clone_from(&options.recordings);
     let shown = !options.prints_for_programs();
     if shown {

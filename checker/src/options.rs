@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use checker::batch::Shard;
 use checker::handed_in::Part;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use lab::{Arch, Choice};
 
 /// Check students' drivers, applications and devices
@@ -89,8 +89,8 @@ pub struct Options {
     pub profile: Option<PathBuf>,
 
     /// The guest's kernel
-    #[arg(long, value_enum, default_value_t = Kernel::V6_12)]
-    pub kernel: Kernel,
+    #[arg(long, value_enum, default_value_t)]
+    pub kernel: Choice,
 
     /// Write TAP to this file; - is standard output, instead of the readable text
     #[arg(long, value_name = "FILE", conflicts_with = "many")]
@@ -118,24 +118,5 @@ impl Options {
     pub fn prints_for_programs(&self) -> bool {
         let forms = [&self.tap, &self.junit, &self.points, &self.gradescope];
         forms.into_iter().flatten().any(|path| path == Path::new("-"))
-    }
-}
-
-/// The kernels to choose from.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub enum Kernel {
-    /// Debian's stable one
-    #[value(name = "6.12")]
-    V6_12,
-    /// The newest
-    Newest,
-}
-
-impl From<Kernel> for Choice {
-    fn from(kernel: Kernel) -> Self {
-        match kernel {
-            Kernel::V6_12 => Self::V6_12,
-            Kernel::Newest => Self::Newest,
-        }
     }
 }

@@ -11,12 +11,13 @@ use crate::files;
 pub const VARIABLE: &str = "KERNEL";
 
 /// Which kernel a guest boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, clap::ValueEnum)]
 pub enum Choice {
-    /// Debian's stable kernel, which boots fastest.
+    /// Debian's stable one.
     #[default]
+    #[value(name = "6.12")]
     V6_12,
-    /// The newest there is, which is newer than that.
+    /// The newest.
     Newest,
 }
 
