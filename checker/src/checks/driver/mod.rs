@@ -109,7 +109,10 @@ pub fn check_driver(
     let mut recorder = Recorder::new(&tools.profile, &tools.listener, run);
     let built = recorder.check(BUILD.0, BUILD.1, || build::driver(source, work, tools.booted))?;
     let Some(module) = built else {
-        not_run_after(&mut recorder, tools, BUILD.0, |_| true);
+        let because = "driver-build failed";
+        recorder.not_run(LOAD.0, LOAD.1, because);
+        not_run(&mut recorder, tools, because);
+        recorder.not_run(LOG.0, LOG.1, because);
         return recorder.finish();
     };
     notes.extend(module.notes.iter().cloned());
@@ -131,7 +134,7 @@ fn in_guest_checks(
 ) -> Result<()> {
     session.bench.boot().map_err(lab_failure)?;
     if !attempt(session, recorder, LOAD, |session| session.load())? {
-        not_run_after(recorder, tools, LOAD.0, |id| id != NODE.0 && id != LOG.0);
+        not_run(recorder, tools, "driver-load failed");
         kernel_log(session, recorder);
         return Ok(());
     }
@@ -254,23 +257,13 @@ fn lab_failure(stop: Stop) -> anyhow::Error {
     }
 }
 
-/// Takes down the rest of the checks, as far as wanted.
-fn not_run_after(
-    recorder: &mut Recorder<'_>,
-    tools: &Tools,
-    failed: &str,
-    wanted: impl Fn(&str) -> bool,
-) {
-    let because = format!("{failed} failed");
-    let fixed = [LOAD, NODE].into_iter().chain(CHECKS.map(|check| (check.id, check.title)));
-    let mut all: Vec<(String, String)> =
-        fixed.map(|(id, title)| (id.to_owned(), title.to_owned())).collect();
-    all.extend(values::ids(&tools.profile).into_iter().map(|(id, title, _)| (id, title)));
-    all.push((LOG.0.to_owned(), LOG.1.to_owned()));
-    let reached = all.iter().position(|(id, _)| id == failed).map_or(0, |at| at + 1);
-    for (id, title) in all.iter().skip(reached) {
-        if wanted(id) || id == NODE.0 {
-            recorder.not_run(id, title, &because);
-        }
+/// Takes down the checks of a driver that is not loaded.
+fn not_run(recorder: &mut Recorder<'_>, tools: &Tools, because: &str) {
+    recorder.not_run(NODE.0, NODE.1, because);
+    for Check { id, title, .. } in CHECKS {
+        recorder.not_run(id, title, because);
+    }
+    for (id, title, _) in values::ids(&tools.profile) {
+        recorder.not_run(&id, &title, because);
     }
 }
