@@ -200,36 +200,25 @@ fn message(line: &str) -> Option<&str> {
 #[must_use]
 pub fn condensed(log: &str) -> String {
     const SHOWN: usize = 16;
-    let alike = |line: &str| -> String {
+    let form = |line: &str| -> String {
         message(line).unwrap_or(line).chars().filter(|c| !c.is_ascii_hexdigit()).collect()
     };
+    let lines = log.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let lines: Vec<&str> = lines.collect();
     let mut shown: Vec<String> = Vec::new();
-    let mut last = None;
-    let mut more = 0;
-    let mut lines = log.lines().map(str::trim_end).filter(|line| !line.is_empty());
-    for line in lines.by_ref() {
-        let form = alike(line);
-        if last.as_ref() == Some(&form) {
-            more += 1;
-            continue;
-        }
-        add_count(&mut shown, std::mem::take(&mut more));
+    let mut told = 0;
+    for group in lines.chunk_by(|one, other| form(one) == form(other)) {
         if shown.len() >= SHOWN {
-            let rest = lines.count() + 1;
-            shown.push(format!("... and {rest} lines more"));
-            return shown.join("\n");
+            shown.push(format!("... and {} lines more", lines.len() - told));
+            break;
         }
-        shown.push(line.to_owned());
-        last = Some(form);
+        shown.push(group[0].to_owned());
+        if group.len() > 1 {
+            shown.push(format!("... and {} more like it", group.len() - 1));
+        }
+        told += group.len();
     }
-    add_count(&mut shown, more);
     shown.join("\n")
-}
-
-fn add_count(shown: &mut Vec<String>, more: usize) {
-    if more > 0 {
-        shown.push(format!("... and {more} more like it"));
-    }
 }
 
 /// The worst complaint of a log; of equally bad ones the first.
