@@ -47,11 +47,8 @@ fn check(id: &str, title: &str, run: impl Fn(&mut Session<'_>) -> Checked + 'sta
 
 /// The ids of its checks, with those that not every profile has.
 pub fn ids(profile: &Profile) -> Vec<String> {
-    let fixed = [BUILD.0, IDENTITY.0, SIZES, REST].map(str::to_owned);
-    let mut ids: Vec<String> = fixed.into();
-    ids.extend(checks(profile).into_iter().map(|check| check.id));
-    ids.dedup();
-    ids
+    let fixed = [BUILD.0, IDENTITY.0, SIZES, REST].map(str::to_owned).into_iter();
+    fixed.chain(checks(profile).into_iter().map(|check| check.id)).collect()
 }
 
 /// The checks behind the first two.

@@ -52,16 +52,15 @@ pub fn load(
 /// What to say of a device without an interrupt.
 fn missing(kind: InterruptKind, vectors: u16) -> String {
     let (what, rust, c) = match kind {
-        InterruptKind::Intx => ("an interrupt pin", ".interrupt_pin()", "PCI_INTERRUPT_PIN"),
+        InterruptKind::Intx => ("interrupt pin", ".interrupt_pin()", "PCI_INTERRUPT_PIN"),
         InterruptKind::Msi => ("MSI", ".msi(...)", "msi_init"),
         InterruptKind::MsiX => ("MSI-X", ".msix(...)", "msix_init"),
         InterruptKind::Any => {
-            ("an interrupt", ".interrupt_pin(), .msi(...) or .msix(...)", "PCI_INTERRUPT_PIN")
+            ("interrupt", ".interrupt_pin(), .msi(...) or .msix(...)", "PCI_INTERRUPT_PIN")
         }
     };
     let vectors = if vectors > 1 { format!(" with {vectors} vectors") } else { String::new() };
     format!("the guest finds no {what}{vectors} in the device: {rust} makes it, in C {c}")
-        .replace("no an ", "no ")
 }
 
 /// How many interrupts came by each vector.

@@ -147,15 +147,12 @@ impl<'run> Session<'run> {
                  or misc_register)"
             )));
         };
-        let usual = self.profile.driver.major;
-        self.notes.push(if *major == usual {
-            format!("the driver makes no node: made {wanted} for its major {major} ({name})")
-        } else {
-            format!(
-                "the driver makes no node: made {wanted} for its major {major} ({name}); the \
-                 published one is {usual}"
-            )
-        });
+        let mut note =
+            format!("the driver makes no node: made {wanted} for its major {major} ({name})");
+        if *major != self.profile.driver.major {
+            note += &format!("; the published one is {}", self.profile.driver.major);
+        }
+        self.notes.push(note);
         self.bench.shell(&format!("mknod {} c {major} 0", quoted(&wanted)))?;
         self.made_node = Some(wanted.clone());
         Ok((wanted, None))

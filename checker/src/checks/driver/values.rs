@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::access_log::writes;
 use crate::errno;
 use crate::profile::{Ioctl, IoctlKind, Profile, RegisterKind};
-use crate::stop::{Checked, Stop, ensure};
+use crate::stop::{Checked, ensure};
 
 /// Ids, titles and registers of these checks.
 pub fn ids(profile: &Profile) -> Vec<(String, String, String)> {
@@ -53,8 +53,7 @@ pub fn keeps(session: &mut Session<'_>, name: &str) -> Checked {
         if let Some(get) = of_kind(IoctlKind::Get) {
             let done = session.calls(vec![draws(get, 1)])?;
             let returned = done.returned.first().copied();
-            let got = returned.map_or(Ok(0), |returned| stored(get, returned));
-            let got = got.map_err(Stop::from)?;
+            let got = returned.map_or(Ok(0), |returned| stored(get, returned))?;
             let given = crate::access_log::reads_at(&done.accesses, register.offset);
             ensure(given.last() == Some(&got), || {
                 format!("{} gives {got:#x}; {register} was read as {given:x?}", get.name)
