@@ -33,11 +33,7 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Driver => "driver",
-            Self::App => "application",
-            Self::Device => "device",
-        })
+        f.write_str(if *self == Self::App { "application" } else { self.id() })
     }
 }
 
