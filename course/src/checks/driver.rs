@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use checker::access_log::{Kind, Named};
+use checker::access_log::Named;
 use checker::stop::{Checked, Stop, ensure};
 
-use super::Bench;
 use super::loaded::{Loaded, NODE, with_driver};
+use super::{Bench, values};
 use crate::guests::{Device, SLOT};
 
 /// Prints words of 4 bytes, one in a line.
@@ -97,12 +97,6 @@ fn words(text: &str) -> Vec<u64> {
         is_word.then(|| u64::from_str_radix(line, 16).ok()).flatten()
     };
     text.lines().filter_map(word).collect()
-}
-
-/// The values that reads of a register gave.
-fn values(accesses: &[Named], register: &str) -> Vec<u64> {
-    let reads = accesses.iter().filter(|one| one.kind == Kind::Read && one.place == register);
-    reads.map(|one| one.value).collect()
 }
 
 fn same(words: &[u64], given: &[u64]) -> Checked {

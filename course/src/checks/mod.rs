@@ -11,6 +11,8 @@ mod whole;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use checker::access_log::{Kind, Named};
+use checker::handed_in::Part;
 use checker::profile::Profile;
 use checker::report::Verdict;
 use checker::stop::{Checked, Stop};
@@ -73,25 +75,31 @@ pub fn check(step: &Step, folder: &Path, bench: &mut Bench<'_>) -> Result<Verdic
     checked(step.check, &file, bench).map_or_else(Stop::verdict, |()| Ok(Verdict::Passed))
 }
 
+/// The values that reads of a register gave.
+fn values(accesses: &[Named], register: &str) -> Vec<u64> {
+    let reads = accesses.iter().filter(|one| one.kind == Kind::Read && one.place == register);
+    reads.map(|one| one.value).collect()
+}
+
 fn checked(check: Check, file: &Path, bench: &mut Bench<'_>) -> Checked {
     match check {
         Check::Answers => answers::check(file, bench),
         Check::ReadRandom => program::read_random(file, bench),
         Check::Seed => program::seed(file, bench),
         Check::AccessSizes => program::access_sizes(file, bench),
-        Check::Application => whole::application(file, bench),
+        Check::Application => whole::check(Part::App, file, bench),
         Check::Driver => {
             driver::finds_its_device(file, bench)?;
-            whole::driver(file, bench)
+            whole::check(Part::Driver, file, bench)
         }
         Check::Read => driver::read(file, bench),
         Check::Interrupt => driver::interrupt(file, bench),
         Check::Dma => driver::dma(file, bench),
         Check::Unplug => driver::unplug(file, bench),
-        Check::Device => whole::device(file, bench),
+        Check::Device => whole::check(Part::Device, file, bench),
         Check::MsixDevice => {
             device::interrupts_by_msix(file, bench)?;
-            whole::device(file, bench)
+            whole::check(Part::Device, file, bench)
         }
         Check::RustBasics => rust::check(file, bench),
     }

@@ -9,7 +9,7 @@ use checker::build::{self, Linking};
 use checker::report::Failure;
 use checker::stop::{Checked, Stop, ensure};
 
-use super::Bench;
+use super::{Bench, values};
 use crate::guests::{Device, SLOT};
 
 /// How long a program may take.
@@ -86,16 +86,10 @@ fn enough(is_enough: bool, numbers: &[u64], wanted: usize) -> Checked {
     })
 }
 
-/// The values that reads of RANDOM gave.
-fn random(accesses: &[Named]) -> Vec<u64> {
-    let reads = accesses.iter().filter(|one| one.kind == Kind::Read && one.place == "RANDOM");
-    reads.map(|one| one.value).collect()
-}
-
 /// Step 2: five numbers, each from a read of its own.
 pub fn read_random(file: &Path, bench: &mut Bench<'_>) -> Checked {
     let Ran { numbers, accesses } = run(file, "", bench)?;
-    let read = random(&accesses);
+    let read = values(&accesses, "RANDOM");
     ensure(!accesses.is_empty(), || {
         "the device was not accessed at all: map the file that argv[1] names, and read from there"
             .to_owned()
@@ -155,8 +149,8 @@ pub fn seed(file: &Path, bench: &mut Bench<'_>) -> Checked {
     let begun_late =
         accesses.iter().take(first.unwrap_or_default()).any(|one| one.place == "RANDOM");
     ensure(!begun_late, || "RANDOM was read before the first seed".to_owned())?;
-    let rounds: Vec<Vec<u64>> =
-        accesses.split(|one| one.place == "SEED").skip(1).map(random).collect();
+    let rounds = accesses.split(|one| one.place == "SEED").skip(1);
+    let rounds: Vec<Vec<u64>> = rounds.map(|round| values(round, "RANDOM")).collect();
     ensure(rounds.iter().all(|round| round.len() == NUMBERS), || {
         let counts: Vec<String> = rounds.iter().map(|round| round.len().to_string()).collect();
         format!(
@@ -165,7 +159,7 @@ pub fn seed(file: &Path, bench: &mut Bench<'_>) -> Checked {
         )
     })?;
     enough(numbers.len() == 2 * NUMBERS, &numbers, 2 * NUMBERS)?;
-    same(&numbers, &random(&accesses))
+    same(&numbers, &values(&accesses, "RANDOM"))
 }
 
 /// Step 4: RANDOM with 1, 2, 4 and 8 bytes, each after a seed.

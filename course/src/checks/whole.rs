@@ -1,33 +1,21 @@
 //! Checks that the coursework checker does: all of an application, a driver or a device.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Result;
+use checker::handed_in::Part;
 use checker::report::{Report, Verdict};
 use checker::stop::{Checked, Stop};
 use checker::submission::Submission;
 
 use super::Bench;
 
-/// Step 5.
-pub fn application(file: &Path, bench: &mut Bench<'_>) -> Checked {
-    first_failure(&report(Submission::named(None, Some(file.to_owned()), None), bench)?)
-}
-
-/// Step 6.
-pub fn driver(file: &Path, bench: &mut Bench<'_>) -> Checked {
-    first_failure(&report(Submission::named(Some(PathBuf::from(file)), None, None), bench)?)
-}
-
-/// The device steps.
-pub fn device(file: &Path, bench: &mut Bench<'_>) -> Checked {
-    first_failure(&report(Submission::named(None, None, Some(file.to_owned())), bench)?)
-}
-
-fn report(submission: Result<Submission>, bench: &mut Bench<'_>) -> Result<Report> {
+/// Checks a file as all of one part.
+pub fn check(part: Part, file: &Path, bench: &mut Bench<'_>) -> Checked {
+    let only = |one: Part| (one == part).then(|| file.to_owned());
+    let submission = Submission::named(only(Part::Driver), only(Part::App), only(Part::Device))?;
     // The checker's guests need the processors and the memory.
     bench.guests.end();
-    checker::check::check(&submission?, bench.tools()?)
+    first_failure(&checker::check::check(&submission, bench.tools()?)?)
 }
 
 /// The first check that failed. The others may have failed because of it.
