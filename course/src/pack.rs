@@ -65,7 +65,7 @@ pub fn gradescope(checkout: &Path, exercise: &Exercise, output: &Path) -> Result
         archive.tree(&path, name)?;
     }
     let options = archive.exercise(checkout, exercise)?;
-    archive.text("options", &options.join("\n"))?;
+    archive.entry("options", options.join("\n").as_bytes(), 0o644)?;
     archive.zip.finish().with_context(|| format!("cannot write {}", output.display()))?;
     Ok(())
 }
@@ -99,10 +99,6 @@ impl<W: Write + Seek> Archive<W> {
         let (bytes, metadata) =
             read().with_context(|| format!("cannot read {}", path.display()))?;
         self.entry(name, &bytes, metadata.permissions().mode() & 0o777)
-    }
-
-    fn text(&mut self, name: &str, text: &str) -> Result<()> {
-        self.entry(name, text.as_bytes(), 0o644)
     }
 
     fn entry(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
