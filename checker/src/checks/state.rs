@@ -10,8 +10,7 @@ use crate::stop::Stop;
 /// an emulated serial port.
 const NAMES: &str = "\
 cat /proc/devices; echo ==; \
-find /dev -type c -exec stat -c '%n %t %T' {} +; echo ==; \
-cat /proc/misc; echo ==; \
+find /dev -type c; echo ==; \
 cat /proc/modules";
 
 /// Prints what else it takes.
@@ -28,10 +27,8 @@ grep '^kmalloc-' /proc/slabinfo";
 pub struct State {
     /// Character devices' major numbers with their names.
     pub majors: BTreeMap<u32, String>,
-    /// Character device nodes with their numbers.
-    pub nodes: BTreeMap<String, (u32, u32)>,
-    /// Minor numbers of misc devices with their names.
-    pub misc: BTreeMap<u32, String>,
+    /// Character device nodes.
+    pub nodes: BTreeSet<String>,
     /// The claimed addresses of BAR 0, with the names of the claims.
     pub regions: BTreeSet<String>,
     /// The kernel's mappings of BAR 0.
@@ -62,7 +59,7 @@ impl State {
         Ok(Self::parse(&bench.shell(&script)?, profile))
     }
 
-    /// Takes its majors, nodes, misc devices and modules only.
+    /// Takes its majors, nodes and modules only.
     pub fn take_names(bench: &mut Bench<'_>, profile: &Profile) -> Result<Self, Stop> {
         Ok(Self::parse(&bench.shell(NAMES)?, profile))
     }
@@ -70,27 +67,26 @@ impl State {
     fn parse(text: &str, profile: &Profile) -> Self {
         let parts: Vec<&str> = text.split("==\n").collect();
         let part = |index: usize| parts.get(index).copied().unwrap_or_default();
-        let bar = bar(part(7), profile).unwrap_or_default();
+        let bar = bar(part(6), profile).unwrap_or_default();
         let end = bar + u64::try_from(profile.device.bar_size).unwrap_or_default();
         // The list's last word on memory is "Block devices:".
         let characters = part(0).split("Block devices").next().unwrap_or_default();
         Self {
             majors: pairs(characters).collect(),
-            nodes: part(1).lines().filter_map(node).collect(),
-            misc: pairs(part(2)).collect(),
-            regions: part(4).lines().filter_map(|line| region(line, bar..end)).collect(),
-            mappings: part(5)
+            nodes: part(1).lines().map(str::to_owned).collect(),
+            regions: part(3).lines().filter_map(|line| region(line, bar..end)).collect(),
+            mappings: part(4)
                 .lines()
                 .filter(|line| physical(line).is_some_and(|at| (bar..end).contains(&at)))
                 .map(str::to_owned)
                 .collect(),
-            modules: part(3)
+            modules: part(2)
                 .lines()
                 .filter_map(|line| line.split(' ').next())
                 .map(str::to_owned)
                 .collect(),
-            memory: ["SUnreclaim:", "VmallocUsed:"].iter().map(|name| kib(part(6), name)).sum(),
-            objects: part(8).lines().filter_map(objects).collect(),
+            memory: ["SUnreclaim:", "VmallocUsed:"].iter().map(|name| kib(part(5), name)).sum(),
+            objects: part(7).lines().filter_map(objects).collect(),
             bar,
         }
     }
@@ -104,16 +100,14 @@ impl State {
 
     /// The nodes that are here and not there.
     #[must_use]
-    pub fn nodes_beyond(&self, other: &Self) -> Vec<&str> {
-        let new = self.nodes.keys().filter(|path| !other.nodes.contains_key(*path));
-        new.map(String::as_str).collect()
+    pub fn nodes_beyond<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        self.nodes.difference(&other.nodes).map(String::as_str).collect()
     }
 
     /// The claimed addresses that are here and not there.
     #[must_use]
-    pub fn regions_beyond(&self, other: &Self) -> Vec<&str> {
-        let new = self.regions.iter().filter(|region| !other.regions.contains(*region));
-        new.map(String::as_str).collect()
+    pub fn regions_beyond<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        self.regions.difference(&other.regions).map(String::as_str).collect()
     }
 }
 
@@ -123,14 +117,6 @@ fn pairs(text: &str) -> impl Iterator<Item = (u32, String)> {
         let (number, name) = line.trim().split_once(' ')?;
         Some((number.parse().ok()?, name.trim().to_owned()))
     })
-}
-
-/// A path, a major and a minor, both in hexadecimal.
-fn node(line: &str) -> Option<(String, (u32, u32))> {
-    let mut words = line.rsplitn(3, ' ');
-    let minor = u32::from_str_radix(words.next()?, 16).ok()?;
-    let major = u32::from_str_radix(words.next()?, 16).ok()?;
-    Some((words.next()?.to_owned(), (major, minor)))
 }
 
 /// `  febf1000-febf1fff : my_rng` when it is of the BAR; the bus's own entry is named by address.
@@ -182,10 +168,8 @@ Character devices:
 Block devices:
 259 blkext
 ==
-/dev/my_rng_driver fa 0
-/dev/a name b 1
-==
-126 my_rng_driver
+/dev/my_rng_driver
+/dev/a name
 ==
 my_rng 12288 0 - Live 0xffffffffc0000000 (OE)
 ==
@@ -212,9 +196,7 @@ kmalloc-64   1216   1280     64   64    1 : tunables    0    0    0 : slabdata  
         assert_eq!(state.bar, 0xfebf_1000);
         assert_eq!(state.majors.get(&250).map(String::as_str), Some("my_rng"));
         assert!(!state.majors.contains_key(&259), "a block device's");
-        assert_eq!(state.nodes["/dev/my_rng_driver"], (250, 0));
-        assert_eq!(state.nodes["/dev/a name"], (11, 1));
-        assert_eq!(state.misc[&126], "my_rng_driver");
+        assert_eq!(state.nodes_beyond(&State::default()), ["/dev/a name", "/dev/my_rng_driver"]);
         assert_eq!(state.regions_beyond(&State::default()), ["febf1000-febf1fff : my_rng"]);
         assert_eq!(state.mappings.len(), 1);
         assert!(state.modules.contains("my_rng"));

@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(hint(none()), "");
         let majors = [(250, "x".to_owned())].into();
         assert!(hint(State { majors, ..none() }).contains("major 250 (x)"));
-        let nodes = [("/dev/x".to_owned(), (1, 2))].into();
+        let nodes = ["/dev/x".to_owned()].into();
         assert!(hint(State { nodes, ..none() }).contains("/dev/x is still there"));
         let regions = ["a : x".to_owned()].into();
         assert!(hint(State { regions, ..none() }).contains("a : x in /proc/iomem"));

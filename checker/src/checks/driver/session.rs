@@ -132,7 +132,7 @@ impl<'run> Session<'run> {
     fn find_node(&mut self) -> Result<(String, Option<Failure>), Stop> {
         let wanted = self.profile.driver.node.clone();
         let now = State::take_names(&mut self.bench, self.profile)?;
-        if now.nodes.contains_key(&wanted) {
+        if now.nodes.contains(&wanted) {
             return Ok((wanted, None));
         }
         if let Some(other) = now.nodes_beyond(&self.before).first() {
