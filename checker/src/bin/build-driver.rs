@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 fn build(options: &Options) -> Result<Value, Stop> {
     let Options { source, work, app } = options;
     if *app {
-        let program = build::app_linked(source, work, Linking::Dynamic)?;
+        let program = build::app(source, work, Linking::Dynamic)?;
         return Ok(json!({"program": program, "notes": []}));
     }
     // The lab hands its environment on, and with it the choice of the kernel.

@@ -25,12 +25,7 @@ pub enum Linking {
 
 /// Builds an application for the guest. `source` is a C file, or a folder with one program's C
 /// files; `work` an empty folder of this submission's own.
-pub fn app(source: &Path, work: &Path) -> Result<PathBuf, Stop> {
-    app_linked(source, work, Linking::Static)
-}
-
-/// As [`app`], linked in another way.
-pub fn app_linked(source: &Path, work: &Path, linking: Linking) -> Result<PathBuf, Stop> {
+pub fn app(source: &Path, work: &Path, linking: Linking) -> Result<PathBuf, Stop> {
     let top = work.join("app");
     let copied = copy::sources(source, &top)?;
     let mut sources = Source::read_all(&copied.files)?;
@@ -92,7 +87,7 @@ mod tests {
         for (name, text) in files {
             fs::write(source.path().join(name), text).expect("writable");
         }
-        app(source.path(), &work.keep()).map_err(|failure| match failure {
+        app(source.path(), &work.keep(), Linking::Static).map_err(|failure| match failure {
             Stop::Verdict(verdict) => verdict.message(),
             Stop::Lab(error) => panic!("{error:#}"),
         })

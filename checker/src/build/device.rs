@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use lab::device_crate::DeviceCrate;
+use lab::sandbox::Limits;
 use lab::{files, paths};
 
 use super::{c_device, copy, first_error, first_errors, shown, toolchain};
@@ -61,7 +62,7 @@ pub fn device(source: &Path, work: &Path) -> Result<BuiltDevice, Stop> {
 /// Compiles a crate, and finds its program.
 fn program(work: &Path) -> Result<PathBuf, Stop> {
     toolchain::begin(work)?;
-    let outcome = toolchain::cargo(work)?;
+    let outcome = toolchain::cargo(work, Limits::BUILD)?;
     if !outcome.end.success() {
         let said = outcome.text();
         let hint = hint(&said).unwrap_or_else(|| format!("cargo {}", outcome.end.describe()));

@@ -24,7 +24,7 @@ mod kernel_names;
 mod patch;
 mod toolchain;
 
-pub use app::{Linking, app, app_linked};
+pub use app::{Linking, app};
 pub(crate) use copy::packed_stem;
 pub use device::{BuiltDevice, device};
 pub use driver::driver;
@@ -53,7 +53,7 @@ pub struct Module {
 
 /// Compiles the device kit for devices in both languages.
 pub fn warm() -> anyhow::Result<()> {
-    toolchain::warm()?;
+    toolchain::compiled_kit()?;
     lab::c_device::libraries().map(drop)
 }
 

@@ -42,11 +42,7 @@ const NOTHING: &str = "nothing";
 const KIT_TIME: Duration = Duration::from_secs(1800);
 
 /// Runs cargo on the crate in `work/crate`, with `work/target` for what it makes.
-pub fn cargo(work: &Path) -> Result<Outcome> {
-    cargo_within(work, Limits::BUILD)
-}
-
-fn cargo_within(work: &Path, limits: Limits) -> Result<Outcome> {
+pub fn cargo(work: &Path, limits: Limits) -> Result<Outcome> {
     let mut sandbox = sandbox(work, limits)?;
     if let Some(sources) = replaced_sources()? {
         let config = work.join("cargo-config.toml");
@@ -83,11 +79,6 @@ fn sandbox(work: &Path, limits: Limits) -> Result<Sandbox> {
     Ok(PROFILE.iter().fold(sandbox, |sandbox, (name, value)| sandbox.environment(name, value)))
 }
 
-/// Has the kit compiled.
-pub fn warm() -> Result<()> {
-    compiled_kit().map(drop)
-}
-
 /// Fills `work/target` with the compiled kit.
 pub fn begin(work: &Path) -> Result<()> {
     let kit = compiled_kit()?;
@@ -95,7 +86,7 @@ pub fn begin(work: &Path) -> Result<()> {
 }
 
 /// The folder with the compiled kit, which is made when there is none yet or another one.
-fn compiled_kit() -> Result<PathBuf> {
+pub fn compiled_kit() -> Result<PathBuf> {
     // A lab's folder can be shared by several checkouts.
     let mut hasher = DefaultHasher::new();
     paths::checkout().hash(&mut hasher);
@@ -115,7 +106,7 @@ fn compiled_kit() -> Result<PathBuf> {
     fetch()?;
     lock::remove(&folder)?;
     write_nothing(&folder)?;
-    let outcome = cargo_within(&folder, Limits { time: KIT_TIME, ..Limits::BUILD })?;
+    let outcome = cargo(&folder, Limits { time: KIT_TIME, ..Limits::BUILD })?;
     if !outcome.end.success() {
         bail!("the device kit {}:\n{}", outcome.end.describe(), outcome.text());
     }

@@ -29,7 +29,7 @@ struct Ran {
 /// Builds a program and runs it with the path of BAR 0 and other arguments.
 fn run(file: &Path, arguments: &str, bench: &mut Bench<'_>) -> Result<Ran, Stop> {
     let work = bench.work()?;
-    let program = build::app_linked(file, work.path(), Linking::Dynamic)?;
+    let program = build::app(file, work.path(), Linking::Dynamic)?;
     let live = bench.guests.with(&Device::Published)?;
     live.copy_in(&program, "/run/program")?;
     let mark = live.mark();

@@ -11,7 +11,7 @@ use lab::RunDir;
 
 use super::Recorder;
 use crate::access_log::{Access, Kind, numbers_of};
-use crate::build;
+use crate::build::{self, Linking};
 use crate::guest::{Attached, Bench, Setup};
 use crate::profile::{IoctlKind, Profile};
 use crate::report::{Entry, Failure};
@@ -53,7 +53,7 @@ pub fn ids() -> Vec<String> {
 /// Builds and checks an application.
 pub fn check_app(source: &Path, tools: &Tools, run: &RunDir, work: &Path) -> Result<Vec<Entry>> {
     let mut recorder = Recorder::new(&tools.profile, &tools.listener, run);
-    let built = recorder.check(BUILD.0, BUILD.1, || build::app(source, work))?;
+    let built = recorder.check(BUILD.0, BUILD.1, || build::app(source, work, Linking::Static))?;
     let Some(program) = built else {
         for (id, title) in [RUNS, NUMBERS, ROUNDS] {
             recorder.not_run(id, title, "app-build failed");
