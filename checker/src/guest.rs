@@ -153,7 +153,7 @@ impl<'run> Bench<'run> {
             });
         }
         guest.run("dmesg -n 8").context("the kernel's log goes to the console")?;
-        let usual = self.setup.profile.seconds.boot.max(1) as f64;
+        let usual = self.setup.tools.profile.seconds.boot.max(1) as f64;
         self.slowdown = self.slowdown.max(begun.elapsed().as_secs_f64() / usual);
         self.live = Some(Live::new(guest, watchdog, name));
         Ok(())
@@ -167,8 +167,8 @@ impl<'run> Bench<'run> {
         let mut guest = self.setup.builder(name, attached, Some(state)).start()?;
         let begun = Instant::now();
         let watchdog = Watchdog::start(self.setup.run.path(), guest.pid())?;
-        saved::go_on(&mut guest, self.setup.profile, &self.attached, self.setup.copied())?;
-        let usual = self.setup.profile.seconds.boot.max(1) as f64 / saved::FASTER;
+        saved::go_on(&mut guest, &self.setup.tools.profile, &self.attached, self.setup.copied())?;
+        let usual = self.setup.tools.profile.seconds.boot.max(1) as f64 / saved::FASTER;
         self.slowdown = self.slowdown.max(begun.elapsed().as_secs_f64() / usual);
         self.live = Some(Live::new(guest, watchdog, name));
         Ok(())
@@ -227,7 +227,7 @@ impl<'run> Bench<'run> {
 
     /// Runs a shell command of ours and returns what it printed.
     pub fn shell(&mut self, command: &str) -> Result<String, Stop> {
-        let time = Duration::from_secs(self.seconds(self.setup.profile.seconds.call));
+        let time = Duration::from_secs(self.seconds(self.setup.tools.profile.seconds.call));
         self.shell_for(command, time)
     }
 
@@ -358,7 +358,7 @@ impl<'run> Bench<'run> {
     #[must_use]
     pub fn accesses_since(&self, length: usize) -> Vec<Access> {
         let log = self.attached.log();
-        access_log::parse(log.get(length..).unwrap_or_default(), self.setup.profile)
+        access_log::parse(log.get(length..).unwrap_or_default(), &self.setup.tools.profile)
     }
 }
 

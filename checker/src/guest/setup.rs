@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lab::guest::{Builder, saved};
-use lab::{Choice, Guest, RunDir, Server};
+use lab::{Guest, RunDir, Server};
 use serde_json::Value;
 
 use crate::device_program::DeviceProgram;
-use crate::profile::Profile;
 use crate::recordings;
 use crate::tools::Tools;
 
@@ -73,11 +72,9 @@ pub fn quoted(word: &str) -> String {
 pub struct Setup<'run> {
     /// Its run.
     pub run: &'run RunDir,
-    /// The exercise.
-    pub profile: &'run Profile,
-    /// Its kernel.
-    pub kernel: Choice,
-    /// Files that it gets.
+    /// Its kernel, the exercise and the exerciser.
+    pub tools: &'run Tools,
+    /// Files that it gets beside the exerciser.
     pub files: Vec<(String, PathBuf)>,
     /// Whether it boots again when it resets; otherwise that is its end.
     pub resets: bool,
@@ -93,11 +90,8 @@ impl<'run> Setup<'run> {
     /// A guest with the exerciser and more files that ends when it resets.
     #[must_use]
     pub fn of(tools: &'run Tools, run: &'run RunDir, more: &[(&str, &Path)]) -> Self {
-        let Tools { profile, kernel, exerciser, .. } = tools;
-        let files = [(EXERCISER, exerciser.as_path())];
-        let files = files.iter().chain(more);
-        let files = files.map(|(name, file)| ((*name).to_owned(), file.to_path_buf())).collect();
-        Self { run, profile, kernel: *kernel, files, resets: false, saved: None }
+        let files = more.iter().map(|(name, file)| ((*name).to_owned(), file.to_path_buf()));
+        Self { run, tools, files: files.collect(), resets: false, saved: None }
     }
 
     /// The state that a guest with this device can go on from.
@@ -114,8 +108,7 @@ impl<'run> Setup<'run> {
 
     /// The files that a guest gets which goes on from a saved state.
     pub(super) fn copied(&self) -> impl Iterator<Item = (&str, &Path)> {
-        let files = self.files.iter().map(|(name, file)| (name.as_str(), file.as_path()));
-        files.filter(|(name, _)| *name != EXERCISER)
+        self.files.iter().map(|(name, file)| (name.as_str(), file.as_path()))
     }
 
     /// A guest with this device, or with none.
@@ -127,28 +120,24 @@ impl<'run> Setup<'run> {
     ) -> Builder<'run> {
         let mut builder = Guest::builder(self.run)
             .name(name)
-            .kernel(self.kernel)
+            .kernel(self.tools.kernel)
             .default_devices()
             .processors(2)
             .without_driver()
             .without_tools()
             .append(KERNEL_ARGUMENTS)
-            .arguments(&QEMU_ARGUMENTS);
+            .arguments(&QEMU_ARGUMENTS)
+            .file(EXERCISER, &self.tools.exerciser);
         if let Some(attached) = attached {
             builder = builder.device(&attached.device());
         }
         if !self.resets {
             builder = builder.arguments(&["-no-reboot"]);
         }
-        if let Some(state) = state {
-            builder = builder.arguments(&["-incoming", &saved::address(state)]);
-        }
-        for (in_guest, on_host) in &self.files {
+        match state {
             // What the saved guest has not had comes to it later.
-            if state.is_none() || in_guest == EXERCISER {
-                builder = builder.file(in_guest, on_host);
-            }
+            Some(state) => builder.arguments(&["-incoming", &saved::address(state)]),
+            None => self.copied().fold(builder, |builder, (name, file)| builder.file(name, file)),
         }
-        builder
     }
 }
