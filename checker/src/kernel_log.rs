@@ -106,6 +106,9 @@ impl Complaint {
     }
 }
 
+const CHARACTER_DEVICE_LEFT: &str = "the driver is unloaded, and its character device is still \
+    registered: cdev_del or unregister_chrdev is missing";
+
 /// Functions of the kernel that meet what an unloaded driver has left registered, by how their names
 /// begin, and what the driver has forgotten.
 const LEFT_BEHIND: &[(&str, &str)] = &[
@@ -114,16 +117,8 @@ const LEFT_BEHIND: &[(&str, &str)] = &[
         "the driver is unloaded, and its misc device is still registered: misc_deregister is \
         missing, in remove or in the exit function",
     ),
-    (
-        "chrdev_open",
-        "the driver is unloaded, and its character device is still registered: cdev_del \
-        or unregister_chrdev is missing",
-    ),
-    (
-        "cdev_",
-        "the driver is unloaded, and its character device is still registered: cdev_del or \
-        unregister_chrdev is missing",
-    ),
+    ("chrdev_open", CHARACTER_DEVICE_LEFT),
+    ("cdev_", CHARACTER_DEVICE_LEFT),
     (
         "bus_for_each_drv",
         "the driver is unloaded, and still registered with the PCI bus: \
@@ -229,35 +224,12 @@ pub fn worst(log: &str) -> Option<Complaint> {
 }
 
 /// What is in the lines of a complaint that are of no use.
-const DULL: [&str; 28] = [
-    "Modules linked in",
-    "Code:",
-    "Hardware name",
-    "CR2:",
-    "PKRU",
-    "Tainted:",
-    "#PF:",
-    "PGD ",
-    "RSP: ",
-    "RAX: ",
-    "RDX: ",
-    "RBP: ",
-    "R10: ",
-    "R13: ",
-    "FS: ",
-    "CS: ",
-    "pstate: ",
-    "sp : ",
-    "x29: ",
-    "x26: ",
-    "x23: ",
-    "x20: ",
-    "x17: ",
-    "x14: ",
-    "x11: ",
-    "x8 : ",
-    "x5 : ",
-    "x2 : ",
+const DULL: [&str; 4] = ["Modules linked in", "Code:", "Hardware name", "Tainted:"];
+/// The same in lines with registers and page tables, of x86-64 and then of arm64.
+const REGISTERS: [&str; 24] = [
+    "CR2:", "PKRU", "#PF:", "PGD ", "RSP: ", "RAX: ", "RDX: ", "RBP: ", "R10: ", "R13: ", "FS: ",
+    "CS: ", "pstate: ", "sp : ", "x29: ", "x26: ", "x23: ", "x20: ", "x17: ", "x14: ", "x11: ",
+    "x8 : ", "x5 : ", "x2 : ",
 ];
 
 /// The lines of a log around its complaint that are of use: where it happened, and who called.
@@ -267,7 +239,7 @@ pub fn excerpt(log: &str) -> String {
     let useful = |line: &&str| {
         let said = message(line).unwrap_or(line);
         // What begins with a question mark is only guessed.
-        !said.starts_with("? ") && !DULL.iter().any(|dull| said.contains(dull))
+        !said.starts_with("? ") && !DULL.iter().chain(&REGISTERS).any(|dull| said.contains(dull))
     };
     let from = log.lines().position(|line| complaint(line).is_some()).unwrap_or_default();
     log.lines().skip(from).filter(useful).take(SHOWN).collect::<Vec<_>>().join("\n")
