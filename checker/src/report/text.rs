@@ -44,18 +44,13 @@ pub fn entry(entry: &Entry, width: Option<usize>) -> String {
     };
     // The style has no width.
     let word = styled(style, &format!("{:<7}", entry.verdict.word()));
-    let rest = format!("{:<24} {points:>3}/{worth:<3} {seconds:5.1} s  {}", entry.id, entry.title);
-    let mut text = String::new();
-    match width {
-        None => drop(writeln!(text, "  {word}  {rest}")),
-        Some(width) => {
-            let first = " ".repeat("  passed   ".len());
-            let wrapped = paragraph(&rest, &first, TITLE, width);
-            let wrapped = wrapped.get(first.len()..).unwrap_or_default();
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "  {word}  {wrapped}");
-        }
+    let mut rest =
+        format!("{:<24} {points:>3}/{worth:<3} {seconds:5.1} s  {}", entry.id, entry.title);
+    if let Some(width) = width {
+        let first = " ".repeat("  passed   ".len());
+        rest = paragraph(&rest, &first, TITLE, width).split_off(first.len());
     }
+    let mut text = format!("  {word}  {rest}\n");
     if entry.verdict != Verdict::Passed {
         indent(&mut text, &entry.verdict.message(), HINT, width);
     }
