@@ -213,22 +213,13 @@ impl Student {
                     }
                     Some(_) => {}
                 }
-                // From here on, so that no change is missed.
-                let changes = changes_of(&self.workspace, &step, changes)?;
+                // A change during the check is not lost, unless another step is on now.
+                let files = self.workspace.files(&step);
+                let changes = if changes.covers(&files) { changes } else { Changes::of(&files)? };
                 line("Watching: save the file to have it checked, or end with Ctrl-C.");
                 changes.wait()?;
             }
         })
-    }
-}
-
-/// The changes to wait for: of the step that is on now.
-fn changes_of(workspace: &Workspace, step: &Step, before: Changes) -> Result<Changes> {
-    // A change during the check is not lost.
-    if before.covers(&workspace.files(step)) {
-        Ok(before)
-    } else {
-        Changes::of(&workspace.files(step))
     }
 }
 
