@@ -125,20 +125,16 @@ fn rounds(profile: &Profile, accesses: &[Access]) -> Result<Vec<Round>> {
     let random = profile.ioctls.iter().filter(|ioctl| ioctl.kind == IoctlKind::Random);
     let count = |ioctl: &&_| numbers_of(profile, ioctl, accesses).map_or(0, |found| found.len());
     let ioctl = random.max_by_key(count).context("an ioctl gives numbers")?;
+    let is_seed = |access: &Access| access.kind == Kind::Write && access.offset == seed;
+    let seeds = accesses.iter().filter(|access| is_seed(access)).map(|access| Some(access.value));
     let mut rounds = Vec::new();
-    let mut rest = accesses;
-    let mut current = None;
-    loop {
-        let is_seed = |access: &Access| access.kind == Kind::Write && access.offset == seed;
-        let end = rest.iter().position(is_seed).unwrap_or(rest.len());
-        let numbers = numbers_of(profile, ioctl, &rest[..end])?;
-        if current.is_some() || !numbers.is_empty() {
-            rounds.push(Round { seed: current, numbers });
+    for (seed, accesses) in std::iter::once(None).chain(seeds).zip(accesses.split(is_seed)) {
+        let numbers = numbers_of(profile, ioctl, accesses)?;
+        if seed.is_some() || !numbers.is_empty() {
+            rounds.push(Round { seed, numbers });
         }
-        let Some(next) = rest.get(end) else { return Ok(rounds) };
-        current = Some(next.value);
-        rest = &rest[end + 1..];
     }
+    Ok(rounds)
 }
 
 fn ended_well(seen: &Seen) -> Checked {
