@@ -330,7 +330,7 @@ mod mistakes;
 mod register;
 
 pub use bus_master::{Contents, Interrupt, InterruptKind, Transfer};
-pub use register::{Register, RegisterKind, RegisterValue, SeedReads, bits};
+pub use register::{Register, RegisterKind, RegisterValue, SeedReads};
 
 #[cfg(test)]
 mod tests;

@@ -84,7 +84,7 @@ impl Register {
     /// The bits that it has.
     #[must_use]
     pub fn bits(&self) -> u64 {
-        bits(self.width)
+        if self.width >= 8 { u64::MAX } else { (1 << (8 * self.width)) - 1 }
     }
 
     /// The bits that it keeps, when it keeps a value; those that the device sets, when writes clear
@@ -99,10 +99,4 @@ impl fmt::Display for Register {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (offset {:#x})", self.name, self.offset)
     }
-}
-
-/// All ones in so many bytes.
-#[must_use]
-pub fn bits(width: usize) -> u64 {
-    if width >= 8 { u64::MAX } else { (1 << (8 * width)) - 1 }
 }
