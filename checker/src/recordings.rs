@@ -176,21 +176,17 @@ pub fn store(run: &RunDir, to: Option<&Path>) -> Result<()> {
 fn words(trace: &Trace, profile: &Profile) -> String {
     let filter = Filter { kinds: vec![Kind::Register], ..Filter::default() };
     let accesses = filter.choose(&trace.entries);
-    let mut groups: Vec<(&Line, usize)> = Vec::new();
-    for line in accesses.iter().copied() {
-        match groups.last_mut() {
-            Some((first, count)) if alike(first, line) => *count += 1,
-            _ => groups.push((line, 1)),
-        }
-    }
+    let groups: Vec<_> = accesses.chunk_by(|one, other| alike(one, other)).collect();
     let shown = groups.get(groups.len().saturating_sub(SHOWN)..).unwrap_or_default();
     let mut lines = vec![format!("{SAW}{} accesses in this check:", accesses.len())];
     if shown.len() < groups.len() {
         lines.push("  ...".to_owned());
     }
-    for (line, count) in shown {
-        let more =
-            if *count > 1 { format!(", and {} more like it", count - 1) } else { String::new() };
+    for group in shown {
+        let (line, more) = match group {
+            [one] => (one, String::new()),
+            many => (&many[0], format!(", and {} more like it", many.len() - 1)),
+        };
         lines.push(format!("  {}{more}{}", access(line, profile), advice(line, profile)));
     }
     lines.join("\n")

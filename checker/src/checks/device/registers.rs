@@ -200,14 +200,10 @@ fn empty(profile: &Profile) -> Vec<(usize, usize)> {
             .iter()
             .any(|register| register.offset < word.end && word.start < register.range().end)
     };
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for offset in (0..profile.device.bar_size).step_by(4).filter(|offset| !taken(*offset)) {
-        match ranges.last_mut() {
-            Some(last) if last.1 == offset => last.1 = offset + 4,
-            _ => ranges.push((offset, offset + 4)),
-        }
-    }
-    ranges
+    let words = (0..profile.device.bar_size).step_by(4);
+    let free: Vec<usize> = words.filter(|offset| !taken(*offset)).collect();
+    let runs = free.chunk_by(|one, next| one + 4 == *next);
+    runs.map(|run| (run[0], run[run.len() - 1] + 4)).collect()
 }
 
 /// A register that keeps a value.
