@@ -37,12 +37,6 @@ pub fn gives(ioctl: &Ioctl, value: u64) -> Call {
     Call { number: ioctl.number, argument, times: 1 }
 }
 
-/// Gives the same with nothing behind it that could be read.
-pub fn gives_at_page_end(ioctl: &Ioctl, value: u64) -> Call {
-    let argument = Argument::AtPageEnd { value, size: ioctl.size };
-    Call { number: ioctl.number, argument, times: 1 }
-}
-
 impl Session<'_> {
     /// The numbers that calls stored. A call that stores too much is one fault, however many checks
     /// come by it: the first one fails, the others are not run and cost nothing.
@@ -69,7 +63,8 @@ impl Session<'_> {
 
     /// Checks that a call reads no more than the program's value: here nothing is behind it.
     pub fn reads_no_more(&mut self, ioctl: &Ioctl, value: u64) -> Checked {
-        let done = self.calls(vec![gives_at_page_end(ioctl, value)])?;
+        let argument = Argument::AtPageEnd { value, size: ioctl.size };
+        let done = self.calls(vec![Call { number: ioctl.number, argument, times: 1 }])?;
         let result = done.returned.first().map_or(0, |returned| returned.result);
         let Ioctl { name, size, .. } = ioctl;
         ensure(!errno::is_error(result), || {
