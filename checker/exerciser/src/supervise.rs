@@ -67,8 +67,6 @@ fn enter_process_namespace() -> Result<()> {
 struct Running {
     child: Child,
     printed: Arc<Mutex<Printed>>,
-    /// What a process that runs an untrusted program reports.
-    status: Option<std::process::ChildStderr>,
     program: bool,
 }
 
@@ -102,8 +100,7 @@ impl Running {
         let printed = Arc::new(Mutex::new(Printed::default()));
         let theirs = Arc::clone(&printed);
         std::thread::spawn(move || read_at_most(pipe, kept, most, &theirs));
-        let status = child.stderr.take();
-        Ok(Self { child, printed, status, program })
+        Ok(Self { child, printed, program })
     }
 
     fn outcome(mut self, deadline: Instant) -> Outcome {
@@ -148,7 +145,7 @@ impl Running {
     /// What a process that ran an untrusted program says about its end.
     fn reported(&mut self) -> Option<End> {
         let printed = Mutex::new(Printed::default());
-        read_at_most(self.status.take()?, MAX_OUTPUT, MAX_OUTPUT, &printed);
+        read_at_most(self.child.stderr.take()?, MAX_OUTPUT, MAX_OUTPUT, &printed);
         serde_json::from_slice(&lock(&printed).bytes).ok()
     }
 
