@@ -14,7 +14,7 @@ use course::watch::Changes;
 use course::workspace::{DEFAULT_FOLDER, Workspace};
 use lab::{RunDir, paths};
 
-use crate::{Command, Grader, Options};
+use crate::{Command, Grader, Options, Wanted};
 
 /// How the student calls the program.
 const CALLED: &str = "./scripts/course.sh";
@@ -44,14 +44,12 @@ pub fn run(options: &Options) -> Result<bool> {
     match &options.command {
         Command::List => student.list(),
         Command::Next => student.next()?,
-        Command::Watch { step } => student.watch(step.as_deref())?,
-        Command::Hint { step } => student.hint(step.as_deref())?,
-        Command::Reset { step } => student.reset(step.as_deref())?,
+        Command::Watch(wanted) => student.watch(wanted)?,
+        Command::Hint(wanted) => student.hint(wanted)?,
+        Command::Reset(wanted) => student.reset(wanted)?,
         Command::Progress => student.summary(),
-        Command::Check { step } => {
-            let Some(step) = student.chosen(step.as_deref())? else {
-                return Ok(true);
-            };
+        Command::Check(wanted) => {
+            let Some(step) = student.chosen(wanted)? else { return Ok(true) };
             student.workspace.begin(&step, &student.steps)?;
             return with_bench(|bench| student.check(&step, bench));
         }
@@ -90,8 +88,8 @@ impl Student {
     }
 
     /// The step that the student means; nothing when all are passed.
-    fn chosen(&self, wanted: Option<&str>) -> Result<Option<Step>> {
-        let step = match wanted {
+    fn chosen(&self, wanted: &Wanted) -> Result<Option<Step>> {
+        let step = match &wanted.step {
             Some(wanted) => Some(step::find(&self.steps, wanted)?),
             None => self.progress.next(&self.steps),
         };
@@ -114,7 +112,7 @@ impl Student {
     }
 
     fn next(&mut self) -> Result<()> {
-        let Some(step) = self.chosen(None)? else { return Ok(()) };
+        let Some(step) = self.chosen(&Wanted { step: None })? else { return Ok(()) };
         self.show(&step)
     }
 
@@ -133,7 +131,7 @@ impl Student {
         Ok(())
     }
 
-    fn hint(&mut self, wanted: Option<&str>) -> Result<()> {
+    fn hint(&mut self, wanted: &Wanted) -> Result<()> {
         let Some(step) = self.chosen(wanted)? else { return Ok(()) };
         let index = self.progress.of(&step).hints.min(step.hints.len() - 1);
         let more = step.hints.len() - index - 1;
@@ -150,7 +148,7 @@ impl Student {
         Ok(())
     }
 
-    fn reset(&mut self, wanted: Option<&str>) -> Result<()> {
+    fn reset(&mut self, wanted: &Wanted) -> Result<()> {
         let Some(step) = self.chosen(wanted)? else { return Ok(()) };
         let kept = self.workspace.reset(&step, &self.steps)?;
         kept.iter().for_each(|old| line(&format!("Your file is now {}", shown(old))));
@@ -187,7 +185,7 @@ impl Student {
     }
 
     /// Checks a step at every save, until the student ends it or all steps are passed.
-    fn watch(&mut self, wanted: Option<&str>) -> Result<()> {
+    fn watch(&mut self, wanted: &Wanted) -> Result<()> {
         let Some(mut step) = self.chosen(wanted)? else { return Ok(()) };
         with_bench(|bench| {
             self.show(&step)?;

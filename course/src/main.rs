@@ -49,25 +49,13 @@ enum Command {
     Next,
     /// Checks a step whenever its file is saved, and goes on to the next one when it passes. Ctrl-C
     /// ends it
-    Watch {
-        /// The step
-        step: Option<String>,
-    },
+    Watch(Wanted),
     /// The next hint for a step
-    Hint {
-        /// The step
-        step: Option<String>,
-    },
+    Hint(Wanted),
     /// Checks a step
-    Check {
-        /// The step
-        step: Option<String>,
-    },
+    Check(Wanted),
     /// Begins a step anew. Your file stays, as NAME.old
-    Reset {
-        /// The step
-        step: Option<String>,
-    },
+    Reset(Wanted),
     /// How far you are
     Progress,
     /// Packs the checker for a service that grades: `gradescope` makes an autograder.zip
@@ -89,6 +77,13 @@ enum Command {
     },
     /// Fetches and builds everything now, so that the course needs no network later
     Prepare,
+}
+
+/// The step that a command is for.
+#[derive(Debug, Clone, clap::Args)]
+struct Wanted {
+    /// The step
+    step: Option<String>,
 }
 
 /// A service that grades.
