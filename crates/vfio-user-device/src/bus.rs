@@ -168,7 +168,7 @@ impl Bus {
     /// [`DmaError::NotShared`] of other memory, and what [`Bus::dma_read`] ends with.
     pub fn dma_read_now(&mut self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
         self.check_bus_master()?;
-        self.memory.read_now(address, data)
+        self.memory.access_now(address, Buffer::Read(data))
     }
 
     /// Writes guest memory at once, as [`Bus::dma_read_now`] reads it.
@@ -177,7 +177,7 @@ impl Bus {
     /// As there. The first bytes may have been written.
     pub fn dma_write_now(&mut self, address: u64, data: &[u8]) -> Result<(), DmaError> {
         self.check_bus_master()?;
-        self.memory.write_now(address, data)
+        self.memory.access_now(address, Buffer::Write(data))
     }
 
     fn check_bus_master(&self) -> Result<(), DmaError> {

@@ -5,7 +5,6 @@ use std::sync::atomic::{Ordering, fence};
 use super::completion::DmaError;
 use super::space::{DmaSpace, Place};
 use crate::protocol::wire::{Command, DmaMapFlags};
-use crate::recording::ReplayedMemory;
 
 /// What each piece counts at least in a step, however few bytes it has.
 const PIECE_LEN: usize = 256;
@@ -56,52 +55,54 @@ pub(crate) struct Cursor {
 }
 
 impl Buffer<'_> {
-    fn len(&self) -> usize {
+    /// Bytes.
+    pub fn len(&self) -> usize {
         match self {
             Buffer::Read(bytes) => bytes.len(),
             Buffer::Write(bytes) => bytes.len(),
         }
     }
 
-    /// The same in a replay, with memory as it was recorded.
-    fn replay(&mut self, done: usize, count: usize, address: u64, memory: &ReplayedMemory) {
-        let range = done..done + count;
-        match self {
-            Buffer::Read(bytes) => memory.read(address, bytes.get_mut(range).unwrap_or_default()),
-            Buffer::Write(bytes) => memory.write(address, bytes.get(range).unwrap_or_default()),
-        }
-    }
-
-    /// The bytes, and the command that accesses guest memory so by a message.
-    fn content(&self) -> (Command, &[u8]) {
-        match self {
-            Buffer::Read(bytes) => (Command::DmaRead, bytes),
-            Buffer::Write(bytes) => (Command::DmaWrite, bytes),
-        }
-    }
-
-    fn permission(&self) -> DmaMapFlags {
+    /// What the access needs of guest memory.
+    pub fn permission(&self) -> DmaMapFlags {
         match self {
             Buffer::Read(_) => DmaMapFlags::READ,
             Buffer::Write(_) => DmaMapFlags::WRITE,
         }
     }
 
-    /// Copies `count` bytes from or to a mapping.
-    fn copy(&mut self, done: usize, count: usize, place: &Place<'_>) -> bool {
-        let Place::File(file, offset) = place else { return false };
+    /// Copies `count` bytes from or to a file, or from or to memory as it was recorded.
+    pub fn transfer(
+        &mut self,
+        space: &DmaSpace,
+        (done, count): (usize, usize),
+        address: u64,
+        (file, offset): Place<'_>,
+    ) -> Result<(), DmaError> {
         let range = done..done + count;
+        let truncated = |_| DmaError::Truncated { address };
         match self {
             Buffer::Read(bytes) => {
-                let copied = bytes.get_mut(range).is_some_and(|to| file.read(*offset, to).is_ok());
+                let to = bytes.get_mut(range).unwrap_or_default();
+                match &space.replayed {
+                    Some(memory) => memory.read(address, to),
+                    None => file.read(offset, to).map_err(truncated)?,
+                }
                 fence(Ordering::Acquire);
-                copied
+                space.recorder.memory(Command::DmaRead, address, to);
             }
             Buffer::Write(bytes) => {
+                let from = bytes.get(range).unwrap_or_default();
+                space.log_write(address, count);
                 fence(Ordering::Release);
-                bytes.get(range).is_some_and(|from| file.write(*offset, from).is_ok())
+                match &space.replayed {
+                    Some(memory) => memory.write(address, from),
+                    None => file.write(offset, from).map_err(truncated)?,
+                }
+                space.recorder.memory(Command::DmaWrite, address, from);
             }
         }
+        Ok(())
     }
 }
 
@@ -152,27 +153,15 @@ impl Cursor {
             let address = segment.address.checked_add(self.within as u64);
             let address = address.ok_or(DmaError::NotMapped { address: 0 })?;
             let (place, count) = space.locate(address, left, buffer.permission())?;
-            if matches!(place, Place::ByMessage) {
+            let Some(place) = place.filter(|_| space.uses_files()) else {
                 return Ok(Ahead::Ask { address, count });
-            }
+            };
             if *budget == 0 {
                 return Ok(Ahead::Copy);
             }
             let count = count.min(*budget);
             *budget = budget.saturating_sub(count.max(PIECE_LEN));
-            if matches!(buffer, Buffer::Write(_)) {
-                space.log_write(address, count);
-            }
-            match &space.replayed {
-                Some(memory) => buffer.replay(self.done, count, address, memory),
-                None if buffer.copy(self.done, count, &place) => {}
-                None => return Err(DmaError::Truncated { address }),
-            }
-            if space.recorder.is_on() {
-                let (command, bytes) = buffer.content();
-                let bytes = bytes.get(self.done..self.done + count).unwrap_or_default();
-                space.recorder.memory(command, address, bytes);
-            }
+            buffer.transfer(space, (self.done, count), address, place)?;
             self.advance(count);
         }
         Ok(Ahead::Nothing)

@@ -57,7 +57,7 @@ impl FileIo {
     ///
     /// # Errors
     /// [`Truncated`] if the file does not have, or does not give, all of them.
-    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<(), Truncated> {
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Truncated> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let position = self.position(offset, done)?;
@@ -70,7 +70,7 @@ impl FileIo {
     ///
     /// # Errors
     /// [`Truncated`] if the file does not take all of them.
-    pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), Truncated> {
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Truncated> {
         let mut done = 0;
         while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
             let position = self.position(offset, done)?;
@@ -79,8 +79,8 @@ impl FileIo {
         Ok(())
     }
 
-    fn position(&self, offset: usize, done: usize) -> Result<u64, Truncated> {
-        self.start.checked_add(offset as u64 + done as u64).ok_or(Truncated)
+    fn position(&self, offset: u64, done: usize) -> Result<u64, Truncated> {
+        self.start.checked_add(offset + done as u64).ok_or(Truncated)
     }
 }
 

@@ -3,44 +3,26 @@
 use std::sync::atomic::{Ordering, fence};
 
 use super::completion::DmaError;
+use super::cursor::Buffer;
 use super::space::DmaSpace;
-use crate::protocol::wire::{Command, DmaMapFlags};
 
 impl DmaSpace {
-    /// Copies guest memory out.
-    pub fn read_now(&self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
-        // A guest on another processor sees accesses in their order.
-        fence(Ordering::SeqCst);
-        let (mut rest, mut next) = (data, Some(address));
-        while !rest.is_empty() {
-            let address = next.ok_or(DmaError::NotMapped { address: 0 })?;
-            let (file, offset, count) = self.file(address, rest.len(), DmaMapFlags::READ)?;
-            let (piece, tail) = rest.split_at_mut(count);
-            match &self.replayed {
-                Some(memory) => memory.read(address, piece),
-                None => file.read(offset, piece).map_err(|_| DmaError::Truncated { address })?,
-            }
-            self.recorder.memory(Command::DmaRead, address, piece);
-            (rest, next) = (tail, address.checked_add(count as u64));
+    /// Copies guest memory out or in. Files are used while nothing tells yet whether the guest's writes
+    /// show in them: the client cannot be asked without waiting.
+    pub fn access_now(&self, address: u64, mut buffer: Buffer<'_>) -> Result<(), DmaError> {
+        if matches!(buffer, Buffer::Read(_)) {
+            // A guest on another processor sees accesses in their order.
+            fence(Ordering::SeqCst);
         }
-        Ok(())
-    }
-
-    /// Copies into guest memory.
-    pub fn write_now(&self, address: u64, data: &[u8]) -> Result<(), DmaError> {
-        fence(Ordering::Release);
-        let (mut rest, mut next) = (data, Some(address));
-        while !rest.is_empty() {
-            let address = next.ok_or(DmaError::NotMapped { address: 0 })?;
-            let (file, offset, count) = self.file(address, rest.len(), DmaMapFlags::WRITE)?;
-            let (piece, tail) = rest.split_at(count);
-            self.log_write(address, count);
-            match &self.replayed {
-                Some(memory) => memory.write(address, piece),
-                None => file.write(offset, piece).map_err(|_| DmaError::Truncated { address })?,
-            }
-            self.recorder.memory(Command::DmaWrite, address, piece);
-            (rest, next) = (tail, address.checked_add(count as u64));
+        let mut done = 0;
+        while done < buffer.len() {
+            let address = address.checked_add(done as u64);
+            let address = address.ok_or(DmaError::NotMapped { address: 0 })?;
+            let left = buffer.len() - done;
+            let (place, count) = self.locate(address, left, buffer.permission())?;
+            let place = place.ok_or(DmaError::NotShared { address })?;
+            buffer.transfer(self, (done, count), address, place)?;
+            done += count;
         }
         Ok(())
     }
@@ -53,6 +35,7 @@ mod tests {
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
     use super::*;
+    use crate::protocol::wire::DmaMapFlags;
 
     fn memory(size: u64) -> Option<(OwnedFd, u64)> {
         let file: OwnedFd = memfd_create("guest", MemfdFlags::CLOEXEC).unwrap();
@@ -65,9 +48,9 @@ mod tests {
         let mut space = DmaSpace::default();
         space.map(0x1000, 0x1000, DmaMapFlags::all(), memory(0x1000)).unwrap();
         space.map(0x2000, 0x1000, DmaMapFlags::all(), memory(0x1000)).unwrap();
-        space.write_now(0x1ffe, &[1, 2, 3, 4]).unwrap();
+        space.access_now(0x1ffe, Buffer::Write(&[1, 2, 3, 4])).unwrap();
         let mut data = [0; 6];
-        space.read_now(0x1ffd, &mut data).unwrap();
+        space.access_now(0x1ffd, Buffer::Read(&mut data)).unwrap();
         assert_eq!(data, [0, 1, 2, 3, 4, 0]);
     }
 
@@ -78,12 +61,15 @@ mod tests {
         space.map(0x2000, 0x1000, DmaMapFlags::all(), None).unwrap();
         let mut data = [0; 0x1001];
         let not_shared = Err(DmaError::NotShared { address: 0x2000 });
-        assert_eq!(space.read_now(0x1000, &mut data), not_shared);
-        assert_eq!(space.read_now(0xfff, &mut data), Err(DmaError::NotMapped { address: 0xfff }));
+        assert_eq!(space.access_now(0x1000, Buffer::Read(&mut data)), not_shared);
+        assert_eq!(
+            space.access_now(0xfff, Buffer::Read(&mut data)),
+            Err(DmaError::NotMapped { address: 0xfff })
+        );
         let read_only = Err(DmaError::NotPermitted { address: 0x1800 });
-        assert_eq!(space.write_now(0x1800, &data), read_only);
-        let end = space.read_now(u64::MAX, &mut data);
+        assert_eq!(space.access_now(0x1800, Buffer::Write(&data)), read_only);
+        let end = space.access_now(u64::MAX, Buffer::Read(&mut data));
         assert_eq!(end, Err(DmaError::NotMapped { address: u64::MAX }));
-        assert_eq!(space.read_now(0x1000, &mut []), Ok(()));
+        assert_eq!(space.access_now(0x1000, Buffer::Read(&mut [])), Ok(()));
     }
 }

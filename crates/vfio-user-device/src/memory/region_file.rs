@@ -105,9 +105,9 @@ impl RegionFile {
     ///
     /// # Errors
     /// [`Truncated`].
-    pub fn read(&self, offset: usize, buffer: &mut [u8]) -> Result<(), Truncated> {
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Truncated> {
         match &self.access {
-            FileAccess::Mapped(file) => file.read(offset, buffer),
+            FileAccess::Mapped(file) => file.read(in_mapping(offset)?, buffer),
             FileAccess::ByFileIo(file) => file.read(offset, buffer),
         }
     }
@@ -116,10 +116,15 @@ impl RegionFile {
     ///
     /// # Errors
     /// [`Truncated`].
-    pub fn write(&self, offset: usize, data: &[u8]) -> Result<(), Truncated> {
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Truncated> {
         match &self.access {
-            FileAccess::Mapped(file) => file.write(offset, data),
+            FileAccess::Mapped(file) => file.write(in_mapping(offset)?, data),
             FileAccess::ByFileIo(file) => file.write(offset, data),
         }
     }
+}
+
+/// An offset in a mapping, none of which is larger than an address.
+fn in_mapping(offset: u64) -> Result<usize, Truncated> {
+    usize::try_from(offset).map_err(|_| Truncated)
 }

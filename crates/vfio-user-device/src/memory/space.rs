@@ -22,31 +22,17 @@ use crate::protocol::wire::{DmaMapFlags, MAX_DMA_REGION_SIZE, MAX_DMA_REGIONS};
 use crate::recording::{Recorder, ReplayedMemory};
 pub(crate) use state::MemoryState;
 
-/// How the bytes of a region are reached.
-#[derive(Debug)]
-enum Provider {
-    /// This process, in the client's file.
-    File(RegionFile),
-    /// Only the client can reach them.
-    ByMessage,
-}
-
 /// One announced region.
 #[derive(Debug)]
 struct Region {
     size: u64,
     access: DmaMapFlags,
-    provider: Provider,
+    /// The client's file, in which this process reaches the bytes. Without one only the client does.
+    file: Option<RegionFile>,
 }
 
-/// Where a piece of guest memory is to be found.
-#[derive(Debug)]
-pub(crate) enum Place<'m> {
-    /// In a file, from an offset of the region on.
-    File(&'m RegionFile, usize),
-    /// At the client.
-    ByMessage,
-}
+/// A place in a file: the file of a region, and an offset in that region.
+pub(super) type Place<'m> = (&'m RegionFile, u64);
 
 /// Why a region cannot be announced.
 #[derive(Debug, thiserror::Error)]
@@ -144,8 +130,7 @@ impl DmaSpace {
             },
             None => None,
         };
-        let provider = file.map_or(Provider::ByMessage, Provider::File);
-        self.regions.insert(address, Region { size, access, provider });
+        self.regions.insert(address, Region { size, access, file });
         Ok(())
     }
 
@@ -201,8 +186,7 @@ impl DmaSpace {
         }
         let mut largest = None;
         for (address, region) in &mut self.regions {
-            if let Provider::File(_) = region.provider {
-                region.provider = Provider::ByMessage;
+            if region.file.take().is_some() {
                 largest = largest.max(Some((region.size, *address)));
             }
         }
@@ -235,60 +219,38 @@ impl DmaSpace {
     }
 
     /// The file of an address, if it can be read, and where in it that is.
-    fn readable_file(&self, address: u64) -> Option<(&RegionFile, usize)> {
-        let (start, region) = self.regions.range(..=address).next_back()?;
-        let Provider::File(file) = &region.provider else { return None };
-        let inside = address - start < region.size && region.access.contains(DmaMapFlags::READ);
-        inside.then_some((file, usize::try_from(address - start).ok()?))
+    fn readable_file(&self, address: u64) -> Option<Place<'_>> {
+        let (region, offset) = self.region(address, DmaMapFlags::READ).ok()?;
+        Some((region.file.as_ref()?, offset))
     }
 
     /// Whether this process reaches the region from that address on without messages.
     pub fn has_file(&self, address: u64) -> bool {
-        let region = self.regions.get(&address);
-        region.is_some_and(|region| matches!(region.provider, Provider::File(_)))
+        self.regions.get(&address).is_some_and(|region| region.file.is_some())
     }
 
     /// Whether it reaches any region so.
     pub fn has_any_file(&self) -> bool {
-        self.regions.values().any(|region| matches!(region.provider, Provider::File(_)))
+        self.regions.values().any(|region| region.file.is_some())
     }
 
-    /// Where the bytes from `address` on are, and how many of `length` lie there in one piece.
-    pub fn locate(
+    /// The file that has the bytes from `address` on, and how many of `length` lie there in one piece.
+    ///
+    /// There is a file also while nothing tells yet whether the guest's writes show in it.
+    pub(super) fn locate(
         &self,
         address: u64,
         length: usize,
         access: DmaMapFlags,
-    ) -> Result<(Place<'_>, usize), DmaError> {
+    ) -> Result<(Option<Place<'_>>, usize), DmaError> {
         let (region, offset) = self.region(address, access)?;
         let length = usize::try_from(region.size - offset).unwrap_or(usize::MAX).min(length);
-        match &region.provider {
-            Provider::File(file) if self.sharing.use_mappings() => {
-                let offset =
-                    usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
-                Ok((Place::File(file, offset), length))
-            }
-            Provider::File(_) | Provider::ByMessage => Ok((Place::ByMessage, length)),
-        }
+        Ok((region.file.as_ref().map(|file| (file, offset)), length))
     }
 
-    /// The file of an address, where in it that is, and how many of `length` bytes are there.
-    ///
-    /// It is used while nothing tells yet whether the guest's writes show in it: the client cannot
-    /// be asked without waiting.
-    pub(super) fn file(
-        &self,
-        address: u64,
-        length: usize,
-        access: DmaMapFlags,
-    ) -> Result<(&RegionFile, usize, usize), DmaError> {
-        let (region, offset) = self.region(address, access)?;
-        let Provider::File(file) = &region.provider else {
-            return Err(DmaError::NotShared { address });
-        };
-        let left = usize::try_from(region.size - offset).unwrap_or(usize::MAX);
-        let offset = usize::try_from(offset).map_err(|_| DmaError::NotMapped { address })?;
-        Ok((file, offset, length.min(left)))
+    /// Whether files are used where there are some, and not the client asked.
+    pub(super) fn uses_files(&self) -> bool {
+        self.sharing.use_mappings()
     }
 
     /// Address and size of each region, and whether the device may write there.

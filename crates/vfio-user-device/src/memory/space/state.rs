@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DmaSpace, Provider};
+use super::DmaSpace;
+use crate::memory::region_file::RegionFile;
 use crate::memory::sharing::SharingState;
 use crate::protocol::wire::DmaMapFlags;
 use crate::state::{Descriptors, FdNumber, StateError};
@@ -42,17 +43,11 @@ impl DmaSpace {
             size: region.size,
             readable: region.access.contains(DmaMapFlags::READ),
             writable: region.access.contains(DmaMapFlags::WRITE),
-            file: match &region.provider {
-                Provider::File(file) => {
-                    let (file, offset) = file.origin();
-                    self.files.position(file).map(|file| (file, offset))
-                }
-                Provider::ByMessage => None,
-            },
-            file_io: match &region.provider {
-                Provider::File(file) => file.is_by_file_io(),
-                Provider::ByMessage => false,
-            },
+            file: region.file.as_ref().and_then(|file| {
+                let (file, offset) = file.origin();
+                Some((self.files.position(file)?, offset))
+            }),
+            file_io: region.file.as_ref().is_some_and(RegionFile::is_by_file_io),
         });
         let regions = regions.collect();
         Ok(MemoryState { files, regions, sharing: self.sharing.save() })
