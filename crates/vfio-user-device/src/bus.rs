@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::keeper::Ledger;
 use crate::memory::SharedMemory;
-use crate::memory::{Ahead, Buffer, Cursor, DmaError, DmaQueue, DmaSpace, Rejected, Segment};
+use crate::memory::{
+    Ahead, Buffer, Cursor, DmaError, DmaQueue, DmaSpace, Owner, Rejected, Segment,
+};
 use crate::pci::ConfigSpace;
 use crate::pci::config::{BAR_COUNT, DeviceConfig, Identity};
 use crate::pci::interrupts::Interrupts;
@@ -126,7 +128,7 @@ impl Bus {
         if !self.connected {
             return Err(Rejected { error: DmaError::Disconnected, data: Vec::new() });
         }
-        self.dma.read(address, length, tag)
+        self.dma.gather(Owner::Device(tag), vec![Segment { address, length }], length)
     }
 
     /// Starts to write `data` to guest memory. That it is done comes with
@@ -135,10 +137,7 @@ impl Bus {
     /// # Errors
     /// As [`Bus::dma_read`]; the data comes back with the error.
     pub fn dma_write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected> {
-        if !self.connected {
-            return Err(Rejected { error: DmaError::Disconnected, data });
-        }
-        self.dma.write(address, data, tag)
+        self.dma_scatter(vec![Segment { address, length: data.len() }], data, tag)
     }
 
     /// Starts to write `data` to several places, each of which takes as many bytes as it holds;
@@ -157,7 +156,7 @@ impl Bus {
         if !self.connected {
             return Err(Rejected { error: DmaError::Disconnected, data });
         }
-        self.dma.scatter(segments, data, tag)
+        self.dma.scatter(Owner::Device(tag), segments, data)
     }
 
     /// Reads guest memory at once, for code that cannot wait for

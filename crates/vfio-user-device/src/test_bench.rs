@@ -13,12 +13,11 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use crate::access::Bytes;
 use crate::device::Device;
-use crate::memory::{MappedFile, Step};
+use crate::memory::{HeldMessage, MappedFile, Step};
 use crate::pci::function::{FunctionError, OnPanic, PciFunction};
 use crate::pci::irq_index::IrqIndex;
 use crate::protocol::wire::{CONFIG_REGION, DmaMapFlags, MAX_DATA_SIZE};
 use crate::waker::Waker;
-use messages::Held;
 
 /// Offset of the command register in configuration space.
 const COMMAND: u64 = 0x04;
@@ -36,7 +35,8 @@ pub struct TestBench {
     vectors: Vec<Waker>,
     by_message: bool,
     messages_held: bool,
-    held: VecDeque<Held>,
+    /// Messages to the client that it has not answered yet.
+    held: VecDeque<HeldMessage>,
     messages_sent: usize,
 }
 
@@ -330,7 +330,7 @@ impl TestBench {
                 Step::Done(done) => self.function.dma_done(done),
                 Step::Send(message) => {
                     self.messages_sent += 1;
-                    self.held.push_back(Held::new(&message));
+                    self.held.push_back(message.hold());
                 }
             }
         }

@@ -20,7 +20,7 @@ mod space;
 mod watched;
 mod watched_regions;
 
-pub(crate) use by_message::{InFlight, MessageRequest};
+pub(crate) use by_message::{HeldMessage, InFlight};
 pub use completion::{DmaCompletion, DmaError, Rejected};
 pub use cursor::Segment;
 pub(crate) use cursor::{Ahead, Buffer, Cursor};

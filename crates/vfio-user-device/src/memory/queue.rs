@@ -18,11 +18,11 @@ use super::by_message::{InFlight, MessageRequest};
 use super::completion::{DmaError, MAX_LENGTH, MAX_QUEUED, MAX_QUEUED_BYTES, Rejected};
 use super::cursor::{Ahead, Cursor, Segment};
 use super::space::DmaSpace;
-use crate::protocol::wire::{Command, DmaAccess, Header};
+use crate::protocol::wire::Header;
 use crate::recording::Recorder;
 use crate::task::Reply;
 
-use operation::{Direction, Operation, Sent};
+use operation::{Operation, Sent};
 pub(crate) use state::DmaQueueState;
 
 /// Bytes that are copied in one step, so that a register need not wait for a long access.
@@ -89,58 +89,32 @@ impl fmt::Debug for DmaQueue {
 }
 
 impl DmaQueue {
-    /// Queues a read of `length` bytes.
-    pub fn read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), Rejected> {
-        let segments = vec![Segment { address, length }];
-        self.push(Owner::Device(tag), Direction::Read, segments, length, Vec::new())
-    }
-
-    /// Queues a write.
-    pub fn write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected> {
-        let length = data.len();
-        let segments = vec![Segment { address, length }];
-        self.push(Owner::Device(tag), Direction::Write, segments, length, data)
-    }
-
-    /// Queues a write to several places, one after the other.
-    pub fn scatter(
+    /// Queues a read from several places, one after the other. A task's messages are under way together.
+    pub fn gather(
         &mut self,
-        segments: Vec<Segment>,
-        data: Vec<u8>,
-        tag: u64,
-    ) -> Result<(), Rejected> {
-        let length = data.len().min(total(&segments));
-        self.push(Owner::Device(tag), Direction::Write, segments, length, data)
-    }
-
-    /// Queues a task's read from several places. Their messages are under way together.
-    pub fn gather_for_task(
-        &mut self,
+        owner: Owner,
         segments: Vec<Segment>,
         length: usize,
-    ) -> Result<Arc<TaskReply>, DmaError> {
-        let (reply, length) = (Reply::new(), length.min(total(&segments)));
-        let owner = Owner::Task(Arc::clone(&reply));
-        self.push(owner, Direction::Read, segments, length, Vec::new())?;
-        Ok(reply)
+    ) -> Result<(), Rejected> {
+        let length = length.min(total(&segments));
+        self.push(owner, false, segments, length, Vec::new())
     }
 
-    /// Queues a task's write to several places. Their messages are under way together.
-    pub fn scatter_for_task(
+    /// Queues a write to several places, one after the other. A task's messages are under way together.
+    pub fn scatter(
         &mut self,
+        owner: Owner,
         segments: Vec<Segment>,
         data: Vec<u8>,
-    ) -> Result<Arc<TaskReply>, DmaError> {
-        let (reply, length) = (Reply::new(), data.len().min(total(&segments)));
-        let owner = Owner::Task(Arc::clone(&reply));
-        self.push(owner, Direction::Write, segments, length, data)?;
-        Ok(reply)
+    ) -> Result<(), Rejected> {
+        let length = data.len().min(total(&segments));
+        self.push(owner, true, segments, length, data)
     }
 
     fn push(
         &mut self,
         owner: Owner,
-        direction: Direction,
+        write: bool,
         segments: Vec<Segment>,
         length: usize,
         mut data: Vec<u8>,
@@ -152,19 +126,18 @@ impl DmaQueue {
         if self.operations.len() >= MAX_QUEUED || waiting + length > MAX_QUEUED_BYTES {
             return Err(Rejected { error: DmaError::QueueFull, data });
         }
-        if direction == Direction::Read {
+        if !write {
             data = vec![0; length];
         }
-        let (cursor, replied, refused) = (Cursor::default(), None, None);
         self.operations.push_back(Operation {
             owner,
-            direction,
+            write,
             segments,
             length,
             data,
-            cursor,
-            replied,
-            refused,
+            cursor: Cursor::default(),
+            replied: None,
+            refused: None,
         });
         Ok(())
     }
@@ -304,22 +277,15 @@ impl DmaQueue {
             return Step::Idle;
         }
         self.blocked = alone || matches!(operation.owner, Owner::Device(_));
-        let command = match operation.direction {
-            Direction::Read => Command::DmaRead,
-            Direction::Write => Command::DmaWrite,
-        };
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        let (message, from) = (InFlight { id, command, address, count }, operation.cursor);
+        let message = InFlight { id, write: operation.write, address, count };
+        let from = operation.cursor;
         self.in_flight.push_back(Sent { message, from, alone });
         operation.cursor.advance(count);
-        let range = match operation.direction {
-            Direction::Read => 0..0,
-            Direction::Write => from.done()..from.done() + count,
-        };
-        let data = operation.data.get(range).unwrap_or_default();
-        let access = DmaAccess { address, count: count as u64 };
-        Step::Send(MessageRequest { id, command, access, data })
+        let written = if operation.write { count } else { 0 };
+        let data = operation.data.get(from.done()..from.done() + written).unwrap_or_default();
+        Step::Send(MessageRequest::new(&message, data))
     }
 
     /// Takes a reply of the client. Returns false if no message asked for it; one that comes

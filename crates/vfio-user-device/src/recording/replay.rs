@@ -31,7 +31,6 @@ use crate::protocol::wire::{Command, DmaMap, MAX_MESSAGE_FDS};
 use crate::state::StateError;
 pub use difference::Difference;
 use difference::{Stop, difference, value};
-use memory::Asked;
 pub(crate) use memory::ReplayedMemory;
 use outputs::Outputs;
 
@@ -254,9 +253,7 @@ impl Replay<'_> {
                 Step::Copied => {}
                 Step::Done(done) => function.dma_done(done),
                 Step::Send(message) => {
-                    let asked =
-                        Asked::new(message.id, message.command, message.access, message.data);
-                    if let Some((header, reply)) = self.memory.answer(index, asked)? {
+                    if let Some((header, reply)) = self.memory.answer(index, message.hold())? {
                         bus.dma.reply(&header, &reply);
                     }
                 }

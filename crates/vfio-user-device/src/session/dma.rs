@@ -10,7 +10,7 @@ use crate::memory::{InFlight, Step};
 use crate::protocol::connection::Connection;
 use crate::protocol::connection_error::ConnectionError;
 use crate::protocol::header::reply_header;
-use crate::protocol::wire::{DmaUnmap, HEADER_SIZE, Header};
+use crate::protocol::wire::{DmaUnmap, Header};
 
 /// Steps of DMA after which the client gets its turn, however much its device still has to copy.
 const DMA_STEPS: usize = 64;
@@ -108,17 +108,8 @@ impl Session<'_> {
                 false
             }
             Step::Send(message) => {
-                let payload = [message.access.as_bytes(), message.data];
-                let size = HEADER_SIZE + payload[0].len() + payload[1].len();
-                let header = Header {
-                    id: message.id,
-                    command: message.command as u16,
-                    size: u32::try_from(size).unwrap_or(u32::MAX),
-                    flags: 0,
-                    error: 0,
-                };
-                self.outbox.extend_from_slice(header.as_bytes());
-                payload.iter().for_each(|part| self.outbox.extend_from_slice(part));
+                let parts = [message.header.as_bytes(), message.access.as_bytes(), message.data];
+                parts.iter().for_each(|part| self.outbox.extend_from_slice(part));
                 false
             }
         }

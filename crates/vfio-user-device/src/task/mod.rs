@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::bus::Bus;
 use crate::device::Device;
-use crate::memory::{Ahead, Buffer, Cursor, DmaError, Segment};
+use crate::memory::{Ahead, Buffer, Cursor, DmaError, Owner, Segment};
 pub(crate) use executor::Tasks;
 use lend::find;
 pub(crate) use lend::{Lent, Slot};
@@ -170,7 +170,9 @@ impl<D> Task<D> {
         }
         let rest = cursor.rest(segments);
         let left = buffer.get_mut(cursor.done()..).unwrap_or_default();
-        let reply = self.bus(|bus| bus.dma.gather_for_task(rest, left.len()))?;
+        let reply = Reply::new();
+        let owner = Owner::Task(Arc::clone(&reply));
+        self.bus(|bus| bus.dma.gather(owner, rest, left.len()))?;
         let bytes = reply.wait().await?;
         left.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         Ok(())
@@ -187,7 +189,9 @@ impl<D> Task<D> {
         }
         let rest = cursor.rest(segments);
         let left = data.get(cursor.done()..).unwrap_or_default().to_vec();
-        let reply = self.bus(|bus| bus.dma.scatter_for_task(rest, left))?;
+        let reply = Reply::new();
+        let owner = Owner::Task(Arc::clone(&reply));
+        self.bus(|bus| bus.dma.scatter(owner, rest, left))?;
         reply.wait().await?;
         Ok(())
     }

@@ -3,36 +3,7 @@
 use zerocopy::IntoBytes;
 
 use super::TestBench;
-use crate::memory::MessageRequest;
-use crate::protocol::wire::{Command, Header, HeaderFlags};
-
-/// A message to the client that it has not answered yet.
-pub(super) struct Held {
-    header: Header,
-    address: u64,
-    length: usize,
-    data: Vec<u8>,
-    access: Vec<u8>,
-}
-
-impl Held {
-    pub(super) fn new(message: &MessageRequest<'_>) -> Self {
-        let header = Header {
-            id: message.id,
-            command: message.command as u16,
-            size: 0,
-            flags: HeaderFlags::REPLY.bits(),
-            error: 0,
-        };
-        Held {
-            header,
-            address: message.access.address,
-            length: usize::try_from(message.access.count).unwrap_or(0),
-            data: message.data.to_vec(),
-            access: message.access.as_bytes().to_vec(),
-        }
-    }
-}
+use crate::memory::HeldMessage;
 
 impl TestBench {
     /// Leaves messages to the client unanswered, or answers those that wait.
@@ -71,14 +42,15 @@ impl TestBench {
         }
     }
 
-    fn answer(&mut self, held: Held) {
-        let Held { header, address, length, data, access: mut reply } = held;
-        let address = usize::try_from(address).unwrap_or(usize::MAX);
-        if header.command == Command::DmaWrite as u16 {
-            self.write_memory(address, &data);
+    fn answer(&mut self, held: HeldMessage) {
+        let address = usize::try_from(held.access.address).unwrap_or(usize::MAX);
+        let mut reply = held.access.as_bytes().to_vec();
+        if held.is_write() {
+            self.write_memory(address, &held.data);
         } else {
+            let length = usize::try_from(held.access.count).unwrap_or(0);
             reply.extend(self.read_memory(address, length));
         }
-        self.function.bus.dma.reply(&header, &reply);
+        self.function.bus.dma.reply(&held.header, &reply);
     }
 }

@@ -1,25 +1,18 @@
 //! One access to guest memory: what is asked, how far it is, and what the client has said.
 
-use std::mem;
-
 use super::Owner;
 use crate::memory::by_message::{InFlight, reply_data};
 use crate::memory::completion::DmaError;
 use crate::memory::cursor::{Ahead, Buffer, Cursor, Segment};
 use crate::memory::space::DmaSpace;
-use crate::protocol::wire::{Command, Header};
+use crate::protocol::wire::Header;
 use crate::recording::Recorder;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Read,
-    Write,
-}
 
 /// One access, and how far it is.
 pub(super) struct Operation {
     pub owner: Owner,
-    pub direction: Direction,
+    /// Whether guest memory is written.
+    pub write: bool,
     pub segments: Vec<Segment>,
     /// Bytes of all of them.
     pub length: usize,
@@ -46,14 +39,14 @@ pub(super) struct Sent {
 impl Operation {
     /// Takes the client's reply to one of its messages.
     pub fn take_reply(&mut self, sent: Sent, header: &Header, payload: &[u8], recorder: &Recorder) {
-        let InFlight { id, command, address, count } = sent.message;
+        let InFlight { id, write, address, count } = sent.message;
         let reply = reply_data(&sent.message, header, payload);
         if recorder.is_on() {
             let written = self.data.get(sent.from.done()..sent.from.done() + count);
             let read = reply.unwrap_or_default();
-            let data = if command == Command::DmaRead { read } else { written.unwrap_or_default() };
+            let data = if write { written.unwrap_or_default() } else { read };
             let error = reply.err().map_or(0, |errno| errno.raw_os_error().unsigned_abs());
-            recorder.memory_by_message((command, id), (address, count), data, error);
+            recorder.memory_by_message((sent.message.command(), id), (address, count), data, error);
         }
         match reply {
             Ok(data) => {
@@ -83,14 +76,12 @@ impl Operation {
             self.cursor = sent.from;
             self.refused = None;
         }
-        let mut data = mem::take(&mut self.data);
-        let length = self.length.min(data.len());
-        let mut buffer = match self.direction {
-            Direction::Read => Buffer::Read(data.get_mut(..length).unwrap_or_default()),
-            Direction::Write => Buffer::Write(data.get(..length).unwrap_or_default()),
+        let length = self.length.min(self.data.len());
+        let mut buffer = if self.write {
+            Buffer::Write(self.data.get(..length).unwrap_or_default())
+        } else {
+            Buffer::Read(self.data.get_mut(..length).unwrap_or_default())
         };
-        let ahead = self.cursor.copy(space, &self.segments, &mut buffer, &mut budget);
-        self.data = data;
-        ahead
+        self.cursor.copy(space, &self.segments, &mut buffer, &mut budget)
     }
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::DmaQueue;
 use crate::memory::by_message::InFlight;
-use crate::protocol::wire::Command;
 
 /// The numbers of messages.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -15,16 +14,7 @@ use crate::protocol::wire::Command;
 pub(crate) struct DmaQueueState {
     next_id: u16,
     /// Messages whose replies are late and will be ignored.
-    given_up: Vec<MessageState>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MessageState {
-    id: u16,
-    write: bool,
-    address: u64,
-    count: usize,
+    given_up: Vec<InFlight>,
 }
 
 impl DmaQueue {
@@ -41,28 +31,13 @@ impl DmaQueue {
 
     /// Saves it. A message that waits for its answer counts as given up.
     pub fn save(&self) -> DmaQueueState {
-        let messages = self.given_up.iter().copied().chain(self.in_flight());
-        let given_up = messages.map(|message| MessageState {
-            id: message.id,
-            write: message.command == Command::DmaWrite,
-            address: message.address,
-            count: message.count,
-        });
-        DmaQueueState { next_id: self.next_id, given_up: given_up.collect() }
+        let given_up = self.given_up.iter().copied().chain(self.in_flight()).collect();
+        DmaQueueState { next_id: self.next_id, given_up }
     }
 
     /// Goes on with another queue's numbers.
     pub fn restore(&mut self, state: DmaQueueState) {
-        let messages = state.given_up.into_iter().map(|message| InFlight {
-            id: message.id,
-            command: if message.write { Command::DmaWrite } else { Command::DmaRead },
-            address: message.address,
-            count: message.count,
-        });
-        *self = DmaQueue {
-            given_up: messages.collect(),
-            next_id: state.next_id,
-            ..DmaQueue::default()
-        };
+        let DmaQueueState { next_id, given_up } = state;
+        *self = DmaQueue { given_up: given_up.into(), next_id, ..DmaQueue::default() };
     }
 }

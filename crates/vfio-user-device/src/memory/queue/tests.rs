@@ -1,17 +1,37 @@
 //! Accesses and the replies that they need, right and wrong.
 
+use std::os::fd::OwnedFd;
+
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
 use super::*;
 use crate::memory::DmaCompletion;
-use crate::protocol::wire::{DmaMapFlags, HeaderFlags};
+use crate::protocol::wire::{Command, DmaMapFlags, HeaderFlags};
 
 const BOTH: DmaMapFlags = DmaMapFlags::all();
 const LARGEST: usize = 1000;
 
+impl DmaQueue {
+    fn read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), Rejected> {
+        self.gather(Owner::Device(tag), vec![Segment { address, length }], length)
+    }
+
+    fn write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected> {
+        self.scatter_for_device(vec![Segment { address, length: data.len() }], data, tag)
+    }
+
+    fn scatter_for_device(
+        &mut self,
+        segments: Vec<Segment>,
+        data: Vec<u8>,
+        tag: u64,
+    ) -> Result<(), Rejected> {
+        self.scatter(Owner::Device(tag), segments, data)
+    }
+}
+
 fn space() -> DmaSpace {
-    use std::os::fd::OwnedFd;
     let file = tempfile::tempfile().unwrap();
     file.set_len(4096).unwrap();
     let mut space = DmaSpace::default();
@@ -24,12 +44,11 @@ fn space() -> DmaSpace {
 /// of its address.
 fn answer(request: &MessageRequest<'_>) -> (Header, Vec<u8>) {
     let mut payload = request.access.as_bytes().to_vec();
-    if request.command == Command::DmaRead {
+    if request.header.command == Command::DmaRead as u16 {
         let address = |offset| request.access.address.wrapping_add(offset);
         payload.extend((0..request.access.count).map(|offset| address(offset) as u8));
     }
-    let flags = HeaderFlags::REPLY.bits();
-    (Header { id: request.id, command: request.command as u16, size: 0, flags, error: 0 }, payload)
+    (Header { flags: HeaderFlags::REPLY.bits(), ..request.header }, payload)
 }
 
 /// An ended access as the device is told of it.
@@ -74,16 +93,16 @@ fn bytes_are_scattered_over_places_mapped_or_not() {
     let data: Vec<u8> = (0..100).collect();
     let places =
         [segment(10, 3), segment(4090, 10), segment(0, 0), segment(20, 1000), segment(9, 9)];
-    queue.scatter(places.to_vec(), data.clone(), 1).unwrap();
+    queue.scatter_for_device(places.to_vec(), data.clone(), 1).unwrap();
     let (done, messages) = run(&mut queue, &space);
     assert_eq!((done, messages), (DmaCompletion { tag: 1, result: Ok(data.clone()) }, 1));
     for (address, range) in [(10, 0..3), (4090, 3..9), (20, 13..100)] {
         queue.read(address, range.len(), 2).unwrap();
         assert_eq!(run(&mut queue, &space).0.result, Ok(data[range].to_vec()));
     }
-    queue.scatter(vec![segment(0, 2)], data.clone(), 3).unwrap();
+    queue.scatter_for_device(vec![segment(0, 2)], data.clone(), 3).unwrap();
     assert!(run(&mut queue, &space).0.result.is_ok(), "what does not fit is not written");
-    queue.scatter(vec![segment(0, 2), segment(9000, 2)], data, 4).unwrap();
+    queue.scatter_for_device(vec![segment(0, 2), segment(9000, 2)], data, 4).unwrap();
     let (done, _) = run(&mut queue, &space);
     assert_eq!(done.result, Err(DmaError::NotMapped { address: 9000 }));
 }
@@ -102,7 +121,6 @@ fn steps(queue: &mut DmaQueue, space: &DmaSpace) -> (usize, DmaCompletion) {
 
 #[test]
 fn a_long_access_is_copied_in_steps() {
-    use std::os::fd::OwnedFd;
     let file = tempfile::tempfile().unwrap();
     file.set_len(MAX_LENGTH as u64).unwrap();
     let (mut queue, mut space) = (DmaQueue::default(), DmaSpace::default());
@@ -115,7 +133,7 @@ fn a_long_access_is_copied_in_steps() {
     let (count, done) = steps(&mut queue, &space);
     assert_eq!((count, done), (255, DmaCompletion { tag: 2, result: Ok(data) }));
     let places = (0..1000).map(|address| Segment { address, length: 1 }).collect();
-    queue.scatter(places, vec![7; 1000], 3).unwrap();
+    queue.scatter_for_device(places, vec![7; 1000], 3).unwrap();
     assert_eq!(steps(&mut queue, &space).0, 3, "many places take time, too");
 }
 
@@ -123,7 +141,9 @@ fn a_long_access_is_copied_in_steps() {
 fn memory_that_is_unmapped_between_two_steps_is_not_touched() {
     let (mut queue, mut space) = (DmaQueue::default(), space());
     queue.write(0, vec![7; 4096], 1).unwrap();
-    queue.scatter(vec![Segment { address: 0, length: 1 }; 300], vec![7; 300], 2).unwrap();
+    queue
+        .scatter_for_device(vec![Segment { address: 0, length: 1 }; 300], vec![7; 300], 2)
+        .unwrap();
     assert!(run(&mut queue, &space).0.result.is_ok());
     assert!(matches!(queue.step(&space, true, LARGEST), Step::Copied));
     assert!(space.unmap(0, 4096));
@@ -278,7 +298,7 @@ fn the_queue_has_an_end() {
     let rejected = queue.write(0, vec![7; 3], 0).unwrap_err();
     assert_eq!(rejected, Rejected { error: DmaError::QueueFull, data: vec![7; 3] });
     let segment = Segment { address: 0, length: MAX_LENGTH + 1 };
-    let rejected = queue.scatter(vec![segment], vec![7; MAX_LENGTH + 1], 0).unwrap_err();
+    let rejected = queue.scatter_for_device(vec![segment], vec![7; MAX_LENGTH + 1], 0).unwrap_err();
     assert_eq!(
         (rejected.error, rejected.data.len()),
         (DmaError::TooLong(MAX_LENGTH + 1), MAX_LENGTH + 1)
@@ -303,7 +323,7 @@ fn messages_of_a_task_are_under_way_together_and_answered_in_any_order() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let places = [(5000, 10), (6000, 3), (4096, 20)];
     let segments = places.map(|(address, length)| Segment { address, length });
-    let _reply = queue.gather_for_task(segments.to_vec(), 33).unwrap();
+    queue.gather(Owner::Task(Reply::new()), segments.to_vec(), 33).unwrap();
     let mut answers = sent_together(&mut queue, &space);
     assert_eq!(answers.len(), 3);
     assert!(!queue.is_ready() && queue.is_in_flight());
@@ -321,7 +341,7 @@ fn a_copy_does_not_overtake_a_message() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let segments = [(5000, 1), (8, 1), (5001, 1)];
     let segments = segments.map(|(address, length)| Segment { address, length });
-    let _reply = queue.scatter_for_task(segments.to_vec(), vec![7; 3]).unwrap();
+    queue.scatter(Owner::Task(Reply::new()), segments.to_vec(), vec![7; 3]).unwrap();
     let first = sent_together(&mut queue, &space);
     assert_eq!(first.len(), 1);
     queue.reply(&first[0].0, &first[0].1);
@@ -334,7 +354,7 @@ fn messages_under_way_together_have_a_limit_in_number_and_bytes() {
     for (length, together) in [(1, MAX_TOGETHER), (LARGEST / 2, 2), (LARGEST, 1)] {
         let mut queue = DmaQueue::default();
         let segments = vec![Segment { address: 4096, length }; 20];
-        let _reply = queue.gather_for_task(segments, 20 * length).unwrap();
+        queue.gather(Owner::Task(Reply::new()), segments, 20 * length).unwrap();
         assert_eq!(sent_together(&mut queue, &space).len(), together, "of {length} bytes");
         assert!(!queue.is_ready());
     }
@@ -344,7 +364,7 @@ fn messages_under_way_together_have_a_limit_in_number_and_bytes() {
 fn a_refusal_ends_a_tasks_access_when_every_message_is_answered() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let segments = vec![Segment { address: 5000, length: 4 }; 3];
-    let _reply = queue.scatter_for_task(segments, vec![7; 12]).unwrap();
+    queue.scatter(Owner::Task(Reply::new()), segments, vec![7; 12]).unwrap();
     let answers = sent_together(&mut queue, &space);
     let (mut refused, _) = answers[0].clone();
     (refused.flags, refused.error) = (0x21, 5);
@@ -361,7 +381,7 @@ fn a_refusal_ends_a_tasks_access_when_every_message_is_answered() {
 fn cancelled_tasks_leave_the_accesses_of_the_device() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let segments = vec![Segment { address: 5000, length: 4 }; 2];
-    let _reply = queue.gather_for_task(segments, 8).unwrap();
+    queue.gather(Owner::Task(Reply::new()), segments, 8).unwrap();
     queue.read(4096, 4, 1).unwrap();
     let late = sent_together(&mut queue, &space);
     assert_eq!(late.len(), 2);

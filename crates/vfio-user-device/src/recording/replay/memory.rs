@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use zerocopy::IntoBytes;
 
 use super::difference::{Difference, Stop, difference, value};
-use crate::protocol::wire::{Command, DmaAccess, Header, HeaderFlags};
+use crate::memory::HeldMessage;
+use crate::protocol::wire::{DmaAccess, Header, HeaderFlags};
 use crate::recording::events::{Event, MemoryAccess};
 use crate::recording::read::File;
 
@@ -26,19 +27,11 @@ struct Memory {
     /// What was wrong with an access to mapped memory.
     failure: Option<Stop>,
     /// Messages of the device that were answered later, when they were recorded.
-    waiting: VecDeque<Asked>,
+    waiting: VecDeque<HeldMessage>,
 }
 
 /// What the client answers.
 type Reply = (Header, Vec<u8>);
-
-/// A message of the device to the client.
-pub(super) struct Asked {
-    header: Header,
-    access: DmaAccess,
-    /// What it writes.
-    data: Vec<u8>,
-}
 
 /// A recorded access.
 struct Piece {
@@ -121,7 +114,7 @@ impl ReplayedMemory {
     }
 
     /// The client's reply to a message, unless it came later when it was recorded.
-    pub(super) fn answer(&self, index: usize, asked: Asked) -> Result<Option<Reply>, Stop> {
+    pub(super) fn answer(&self, index: usize, asked: HeldMessage) -> Result<Option<Reply>, Stop> {
         let mut memory = self.lock();
         if memory.is_answered_later(&asked, index) {
             memory.waiting.push_back(asked);
@@ -146,28 +139,16 @@ impl ReplayedMemory {
     }
 }
 
-impl Asked {
-    pub fn new(id: u16, command: Command, access: DmaAccess, data: &[u8]) -> Self {
-        let (command, flags) = (command as u16, HeaderFlags::REPLY.bits());
-        let header = Header { id, command, size: 0, flags, error: 0 };
-        Asked { header, access, data: data.to_vec() }
-    }
-
-    fn is_write(&self) -> bool {
-        self.header.command == Command::DmaWrite as u16
-    }
-}
-
 impl Memory {
     /// Whether the recording has the answer behind this event.
-    fn is_answered_later(&self, asked: &Asked, index: usize) -> bool {
+    fn is_answered_later(&self, asked: &HeldMessage, index: usize) -> bool {
         let pieces = if asked.is_write() { &self.writes } else { &self.reads };
         let piece = find(pieces, asked.access.address).and_then(|place| pieces.get(place));
         piece.is_some_and(|piece| piece.access.message.is_some() && piece.index > index)
     }
 
     /// The client's reply to a message.
-    fn answer(&mut self, index: usize, asked: Asked) -> Result<Reply, Stop> {
+    fn answer(&mut self, index: usize, asked: HeldMessage) -> Result<Reply, Stop> {
         let DmaAccess { address, count } = asked.access;
         let mut header = asked.header;
         let mut reply = asked.access.as_bytes().to_vec();
