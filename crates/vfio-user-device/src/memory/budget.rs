@@ -28,13 +28,13 @@ pub(super) struct Budget {
 }
 
 /// What this process maps.
-static MAPS: Budget = Budget::new((16, 64 << 30), (32 << 10, 32 << 40));
+pub(super) static MAPS: Budget = Budget::new((16, 64 << 30), (32 << 10, 32 << 40));
 
 /// Of which files this process keeps the descriptor.
-static FILES: Budget = Budget::new((16, u64::MAX), (256, u64::MAX));
+pub(super) static FILES: Budget = Budget::new((16, u64::MAX), (256, u64::MAX));
 
 /// Regions that are read and written by a descriptor. They take no address space.
-static DESCRIPTORS: Budget = Budget::new((16, u64::MAX), (256, u64::MAX));
+pub(super) static DESCRIPTORS: Budget = Budget::new((16, u64::MAX), (256, u64::MAX));
 
 /// One guest's part.
 #[derive(Debug)]
@@ -58,19 +58,9 @@ impl Budget {
 }
 
 impl Share {
-    /// A guest's part of the maps.
-    pub fn of_maps() -> Self {
-        Share { budget: &MAPS, own: Arc::new(Amount::nothing()) }
-    }
-
-    /// A guest's part of the files.
-    pub fn of_files() -> Self {
-        Share { budget: &FILES, own: Arc::new(Amount::nothing()) }
-    }
-
-    /// A guest's part of the descriptors.
-    pub fn of_descriptors() -> Self {
-        Share { budget: &DESCRIPTORS, own: Arc::new(Amount::nothing()) }
+    /// A new guest's part.
+    pub fn of(budget: &'static Budget) -> Self {
+        Share { budget, own: Arc::new(Amount::nothing()) }
     }
 
     /// Room for one more map of that size, if there is any.
@@ -122,7 +112,7 @@ mod tests {
     /// A guest of a process in which one may have 2 maps of 10 bytes, and all of them 4 of 100.
     fn guests() -> [Share; 2] {
         let budget: &Budget = Box::leak(Box::new(Budget::new((2, 10), (4, 100))));
-        [(); 2].map(|()| Share { budget, own: Arc::new(Amount::nothing()) })
+        [(); 2].map(|()| Share::of(budget))
     }
 
     #[test]

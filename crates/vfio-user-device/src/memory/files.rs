@@ -54,12 +54,13 @@ impl MemoryFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::budget::FILES;
 
     #[test]
     fn a_file_is_kept_once_and_as_long_as_a_region_has_it() {
         let file = tempfile::tempfile().unwrap();
         let mut files = MemoryFiles::default();
-        let share = Share::of_files();
+        let share = Share::of(&FILES);
         let mut keep = || files.keep(file.try_clone().unwrap().into(), &share).unwrap().unwrap();
         let (first, second) = (keep(), keep());
         assert!(Arc::ptr_eq(&first, &second));
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn no_guest_keeps_descriptors_without_end() {
         let mut files = MemoryFiles::default();
-        let share = Share::of_files();
+        let share = Share::of(&FILES);
         let mut kept = Vec::new();
         while let Some(file) = files.keep(tempfile::tempfile().unwrap().into(), &share).unwrap() {
             kept.push(file);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::budget::{Room, Share};
+use super::budget::{self, Room, Share};
 use super::file_io::FileIo;
 use super::mapped::{MappedFile, Truncated};
 use crate::protocol::wire::DmaMapFlags;
@@ -55,9 +55,9 @@ pub(super) struct Shares {
 impl Default for Shares {
     fn default() -> Self {
         Shares {
-            maps: Share::of_maps(),
-            files: Share::of_files(),
-            descriptors: Share::of_descriptors(),
+            maps: Share::of(&budget::MAPS),
+            files: Share::of(&budget::FILES),
+            descriptors: Share::of(&budget::DESCRIPTORS),
         }
     }
 }
