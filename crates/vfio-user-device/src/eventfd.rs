@@ -84,9 +84,15 @@ impl EventFd {
         self.0.as_fd()
     }
 
-    /// The descriptor, to keep it open.
-    pub fn descriptor(&self) -> &Arc<OwnedFd> {
-        &self.0
+    /// Saves one, if there is one, for [`EventFd::taken`].
+    ///
+    /// # Errors
+    /// There are too many descriptors.
+    pub fn saved(
+        eventfd: Option<&Self>,
+        fds: &mut Descriptors,
+    ) -> Result<Option<FdNumber>, StateError> {
+        eventfd.map(|EventFd(fd)| fds.add_shared(fd)).transpose()
     }
 }
 

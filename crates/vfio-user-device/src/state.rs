@@ -117,15 +117,8 @@ pub(crate) struct FdNumber(u32);
 /// Descriptors that belong to a document.
 #[derive(Debug, Default)]
 pub(crate) struct Descriptors {
-    held: Vec<Option<Held>>,
+    held: Vec<Option<Arc<OwnedFd>>>,
     numbering: Numbering,
-}
-
-/// A descriptor of a document.
-#[derive(Debug)]
-enum Held {
-    Own(OwnedFd),
-    Shared(Arc<OwnedFd>),
 }
 
 /// What the numbers in a document are.
@@ -143,7 +136,7 @@ enum Numbering {
 impl Descriptors {
     /// Those that have arrived.
     pub fn arrived(fds: Vec<OwnedFd>) -> Self {
-        let held = fds.into_iter().map(|fd| Some(Held::Own(fd))).collect();
+        let held = fds.into_iter().map(|fd| Some(Arc::new(fd))).collect();
         Descriptors { held, numbering: Numbering::Place }
     }
 
@@ -162,9 +155,7 @@ impl Descriptors {
     /// # Errors
     /// Descriptors have run out.
     pub fn add(&mut self, fd: BorrowedFd<'_>) -> Result<FdNumber, StateError> {
-        let fd = fd.try_clone_to_owned()?;
-        let own = fd.as_raw_fd();
-        self.push(Held::Own(fd), own)
+        self.add_shared(&Arc::new(fd.try_clone_to_owned()?))
     }
 
     /// Adds a descriptor, which stays open as long as these are there.
@@ -172,16 +163,12 @@ impl Descriptors {
     /// # Errors
     /// There are too many.
     pub fn add_shared(&mut self, fd: &Arc<OwnedFd>) -> Result<FdNumber, StateError> {
-        self.push(Held::Shared(Arc::clone(fd)), fd.as_raw_fd())
-    }
-
-    fn push(&mut self, held: Held, own: RawFd) -> Result<FdNumber, StateError> {
         let number = match self.numbering {
             Numbering::Place => u32::try_from(self.held.len()).ok(),
-            Numbering::Own | Numbering::Left => u32::try_from(own).ok(),
+            Numbering::Own | Numbering::Left => u32::try_from(fd.as_raw_fd()).ok(),
         };
         let number = number.ok_or(io::Error::from(io::ErrorKind::OutOfMemory))?;
-        self.held.push(Some(held));
+        self.held.push(Some(Arc::clone(fd)));
         Ok(FdNumber(number))
     }
 
@@ -191,17 +178,6 @@ impl Descriptors {
     /// As [`Descriptors::add`].
     pub fn add_some(&mut self, fd: Option<BorrowedFd<'_>>) -> Result<Option<FdNumber>, StateError> {
         fd.map(|fd| self.add(fd)).transpose()
-    }
-
-    /// Adds a descriptor, if there is one.
-    ///
-    /// # Errors
-    /// As [`Descriptors::add_shared`].
-    pub fn share_some(
-        &mut self,
-        fd: Option<&Arc<OwnedFd>>,
-    ) -> Result<Option<FdNumber>, StateError> {
-        fd.map(|fd| self.add_shared(fd)).transpose()
     }
 
     /// A descriptor by its number, for one use.
@@ -214,11 +190,8 @@ impl Descriptors {
             return Ok(duplicate(i32::try_from(number.0).unwrap_or(-1))?);
         }
         let slot = usize::try_from(number.0).ok().and_then(|number| self.held.get_mut(number));
-        match slot.and_then(Option::take) {
-            Some(Held::Own(fd)) => Ok(fd),
-            Some(Held::Shared(fd)) => Ok(fd.try_clone()?),
-            None => Err(StateError::Content(format!("descriptor {} did not come", number.0))),
-        }
+        let missing = || StateError::Content(format!("descriptor {} did not come", number.0));
+        Ok(owned(slot.and_then(Option::take).ok_or_else(missing)?)?)
     }
 
     /// A descriptor, if the document has one there.
@@ -232,26 +205,18 @@ impl Descriptors {
     /// All that have arrived and were not taken, in their order.
     #[cfg(feature = "cli")]
     pub fn into_owned(self) -> Vec<OwnedFd> {
-        let own = |held| match held {
-            Held::Own(fd) => Some(fd),
-            Held::Shared(fd) => fd.try_clone().ok(),
-        };
-        self.held.into_iter().flatten().filter_map(own).collect()
+        self.held.into_iter().flatten().filter_map(|fd| owned(fd).ok()).collect()
     }
 
     /// All that have not been taken, in their order.
     pub fn borrow(&self) -> Vec<BorrowedFd<'_>> {
-        self.held.iter().flatten().map(Held::as_fd).collect()
+        self.held.iter().flatten().map(AsFd::as_fd).collect()
     }
 }
 
-impl Held {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Held::Own(fd) => fd.as_fd(),
-            Held::Shared(fd) => fd.as_fd(),
-        }
-    }
+/// The descriptor itself, or a duplicate of one that is needed elsewhere, too.
+fn owned(fd: Arc<OwnedFd>) -> io::Result<OwnedFd> {
+    Arc::try_unwrap(fd).or_else(|shared| shared.try_clone())
 }
 
 impl FdNumber {

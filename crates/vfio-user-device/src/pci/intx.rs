@@ -189,8 +189,8 @@ impl Intx {
         Ok(IntxState {
             asserted: self.asserted,
             mask,
-            trigger: fds.share_some(self.trigger.as_ref().map(EventFd::descriptor))?,
-            unmask: fds.share_some(self.unmask.as_ref().map(EventFd::descriptor))?,
+            trigger: EventFd::saved(self.trigger.as_ref(), fds)?,
+            unmask: EventFd::saved(self.unmask.as_ref(), fds)?,
         })
     }
 

@@ -140,7 +140,7 @@ impl MsiVectors {
         let in_use = |vector: &Vector| vector.eventfd.is_some() || vector.masked || vector.pending;
         let vectors = self.vectors.iter().enumerate().filter(|(_, vector)| in_use(vector));
         let saved = vectors.map(|(number, vector)| {
-            let eventfd = fds.share_some(vector.eventfd.as_ref().map(EventFd::descriptor))?;
+            let eventfd = EventFd::saved(vector.eventfd.as_ref(), fds)?;
             let Vector { masked, pending, .. } = *vector;
             Ok(VectorState { number, eventfd, masked, pending })
         });

@@ -41,8 +41,8 @@ impl Interrupts {
             msi: self.msi.save(fds)?,
             msix: self.msix.save(fds)?,
             table: self.table.save(),
-            error: fds.share_some(self.error.as_ref().map(EventFd::descriptor))?,
-            request: fds.share_some(self.request.as_ref().map(EventFd::descriptor))?,
+            error: EventFd::saved(self.error.as_ref(), fds)?,
+            request: EventFd::saved(self.request.as_ref(), fds)?,
         })
     }
 
