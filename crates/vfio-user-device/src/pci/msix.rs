@@ -16,16 +16,9 @@ const VECTOR_CONTROL: usize = 12;
 const MASK_BIT: u8 = 1;
 
 /// The table's bytes, and which vectors a driver has masked in it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct MsixTable {
-    bytes: Vec<u8>,
-    masked: Vec<bool>,
-}
-
-/// The table as a value.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct MsixTableState {
+pub(crate) struct MsixTable {
     bytes: Hex,
     masked: Vec<bool>,
 }
@@ -36,7 +29,7 @@ impl MsixTable {
         let mut entry = [0; MSIX_ENTRY_SIZE];
         entry[VECTOR_CONTROL] = MASK_BIT;
         let vectors = usize::from(vectors);
-        MsixTable { bytes: entry.repeat(vectors), masked: vec![false; vectors] }
+        MsixTable { bytes: Hex(entry.repeat(vectors)), masked: vec![false; vectors] }
     }
 
     /// Back to power-on.
@@ -46,14 +39,14 @@ impl MsixTable {
 
     /// Reads from `offset` on; bytes past the table are 0.
     pub fn read(&self, offset: usize, data: &mut [u8]) {
-        let bytes = self.bytes.iter().skip(offset).chain(std::iter::repeat(&0));
+        let bytes = self.bytes.0.iter().skip(offset).chain(std::iter::repeat(&0));
         data.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     }
 
     /// Writes from `offset` on.
     pub fn write(&mut self, offset: usize, data: &[u8]) {
         for (position, new) in (offset..).zip(data) {
-            let Some(byte) = self.bytes.get_mut(position) else {
+            let Some(byte) = self.bytes.0.get_mut(position) else {
                 return;
             };
             *byte = *new;
@@ -65,23 +58,16 @@ impl MsixTable {
         }
     }
 
-    /// Saves it.
-    pub fn save(&self) -> MsixTableState {
-        MsixTableState { bytes: Hex(self.bytes.clone()), masked: self.masked.clone() }
-    }
-
     /// Takes over another one's bytes.
     ///
     /// # Errors
     /// It has another size.
-    pub fn restore(&mut self, state: &MsixTableState) -> Result<(), StateError> {
-        let same_size =
-            state.bytes.0.len() == self.bytes.len() && state.masked.len() == self.masked.len();
-        if !same_size {
+    pub fn restore(&mut self, state: &MsixTable) -> Result<(), StateError> {
+        let lengths = |table: &MsixTable| (table.bytes.0.len(), table.masked.len());
+        if lengths(state) != lengths(self) {
             return Err(StateError::Shape { what: "the MSI-X vectors" });
         }
-        self.bytes.clone_from(&state.bytes.0);
-        self.masked.clone_from(&state.masked);
+        self.clone_from(state);
         Ok(())
     }
 

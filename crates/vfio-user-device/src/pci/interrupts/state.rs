@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Interrupts;
 use crate::eventfd::EventFd;
+use crate::pci::MsixTable;
 use crate::pci::intx::IntxState;
 use crate::pci::msi::VectorState;
-use crate::pci::msix::MsixTableState;
 use crate::state::{Descriptors, FdNumber, StateError};
 
 /// All interrupts of a device.
@@ -18,7 +18,7 @@ pub(crate) struct InterruptState {
     intx: IntxState,
     msi: Vec<VectorState>,
     msix: Vec<VectorState>,
-    table: MsixTableState,
+    table: MsixTable,
     error: Option<FdNumber>,
     request: Option<FdNumber>,
 }
@@ -40,7 +40,7 @@ impl Interrupts {
             intx: self.intx.save(fds, now)?,
             msi: self.msi.save(fds)?,
             msix: self.msix.save(fds)?,
-            table: self.table.save(),
+            table: self.table.clone(),
             error: EventFd::saved(self.error.as_ref(), fds)?,
             request: EventFd::saved(self.request.as_ref(), fds)?,
         })
@@ -64,9 +64,7 @@ impl Interrupts {
         self.request = EventFd::taken(state.request, fds)?;
         Ok(())
     }
-}
 
-impl Interrupts {
     /// Saves the pin's level, what is pending, and the MSI-X table: what is the device's, and not its
     /// client's.
     pub fn save_levels(&self) -> InterruptState {
@@ -74,7 +72,7 @@ impl Interrupts {
             intx: self.intx.save_level(),
             msi: self.msi.save_pending(),
             msix: self.msix.save_pending(),
-            table: self.table.save(),
+            table: self.table.clone(),
             error: None,
             request: None,
         }
