@@ -5,7 +5,7 @@
 //! endian. Readers skip records of a kind that they do not know.
 
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, TryFromBytes, Unaligned};
 
 /// The first bytes of a recording.
 pub(super) const MAGIC: [u8; 8] = *b"VFUSRREC";
@@ -51,28 +51,10 @@ pub(super) struct RecordHead {
     pub size: U32,
 }
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
-        /// What a record tells.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u16)]
-        pub(super) enum Kind {
-            $($(#[$doc])* $name = $number,)*
-        }
-
-        impl Kind {
-            /// The kind with this number.
-            pub fn from_number(number: u16) -> Option<Kind> {
-                match number {
-                    $($number => Some(Kind::$name),)*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-kinds! {
+/// What a record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, TryFromBytes)]
+#[repr(u16)]
+pub(super) enum Kind {
     /// A client has connected. JSON: the device, its registers, its state.
     Begin = 1,
     /// It has gone. Text: why.
@@ -91,6 +73,13 @@ kinds! {
     Dropped = 8,
     /// The recording ends before the program. Text: why.
     Stopped = 9,
+}
+
+impl Kind {
+    /// The kind with this number.
+    pub fn from_number(number: u16) -> Option<Kind> {
+        Kind::try_read_from_bytes(number.as_bytes()).ok()
+    }
 }
 
 /// A command and its reply.
