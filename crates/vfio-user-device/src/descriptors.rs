@@ -1,9 +1,10 @@
 //! What to say when file descriptors run out.
 
 use std::error::Error;
-use std::io;
 
 use rustix::io::Errno;
+
+use crate::causes::is_caused_by;
 
 /// The remedy, for the end of an error message.
 const REMEDY: &str = "this process may open no more file descriptors: raise its hard limit \
@@ -11,18 +12,7 @@ const REMEDY: &str = "this process may open no more file descriptors: raise its 
 
 /// Says what to do, if an error or one behind it is that this process has no file descriptors left.
 pub fn descriptors_remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        let errno = match cause.downcast_ref::<io::Error>() {
-            Some(error) => Errno::from_io_error(error),
-            None => cause.downcast_ref::<Errno>().copied(),
-        };
-        if errno == Some(Errno::MFILE) {
-            return Some(REMEDY);
-        }
-        next = cause.source();
-    }
-    None
+    is_caused_by(error, Errno::MFILE).then_some(REMEDY)
 }
 
 /// An error with what to do about it.

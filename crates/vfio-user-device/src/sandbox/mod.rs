@@ -25,6 +25,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
+use crate::causes::is_caused_by;
+
 #[doc(hidden)]
 pub use libc;
 pub use paths::Paths;
@@ -136,24 +138,10 @@ pub fn bound_memory(devices: usize) {
 
 /// What to do about an error, if it can be the sandbox's.
 pub fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    if !status().files {
-        return None;
-    }
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let errno = match error.downcast_ref::<std::io::Error>() {
-            Some(error) => Errno::from_io_error(error),
-            None => error.downcast_ref::<Errno>().copied(),
-        };
-        if errno == Some(Errno::ACCESS) {
-            return Some(
-                "the sandbox knows the paths that were there at the start: if this is a new one, \
-                 start the server again, with --sandbox-folder for a folder in which more will come",
-            );
-        }
-        cause = error.source();
-    }
-    None
+    (status().files && is_caused_by(error, Errno::ACCESS)).then_some(
+        "the sandbox knows the paths that were there at the start: if this is a new one, start the \
+         server again, with --sandbox-folder for a folder in which more will come",
+    )
 }
 
 impl fmt::Display for SandboxStatus {
