@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::device::Device;
 use crate::pci::function::OnPanic;
-use crate::session::Session;
+use crate::session::{ClientLink, Session};
 use crate::state::StateError;
 use crate::test_bench::TestBench;
 
@@ -48,7 +48,8 @@ impl PciFunction {
     /// Serves a client for as long as `client` runs. The function that it is given does all that
     /// can be done without waiting, and returns false once the connection has ended.
     pub fn serve(&mut self, socket: OwnedFd, client: impl FnOnce(&mut dyn FnMut() -> bool)) {
-        let mut session = Session::new(Arc::new(socket), &mut self.0, Duration::ZERO);
+        let mut session =
+            Session::new(ClientLink::new(Arc::new(socket)), &mut self.0, Duration::ZERO);
         client(&mut || session.poll().is_ok());
         drop(session);
         self.0.disconnect();

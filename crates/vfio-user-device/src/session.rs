@@ -12,8 +12,7 @@ mod negotiation;
 mod stopping;
 mod suspension;
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,7 +28,7 @@ use crate::protocol::header::error_header;
 use crate::protocol::request::{Answer, RequestError};
 use dma::Deferral;
 use stopping::Stopping;
-pub(crate) use suspension::{RestRequest, SessionState, SuspendedSession, Unsent};
+pub(crate) use suspension::{ClientLink, RestRequest, SessionState};
 
 use crate::pci::function::PciFunction;
 use crate::protocol::wire::{Command, Header, HeaderFlags};
@@ -48,9 +47,7 @@ const TWIN_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client and the device that it is connected to.
 pub(crate) struct Session<'f> {
-    connection: Connection,
-    /// The second socket, for commands of the server, if it was agreed on.
-    twin: Option<Connection>,
+    client: ClientLink,
     commands: Commands<'f>,
     /// DMA_UNMAPs that wait for the client's answer to an access.
     deferred: Option<Deferral>,
@@ -60,15 +57,9 @@ pub(crate) struct Session<'f> {
     quiet: bool,
     /// Messages to the client that have not been sent.
     outbox: Vec<u8>,
-    /// Most bytes of data in a message to the client.
-    largest_dma: usize,
     busy_poll: Duration,
     /// Who may ask it to rest.
     rest: Option<&'f RestRequest>,
-    /// A version was agreed on.
-    negotiated: bool,
-    /// What the process before this one has not sent to the client.
-    unsent: Option<Unsent>,
     /// What was agreed on, or waits, is not kept as it is now.
     changed: bool,
 }
@@ -78,27 +69,27 @@ pub(crate) enum SessionEnd {
     /// The connection has ended; whatever belonged to the client is gone.
     Closed(ConnectionError),
     /// It was asked to rest.
-    Suspended(Box<SuspendedSession>),
+    Suspended(Box<ClientLink>),
 }
 
 impl<'f> Session<'f> {
-    /// Takes a connected client over. `busy_poll` is how long to ask for the next message again
-    /// and again before going to sleep.
-    pub fn new(socket: Arc<OwnedFd>, function: &'f mut PciFunction, busy_poll: Duration) -> Self {
+    /// Takes a connected client over: a new one, or that of a session which rested, with the device
+    /// that this had or one that took its place. `busy_poll` is how long to ask for the next message
+    /// again and again before going to sleep.
+    pub fn new(client: ClientLink, function: &'f mut PciFunction, busy_poll: Duration) -> Self {
         function.bus.connected = true;
+        function.bus.dma.hold(false);
+        let mut commands = Commands::new(function);
+        commands.client_takes_fds = client.takes_fds;
         Session {
-            connection: Connection::new(socket),
-            twin: None,
-            commands: Commands::new(function),
+            client,
+            commands,
             deferred: None,
             stopping: None,
             quiet: false,
             outbox: Vec::new(),
-            largest_dma: MAX_DMA_MESSAGE_LEN,
             busy_poll,
             rest: None,
-            negotiated: false,
-            unsent: None,
             changed: true,
         }
     }
@@ -107,11 +98,11 @@ impl<'f> Session<'f> {
     /// rest.
     pub fn run(mut self) -> SessionEnd {
         let end = match self.begin().and_then(|()| self.negotiate()).and_then(|()| self.serve()) {
-            Err(ConnectionError::Suspended) => return self.suspend(),
+            Err(ConnectionError::Suspended) => return SessionEnd::Suspended(Box::new(self.client)),
             Err(end) => end,
             Ok(never) => match never {},
         };
-        self.connection.discard_unread();
+        self.client.connection.discard_unread();
         self.commands.function.disconnect();
         self.keep_end();
         SessionEnd::Closed(end)
@@ -120,10 +111,10 @@ impl<'f> Session<'f> {
     /// Does all that can be done without waiting.
     #[cfg(feature = "fuzzing")]
     pub fn poll(&mut self) -> Result<(), ConnectionError> {
-        if !self.negotiated && !self.negotiate_now()? {
+        if !self.client.negotiated && !self.negotiate_now()? {
             return Ok(());
         }
-        self.negotiated = true;
+        self.client.negotiated = true;
         loop {
             self.advance()?;
             let function = &mut *self.commands.function;
@@ -163,7 +154,7 @@ impl<'f> Session<'f> {
             && self.stopping.is_none()
             && bus.interrupts.unmask_fd().is_none()
             && bus.interrupts.settles_at().is_none()
-            && (self.twin.is_none() || !bus.dma.is_in_flight())
+            && (self.client.twin.is_none() || !bus.dma.is_in_flight())
     }
 
     /// Waits for the next message in recvmsg(2) and answers it.
@@ -190,8 +181,8 @@ impl<'f> Session<'f> {
         let now = bus.is_ready().then(Instant::now);
         let pin = bus.interrupts.settles_at();
         let timer = bus.next_due();
-        let rest = self.connection.message_deadline();
-        let twin_rest = self.twin.as_ref().and_then(Connection::message_deadline);
+        let rest = self.client.connection.message_deadline();
+        let twin_rest = self.client.twin.as_ref().and_then(Connection::message_deadline);
         let deadlines = [timer, unmap, stop, pin, now, rest, twin_rest];
         let deadline = deadlines.into_iter().flatten().min();
         self.wait(deadline)?;
@@ -206,14 +197,14 @@ impl<'f> Session<'f> {
     /// Sleeps until a descriptor is readable or the deadline is there.
     fn wait(&self, deadline: Option<Instant>) -> Result<(), ConnectionError> {
         let buffered = Connection::has_buffered_bytes;
-        if buffered(&self.connection) || self.twin.as_ref().is_some_and(buffered) {
+        if buffered(&self.client.connection) || self.client.twin.as_ref().is_some_and(buffered) {
             return Ok(());
         }
         let timeout = deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
             .and_then(|left| Timespec::try_from(left).ok());
-        let main = self.connection.as_fd();
-        let twin = self.twin.as_ref().map(Connection::as_fd);
+        let main = self.client.connection.as_fd();
+        let twin = self.client.twin.as_ref().map(Connection::as_fd);
         let bus = &self.commands.function.bus;
         let unmask = bus.interrupts.unmask_fd();
         let in_place_of_none = |fd: Option<_>| fd.unwrap_or(main);
@@ -229,14 +220,14 @@ impl<'f> Session<'f> {
 
     /// Receives one message on the main socket and answers it. Returns false if there is none.
     fn serve_message(&mut self, flags: RecvFlags) -> Result<bool, ConnectionError> {
-        let Some(message) = self.connection.receive(flags)? else {
+        let Some(message) = self.client.connection.receive(flags)? else {
             return Ok(false);
         };
         let header = message.header;
         log::trace!("{message}");
         if header.is_reply() {
             // With a twin socket no reply belongs here.
-            let expected = self.twin.is_none()
+            let expected = self.client.twin.is_none()
                 && self.commands.function.bus.dma.reply(&header, message.payload);
             // An error gets no answer: a peer that did the same would never stop.
             if !expected && !header.flags().contains(HeaderFlags::ERROR) {
@@ -258,7 +249,7 @@ impl<'f> Session<'f> {
 
     /// Takes replies from the twin socket, but not so many that the main socket has to wait long.
     fn serve_twin(&mut self) -> Result<(), ConnectionError> {
-        let Some(twin) = &mut self.twin else {
+        let Some(twin) = &mut self.client.twin else {
             return Ok(());
         };
         for _ in 0..MAX_TWIN_MESSAGES {

@@ -16,7 +16,7 @@ use crate::device::Device;
 use crate::pci::function::{FunctionError, OnPanic, PciFunction};
 use crate::pci::panics;
 use crate::recording::Recording;
-use crate::session::SuspendedSession;
+use crate::session::ClientLink;
 
 /// How to serve a device.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ pub(super) struct InheritedClient {
     pub process: Option<i32>,
     /// `None` for one that has not got the device yet.
     pub since: Option<SystemTime>,
-    pub session: Box<SuspendedSession>,
+    pub session: Box<ClientLink>,
 }
 
 impl Server {

@@ -15,7 +15,7 @@ use crate::exchange::{Exchange, ExchangeError, Successor};
 #[cfg(feature = "cli")]
 use crate::exchange::{ProgramState, store};
 use crate::keeper;
-use crate::session::SuspendedSession;
+use crate::session::ClientLink;
 use crate::state::{Descriptors, StateError};
 
 /// How long all sessions may take to come to rest: those that rest already wait for the others.
@@ -150,7 +150,7 @@ impl Server {
         let mut server = Server::new(listener, function, options);
         server.state = ServerState::counted(document.admitted, document.rejected);
         if let Some(client) = document.client {
-            let session = SuspendedSession::restore(client.session, &mut fds).map_err(failed)?;
+            let session = ClientLink::restore(client.session, &mut fds).map_err(failed)?;
             server.client = Some(InheritedClient {
                 process: client.process,
                 since: client.since,

@@ -29,7 +29,7 @@ use crate::pci::function::PciFunction;
 use crate::protocol::connection_error::ConnectionError;
 use crate::protocol::rejection::Rejection;
 use crate::recording::Recorder;
-use crate::session::{RestRequest, Session, SessionEnd, SuspendedSession};
+use crate::session::{ClientLink, RestRequest, Session, SessionEnd};
 
 /// How long a session may take to end after its client has gone.
 pub(super) const SESSION_END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ struct Clients {
     pending: Option<PendingClient>,
     accepts: AcceptLimiter,
     /// The session at rest.
-    suspended: Option<Box<SuspendedSession>>,
+    suspended: Option<Box<ClientLink>>,
     /// A client of another process, whose session begins with [`RunningServer::start`].
     inherited: Option<InheritedClient>,
 }
@@ -86,7 +86,7 @@ struct PendingClient {
     process: Option<i32>,
     peer: String,
     /// What another process has agreed on with it, and since when it has the device.
-    resumed: Option<(Box<SuspendedSession>, Option<SystemTime>)>,
+    resumed: Option<(Box<ClientLink>, Option<SystemTime>)>,
 }
 
 /// The result of accepting at a listener.
@@ -299,23 +299,22 @@ impl RunningServer {
     fn serve_until_end(
         &self,
         socket: Arc<OwnedFd>,
-        mut suspended: Option<Box<SuspendedSession>>,
+        suspended: Option<Box<ClientLink>>,
     ) -> ConnectionError {
-        let mut new = Some(socket);
+        // The session alone has the socket from now on.
+        let mut client = suspended.unwrap_or_else(|| Box::new(ClientLink::new(socket)));
         loop {
             let mut function = self.function();
-            // The session alone has the socket from now on.
-            let session = match (suspended.take(), new.take()) {
-                (Some(suspended), _) => Session::resume(*suspended, &mut function, self.busy_poll),
-                (None, Some(socket)) => Session::new(socket, &mut function, self.busy_poll),
-                (None, None) => return ConnectionError::Closed,
-            };
+            let session = Session::new(*client, &mut function, self.busy_poll);
             let session = session.with_rest_request(&self.rest);
             match catch_unwind(AssertUnwindSafe(|| session.run())) {
                 Ok(SessionEnd::Closed(end)) => return end,
                 Ok(SessionEnd::Suspended(at_rest)) => {
                     drop(function);
-                    suspended = self.rest_until_asked_to_go_on(at_rest);
+                    match self.rest_until_asked_to_go_on(at_rest) {
+                        Some(rested) => client = rested,
+                        None => return ConnectionError::Closed,
+                    }
                 }
                 Err(panic) => {
                     // The client's memory and descriptors go with it all the same.

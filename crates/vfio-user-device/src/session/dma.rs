@@ -58,7 +58,7 @@ impl Session<'_> {
         self.take_steps();
         if !self.outbox.is_empty() {
             let outbox = std::mem::take(&mut self.outbox);
-            match &self.twin {
+            match &self.client.twin {
                 Some(twin) => twin.send_messages(&outbox)?,
                 None => self.send([&outbox, &[], &[]], None)?,
             }
@@ -100,7 +100,7 @@ impl Session<'_> {
     fn step_dma(&mut self) -> bool {
         let bus = &mut self.commands.function.bus;
         let bus_master = bus.config.bus_master();
-        match bus.dma.step(&bus.memory, bus_master, self.largest_dma) {
+        match bus.dma.step(&bus.memory, bus_master, self.client.largest_dma) {
             Step::Idle => false,
             Step::Copied => true,
             Step::Done(done) => {
@@ -137,7 +137,7 @@ impl Session<'_> {
         let dma = &self.commands.function.bus.dma;
         let waits = dma.in_flight().any(|message| deferral.messages.contains(&message));
         if waits {
-            if !deferral.is_over(self.twin.as_ref().unwrap_or(&self.connection))? {
+            if !deferral.is_over(self.client.twin.as_ref().unwrap_or(&self.client.connection))? {
                 return Ok(());
             }
             log::info!("gave up an access to memory that the client takes back");

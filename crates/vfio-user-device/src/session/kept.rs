@@ -15,21 +15,21 @@ use crate::state::Descriptors;
 impl Session<'_> {
     /// Begins to keep everything, and sends what the process before this one has not sent.
     pub(super) fn begin(&mut self) -> Result<(), ConnectionError> {
-        let unsent = self.unsent.take();
+        let unsent = self.client.unsent.take();
         let bytes = unsent.as_ref().map_or(&[][..], |unsent| &unsent.bytes);
         let fd = unsent.as_ref().and_then(|unsent| unsent.fd.as_ref()).map(AsFd::as_fd);
         let Some(ledger) = &self.commands.function.bus.ledger else {
-            return self.connection.send_parts([bytes, &[], &[]], fd);
+            return self.client.connection.send_parts([bytes, &[], &[]], fd);
         };
-        self.connection.set_journal(Journal::new(ledger.map()));
+        self.client.connection.set_journal(Journal::new(ledger.map()));
         // It takes the place of the answer to the client before.
-        if !self.connection.stage([bytes, &[], &[]], fd) {
+        if !self.client.connection.stage([bytes, &[], &[]], fd) {
             ledger.set_unkept(Unkept::Part, true);
         }
         self.commands.function.mark_all();
         self.changed = true;
         self.keep(true, true, true);
-        self.connection.transmit()
+        self.client.connection.transmit()
     }
 
     /// Sends a message to the client. What has brought it is kept before.
@@ -38,12 +38,12 @@ impl Session<'_> {
         parts: [&[u8]; 3],
         fd: Option<BorrowedFd<'_>>,
     ) -> Result<(), ConnectionError> {
-        if self.connection.stage(parts, fd) {
+        if self.client.connection.stage(parts, fd) {
             self.keep(false, true, false);
-            return self.connection.transmit();
+            return self.client.connection.transmit();
         }
         self.keep_changes();
-        self.connection.send_parts(parts, fd)
+        self.client.connection.send_parts(parts, fd)
     }
 
     /// Sends the reply that was made to the last command.
@@ -55,16 +55,16 @@ impl Session<'_> {
         let reply = self.commands.reply();
         let head = reply_header(command, reply.len());
         let parts = [head.as_bytes(), reply, &[]];
-        if self.connection.stage(parts, fd) {
+        if self.client.connection.stage(parts, fd) {
             self.keep(false, true, false);
-            return self.connection.transmit();
+            return self.client.connection.transmit();
         }
-        self.connection.send_parts(parts, fd)
+        self.client.connection.send_parts(parts, fd)
     }
 
     /// Keeps what has changed since it was kept last.
     pub(super) fn keep_changes(&mut self) {
-        let consumed = self.connection.has_handed_out_message();
+        let consumed = self.client.connection.has_handed_out_message();
         if consumed || self.changed || self.commands.function.is_changed() {
             self.keep(false, false, false);
         }
@@ -76,8 +76,8 @@ impl Session<'_> {
         let Some(mut ledger) = self.commands.function.bus.ledger.take() else {
             return;
         };
-        let handed_out = self.connection.has_handed_out_message();
-        let rest = self.connection.has_rest();
+        let handed_out = self.client.connection.has_handed_out_message();
+        let rest = self.client.connection.has_rest();
         // With all that was received.
         let writes = self.changed || (begins || handed_out) && rest;
         let consumed = begins || handed_out || writes;
@@ -101,7 +101,7 @@ impl Session<'_> {
         }
         self.commands.function.bus.ledger = Some(ledger);
         if consumed {
-            self.connection.begin_epoch();
+            self.client.connection.begin_epoch();
         }
     }
 

@@ -20,7 +20,7 @@ impl Session<'_> {
     /// Waits for the client to say which version it speaks.
     pub(super) fn negotiate(&mut self) -> Result<(), ConnectionError> {
         let deadline = Instant::now() + NEGOTIATION_TIMEOUT;
-        while !self.negotiated {
+        while !self.client.negotiated {
             if self.is_to_rest() {
                 return Err(ConnectionError::Suspended);
             }
@@ -29,8 +29,8 @@ impl Session<'_> {
                 return Err(late());
             }
             // Nothing but the client counts yet: the device's waker may have been used already.
-            self.connection.wait(deadline)?;
-            self.negotiated = self.negotiate_now()?;
+            self.client.connection.wait(deadline)?;
+            self.client.negotiated = self.negotiate_now()?;
             self.keep_changes();
         }
         Ok(())
@@ -38,7 +38,7 @@ impl Session<'_> {
 
     /// Answers the first message, which has to be VERSION. Returns false if it is not here yet.
     pub(super) fn negotiate_now(&mut self) -> Result<bool, ConnectionError> {
-        let Some(message) = self.connection.receive(RecvFlags::DONTWAIT)? else {
+        let Some(message) = self.client.connection.receive(RecvFlags::DONTWAIT)? else {
             return Ok(false);
         };
         let header = message.header;
@@ -53,7 +53,7 @@ impl Session<'_> {
             Err(reason) => reason,
         };
         if header.wants_reply() {
-            self.connection.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
+            self.client.connection.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
         }
         Err(ConnectionError::Negotiation(reason))
     }
@@ -67,6 +67,7 @@ impl Session<'_> {
         recorded: Option<(u64, Vec<u8>)>,
     ) -> Result<(), ConnectionError> {
         self.commands.heed(proposed);
+        self.client.takes_fds = self.commands.client_takes_fds;
         let twin = proposed.twin_socket.as_ref().is_some_and(|twin| twin.supported);
         // The journal has one connection.
         let twin = twin && !self.commands.function.bus.is_kept();
@@ -75,7 +76,7 @@ impl Session<'_> {
                 socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
             // The main socket's end goes unnoticed while a command waits for room in this one.
             set_socket_timeout(&ours, Timeout::Send, Some(TWIN_SEND_TIMEOUT))?;
-            self.twin = Some(Connection::new(Arc::new(ours)));
+            self.client.twin = Some(Connection::new(Arc::new(ours)));
             Some(theirs)
         } else {
             None
@@ -84,7 +85,7 @@ impl Session<'_> {
         let json = version_data(proposed, Offer { twin_socket: client_end.is_some(), migration })
             .map_err(|error| ConnectionError::Negotiation(error.to_string()))?;
         let client_data = proposed.max_data_xfer_size.map(usize::try_from).and_then(Result::ok);
-        self.largest_dma = client_data.unwrap_or(usize::MAX).min(MAX_DMA_MESSAGE_LEN);
+        self.client.largest_dma = client_data.unwrap_or(usize::MAX).min(MAX_DMA_MESSAGE_LEN);
         let payload = [version.as_bytes(), json.as_slice()];
         let reply = reply_header(header, payload[0].len() + payload[1].len());
         if let Some((time, command)) = recorded {
@@ -92,14 +93,14 @@ impl Session<'_> {
             let answer = payload.concat();
             recorder.message(Some(time), (header, &command, 0), Some((&reply, &answer)));
         }
-        (self.negotiated, self.changed) = (true, true);
+        (self.client.negotiated, self.changed) = (true, true);
         let parts = [reply.as_bytes(), payload[0], payload[1]];
         self.send(parts, client_end.as_ref().map(AsFd::as_fd))?;
         log::info!(
             "client speaks version {}.{}{}",
             version.major,
             version.minor,
-            if self.twin.is_some() { ", with a twin socket" } else { "" }
+            if self.client.twin.is_some() { ", with a twin socket" } else { "" }
         );
         Ok(())
     }

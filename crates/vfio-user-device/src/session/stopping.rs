@@ -55,7 +55,7 @@ impl Session<'_> {
         let function = &mut *self.commands.function;
         let bus = &mut function.bus;
         let busy = bus.is_ready() || bus.dma.is_in_flight() || self.deferred.is_some();
-        let replies = self.twin.as_ref().unwrap_or(&self.connection);
+        let replies = self.client.twin.as_ref().unwrap_or(&self.client.connection);
         if busy && !stopping.give_up.is_over(replies)? {
             return Ok(());
         }

@@ -9,11 +9,9 @@ use rustix::net::RecvFlags;
 use rustix::thread::{Pid, gettid};
 use serde::{Deserialize, Serialize};
 
-use super::{Session, SessionEnd};
+use super::{MAX_DMA_MESSAGE_LEN, Session};
 use crate::exchange::interruption;
 use crate::keeper::Pending;
-use crate::pci::function::PciFunction;
-use crate::protocol::commands::Commands;
 use crate::protocol::connection::{Connection, ConnectionState};
 use crate::protocol::connection_error::ConnectionError;
 use crate::state::{Descriptors, FdNumber, Hex, StateError};
@@ -56,14 +54,19 @@ impl RestRequest {
     }
 }
 
-/// A session without its device: what it has agreed on with its client, and the connection.
-pub(crate) struct SuspendedSession {
-    connection: Connection,
-    twin: Option<Connection>,
-    negotiated: bool,
-    client_takes_fds: bool,
-    largest_dma: usize,
-    unsent: Option<Unsent>,
+/// What a session has agreed on with its client, and the connection: all that is left of it at rest.
+pub(crate) struct ClientLink {
+    pub(super) connection: Connection,
+    /// The second socket, for commands of the server, if it was agreed on.
+    pub(super) twin: Option<Connection>,
+    /// A version was agreed on.
+    pub(super) negotiated: bool,
+    /// Whether a reply may have a file descriptor.
+    pub(super) takes_fds: bool,
+    /// Most bytes of data in a message to the client.
+    pub(super) largest_dma: usize,
+    /// What the process before this one has not sent to the client.
+    pub(super) unsent: Option<Unsent>,
 }
 
 /// Bytes for the client, and the descriptor that goes with the first of them.
@@ -113,7 +116,19 @@ impl SessionState {
     }
 }
 
-impl SuspendedSession {
+impl ClientLink {
+    /// With a client that has said nothing yet.
+    pub fn new(socket: Arc<OwnedFd>) -> Self {
+        ClientLink {
+            connection: Connection::new(socket),
+            twin: None,
+            negotiated: false,
+            takes_fds: true,
+            largest_dma: MAX_DMA_MESSAGE_LEN,
+            unsent: None,
+        }
+    }
+
     /// Saves it.
     ///
     /// # Errors
@@ -123,7 +138,7 @@ impl SuspendedSession {
             connection: self.connection.save(fds)?,
             twin: self.twin.as_mut().map(|twin| twin.save(fds)).transpose()?,
             negotiated: self.negotiated,
-            client_takes_fds: self.client_takes_fds,
+            client_takes_fds: self.takes_fds,
             largest_dma: self.largest_dma,
             deferred: Hex::default(),
             unsent: self.unsent.as_ref().map(|unsent| unsent.save(fds)).transpose()?,
@@ -137,12 +152,12 @@ impl SuspendedSession {
     pub fn restore(state: SessionState, fds: &mut Descriptors) -> Result<Self, StateError> {
         let twin = state.twin.map(|twin| Connection::restore(twin, fds)).transpose()?;
         let unsent = state.unsent.map(|unsent| Unsent::restore(unsent, fds)).transpose()?;
-        Ok(SuspendedSession {
+        Ok(ClientLink {
             connection: Connection::restore(state.connection, fds)?,
             twin,
             negotiated: state.negotiated,
-            client_takes_fds: state.client_takes_fds,
-            largest_dma: state.largest_dma.min(super::MAX_DMA_MESSAGE_LEN),
+            takes_fds: state.client_takes_fds,
+            largest_dma: state.largest_dma.min(MAX_DMA_MESSAGE_LEN),
             unsent,
         })
     }
@@ -170,49 +185,8 @@ impl<'f> Session<'f> {
     /// # Errors
     /// Descriptors have run out.
     pub(super) fn save(&mut self, fds: &mut Descriptors) -> Result<SessionState, StateError> {
-        Ok(SessionState {
-            connection: self.connection.save(fds)?,
-            twin: self.twin.as_mut().map(|twin| twin.save(fds)).transpose()?,
-            negotiated: self.negotiated,
-            client_takes_fds: self.commands.client_takes_fds,
-            largest_dma: self.largest_dma,
-            deferred: Hex(self.deferred_answers()),
-            unsent: None,
-        })
-    }
-
-    /// Goes on with a session that rested, with the device that it had or one that took its place.
-    pub fn resume(
-        suspended: SuspendedSession,
-        function: &'f mut PciFunction,
-        busy_poll: Duration,
-    ) -> Self {
-        let SuspendedSession {
-            connection,
-            twin,
-            negotiated,
-            client_takes_fds,
-            largest_dma,
-            unsent,
-        } = suspended;
-        function.bus.dma.hold(false);
-        let mut commands = Commands::new(function);
-        commands.client_takes_fds = client_takes_fds;
-        Session {
-            connection,
-            twin,
-            commands,
-            deferred: None,
-            stopping: None,
-            quiet: false,
-            largest_dma,
-            busy_poll,
-            rest: None,
-            outbox: Vec::new(),
-            negotiated,
-            unsent,
-            changed: true,
-        }
+        let deferred = Hex(self.deferred_answers());
+        Ok(SessionState { deferred, ..self.client.save(fds)? })
     }
 
     /// Lets a session rest when it is asked to.
@@ -252,17 +226,5 @@ impl<'f> Session<'f> {
             self.serve_twin()?;
             self.serve_message(RecvFlags::DONTWAIT)?;
         }
-    }
-
-    /// What is left of the session when it rests.
-    pub(super) fn suspend(self) -> SessionEnd {
-        SessionEnd::Suspended(Box::new(SuspendedSession {
-            client_takes_fds: self.commands.client_takes_fds,
-            connection: self.connection,
-            twin: self.twin,
-            negotiated: self.negotiated,
-            largest_dma: self.largest_dma,
-            unsent: self.unsent,
-        }))
     }
 }

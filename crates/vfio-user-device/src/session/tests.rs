@@ -1,6 +1,7 @@
 //! A session without a server around it.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::thread;
 
 use rustix::io::write;
@@ -30,7 +31,8 @@ fn with_session(work: impl FnOnce(&mut Session<'_>, OwnedFd)) {
     let (ours, client) =
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     let mut function = PciFunction::new(Box::new(Nothing), OnPanic::Propagate).unwrap();
-    work(&mut Session::new(Arc::new(ours), &mut function, Duration::ZERO), client);
+    let link = ClientLink::new(Arc::new(ours));
+    work(&mut Session::new(link, &mut function, Duration::ZERO), client);
 }
 
 /// Processor time of this thread, which does not grow while others have the processor.
@@ -68,11 +70,12 @@ fn the_twin_socket_leaves_the_main_one_its_turn() {
         let (ours, twin) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .unwrap();
-        session.twin = Some(Connection::new(Arc::new(ours)));
+        session.client.twin = Some(Connection::new(Arc::new(ours)));
         let flags = (HeaderFlags::REPLY | HeaderFlags::ERROR).bits();
         let error = Header { id: 7, command: 11, size: 16, flags, error: 5 };
         assert_eq!(write(&twin, &error.as_bytes().repeat(1000)), Ok(16_000));
-        let received = |session: &Session<'_>| session.twin.as_ref().map(Connection::received);
+        let received =
+            |session: &Session<'_>| session.client.twin.as_ref().map(Connection::received);
         session.serve_twin().unwrap();
         assert!(received(session) <= Some(16 * MAX_TWIN_MESSAGES as u64 + 36));
         // What was read ahead is not waited for.

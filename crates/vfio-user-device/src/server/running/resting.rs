@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{PendingClient, RunningServer};
 use crate::server::document::{ClientDocument, ServerDocument};
-use crate::session::SuspendedSession;
+use crate::session::ClientLink;
 use crate::state::{Descriptors, StateError};
 
 /// How often a session is interrupted until it rests: the signal is lost on one that is about to
@@ -68,8 +68,8 @@ impl RunningServer {
     /// For the session's thread: keeps the session at rest until it may go on.
     pub(super) fn rest_until_asked_to_go_on(
         &self,
-        session: Box<SuspendedSession>,
-    ) -> Option<Box<SuspendedSession>> {
+        session: Box<ClientLink>,
+    ) -> Option<Box<ClientLink>> {
         let mut clients = self.clients();
         clients.suspended = Some(session);
         self.changed.notify_all();
