@@ -79,10 +79,7 @@ pub(super) fn exchange(
     let (resting, begin) = Resting::within_attempts(servers)?;
     successor.clients_wait_since(begin);
     for server in servers {
-        let mut fds = Descriptors::default();
-        let document = server
-            .document(&mut fds)
-            .map_err(|source| ExchangeError::State { server: server.name().to_owned(), source })?;
+        let (document, fds) = document(server)?;
         successor.give_server(&document, &fds)?;
     }
     let program = save()?;
@@ -112,19 +109,21 @@ pub(super) fn put_into_store(
     program: &ProgramState,
 ) -> Result<(), ExchangeError> {
     let (resting, _) = Resting::within_attempts(servers)?;
-    let mut documents = Vec::new();
-    for server in servers {
-        let mut fds = Descriptors::default();
-        let document = server
-            .document(&mut fds)
-            .map_err(|source| ExchangeError::State { server: server.name().to_owned(), source })?;
-        documents.push((document, fds));
-    }
+    let documents = servers.iter().map(|server| document(server)).collect::<Result<_, _>>()?;
     store::give(&store::fill(documents, program)?)?;
     // Their sessions rest for ever here.
     std::mem::forget(resting);
     servers.iter().for_each(|server| server.hand_over());
     Ok(())
+}
+
+/// A server whose session rests, and its descriptors.
+fn document(server: &RunningServer) -> Result<(ServerDocument, Descriptors), ExchangeError> {
+    let mut fds = Descriptors::default();
+    match server.document(&mut fds) {
+        Ok(document) => Ok((document, fds)),
+        Err(source) => Err(ExchangeError::State { server: server.name().to_owned(), source }),
+    }
 }
 
 impl Server {
