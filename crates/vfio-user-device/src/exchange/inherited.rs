@@ -19,9 +19,9 @@ use super::store::{self, Stored};
 use super::{ExchangeError, VARIABLE};
 use crate::causes::with_causes;
 use crate::device::Device;
-use crate::keeper::Recovered;
 #[cfg(feature = "cli")]
 use crate::keeper::{Crash, Directory};
+use crate::keeper::{Recovered, Servers};
 use crate::server::{Listener, ListenerState, Options, Server, ServerDocument, ServerError};
 use crate::state::{Descriptors, DeviceState, StateError};
 
@@ -44,7 +44,7 @@ pub struct Inherited {
     /// What is left of one that has crashed.
     recovered: Option<Recovered>,
     /// By name.
-    servers: BTreeMap<String, (ServerDocument, Descriptors)>,
+    servers: Servers,
     state: DeviceState,
     sockets: Vec<Listener>,
     /// Socket files are the other process's until it says "go".
@@ -74,14 +74,9 @@ impl Inherited {
             let found = version.to_str().and_then(|version| version.parse().ok()).unwrap_or(0);
             return Err(ExchangeError::Version { found, known: VERSION });
         }
-        let mut inherited = Inherited {
-            channel: Some(channel),
-            recovered: None,
-            servers: BTreeMap::new(),
-            state: DeviceState::none(),
-            sockets: Vec::new(),
-            files_left: Arc::new(AtomicBool::new(true)),
-        };
+        let mut inherited = Inherited::of(BTreeMap::new());
+        inherited.channel = Some(channel);
+        inherited.files_left.store(true, Ordering::Release);
         match inherited.receive_all() {
             Ok(()) => Ok(Some(inherited)),
             Err(error) => {
@@ -94,16 +89,9 @@ impl Inherited {
     /// Takes over what a process has left that has crashed.
     #[cfg(feature = "cli")]
     pub(crate) fn recover(directory: &'static Directory, crash: Crash) -> Self {
-        let files_left = Arc::new(AtomicBool::new(false));
         let (recovered, servers, program) = Recovered::read(directory, crash);
-        let mut inherited = Inherited {
-            channel: None,
-            recovered: Some(recovered),
-            servers,
-            state: DeviceState::none(),
-            sockets: Vec::new(),
-            files_left,
-        };
+        let mut inherited = Inherited::of(servers);
+        inherited.recovered = Some(recovered);
         if let Some((state, mut fds)) = program {
             if let Err(error) = inherited.take_program(state, &mut fds) {
                 log::error!("what the program kept is lost: {error}");
@@ -121,19 +109,21 @@ impl Inherited {
         let Stored { servers, program: (state, mut fds) } = store::empty(socket)?;
         let named =
             |(document, fds): (ServerDocument, _)| (document.name().to_owned(), (document, fds));
-        let mut inherited = Inherited {
+        let mut inherited = Inherited::of(servers.into_iter().map(named).collect());
+        inherited.take_program(state, &mut fds).map_err(wrong)?;
+        Ok(inherited)
+    }
+
+    /// Servers of a process that has ended.
+    fn of(servers: Servers) -> Self {
+        Inherited {
             channel: None,
             recovered: None,
-            servers: servers.into_iter().map(named).collect(),
+            servers,
             state: DeviceState::none(),
             sockets: Vec::new(),
             files_left: Arc::new(AtomicBool::new(false)),
-        };
-        if !state.is_none() {
-            let wrong = |error: StateError| ExchangeError::Program(error.to_string());
-            inherited.take_program(state, &mut fds).map_err(wrong)?;
         }
-        Ok(inherited)
     }
 
     fn receive_all(&mut self) -> Result<(), ExchangeError> {
@@ -144,11 +134,7 @@ impl Inherited {
                 FromOld::Server(document) => {
                     self.servers.insert(document.name().to_owned(), (document, fds));
                 }
-                FromOld::Program(state) if state.is_none() => {}
-                FromOld::Program(state) => {
-                    let wrong = |error: StateError| ExchangeError::Program(error.to_string());
-                    self.take_program(state, &mut fds).map_err(wrong)?;
-                }
+                FromOld::Program(state) => self.take_program(state, &mut fds).map_err(wrong)?,
                 FromOld::End => return Ok(()),
                 FromOld::Go => {
                     return Err(ExchangeError::Message("go, before all has come".into()));
@@ -165,6 +151,9 @@ impl Inherited {
         state: DeviceState,
         fds: &mut Descriptors,
     ) -> Result<(), StateError> {
+        if state.is_none() {
+            return Ok(());
+        }
         let Program { state, sockets } = state.get()?;
         let sockets =
             sockets.into_iter().map(|state| Listener::restore(state, fds, &self.files_left));
@@ -257,4 +246,9 @@ impl Inherited {
             _ => Err(ExchangeError::Message("no go".into())),
         }
     }
+}
+
+/// What the program kept does not make sense.
+fn wrong(error: StateError) -> ExchangeError {
+    ExchangeError::Program(error.to_string())
 }

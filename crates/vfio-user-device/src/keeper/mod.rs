@@ -42,4 +42,4 @@ pub(crate) use ledger::Ledger;
 pub(crate) use map::Unkept;
 #[cfg(feature = "cli")]
 pub(crate) use recovery::{Crash, keep_program};
-pub(crate) use recovery::{Recovered, ServerPart};
+pub(crate) use recovery::{Recovered, ServerPart, Servers};
