@@ -62,6 +62,13 @@ impl Recorder {
         self.0.as_ref()?.try_lock().ok()
     }
 
+    /// Records what happens now.
+    fn put(&self, kind: Kind, detail: u16, parts: [&[u8]; 2]) {
+        if let Some(mut track) = self.track() {
+            track.put(now(), kind, detail, [parts[0], parts[1], &[]]);
+        }
+    }
+
     /// The client's command that came at `time`, and what it was answered with.
     pub fn message(
         &self,
@@ -110,7 +117,6 @@ impl Recorder {
         id: Option<u16>,
         error: u32,
     ) {
-        let Some(mut track) = self.track() else { return };
         let body = MemoryBody {
             address: address.into(),
             count: u32::try_from(count).unwrap_or(u32::MAX).into(),
@@ -120,7 +126,7 @@ impl Recorder {
             reserved: 0.into(),
         };
         let detail = u16::from(command == Command::DmaWrite);
-        track.put(now(), Kind::Memory, detail, [body.as_bytes(), kept(data), &[]]);
+        self.put(Kind::Memory, detail, [body.as_bytes(), kept(data)]);
     }
 
     /// An eventfd of the client was signalled.
@@ -134,29 +140,25 @@ impl Recorder {
     }
 
     fn interrupt_state(&self, index: IrqIndex, vector: usize, state: u32) {
-        let Some(mut track) = self.track() else { return };
         let vector = u32::try_from(vector).unwrap_or(u32::MAX).into();
         let body = InterruptBody { vector, state: state.into() };
-        track.put(now(), Kind::Interrupt, index as u16, [body.as_bytes(), &[], &[]]);
+        self.put(Kind::Interrupt, index as u16, [body.as_bytes(), &[]]);
     }
 
     /// A timer fires; with no number, a task wakes up.
     pub fn timer(&self, id: Option<u32>) {
-        let Some(mut track) = self.track() else { return };
         let number = id.unwrap_or(0).to_le_bytes();
-        track.put(now(), Kind::Timer, u16::from(id.is_none()), [&number, &[], &[]]);
+        self.put(Kind::Timer, u16::from(id.is_none()), [&number, &[]]);
     }
 
     /// The device's waker was used.
     pub fn wake(&self) {
-        let Some(mut track) = self.track() else { return };
-        track.put(now(), Kind::Wake, 0, [&[]; 3]);
+        self.put(Kind::Wake, 0, [&[]; 2]);
     }
 
     /// The client has gone.
     pub fn end(&self, why: &str) {
-        let Some(mut track) = self.track() else { return };
-        track.put(now(), Kind::End, 0, [why.as_bytes(), &[], &[]]);
+        self.put(Kind::End, 0, [why.as_bytes(), &[]]);
     }
 }
 

@@ -114,11 +114,7 @@ impl Writer {
         }
         let session = self.shared.sessions.fetch_add(1, Ordering::Relaxed);
         let text = serde_json::to_vec(info).unwrap_or_default();
-        let parts: [&[u8]; 3] = [&text, &[], &[]];
-        let (head, length) = head(now(), session, Kind::Begin, 0, &parts);
-        let mut first = head.as_bytes().to_vec();
-        first.extend_from_slice(&text);
-        first.resize(length, 0);
+        let first = record(session, Kind::Begin, &text);
         let (producer, consumer) = RingBuffer::new(RING_LEN);
         lock(&self.shared.begun).push((first, consumer));
         self.wake.unpark();
@@ -202,13 +198,8 @@ impl Output {
             return Ok(());
         }
         let reason = format!("it has the {} bytes that --record-limit allows", self.limit);
-        let parts: [&[u8]; 3] = [reason.as_bytes(), &[], &[]];
-        let (head, length) = head(now(), 0, Kind::Stopped, 0, &parts);
-        let mut last = head.as_bytes().to_vec();
-        last.extend_from_slice(reason.as_bytes());
-        last.resize(length, 0);
         // The reader does without it.
-        let _ = self.write(&last);
+        let _ = self.write(&record(0, Kind::Stopped, reason.as_bytes()));
         Err(reason)
     }
 
@@ -220,6 +211,14 @@ impl Output {
         self.length += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// A record of text, whole.
+fn record(session: u32, kind: Kind, text: &[u8]) -> Vec<u8> {
+    let (head, length) = head(now(), session, kind, 0, &[text, &[], &[]]);
+    let mut record = [head.as_bytes(), text].concat();
+    record.resize(length, 0);
+    record
 }
 
 /// How many bytes of whole records have room.
