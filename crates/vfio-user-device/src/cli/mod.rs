@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser};
+use clap::{ArgAction, Args};
 use log::LevelFilter;
 
 use crate::causes::with_causes;
@@ -46,6 +46,7 @@ pub use replay::Action;
 use restart::Restart;
 use signals::EndSignals;
 pub(crate) use signals::ignores_hang_up;
+use with_options::NoOptions;
 pub use with_options::main_with;
 
 /// The options that every program with a device has.
@@ -255,15 +256,6 @@ impl Program {
     }
 }
 
-/// Serve a PCI device to a virtual machine over vfio-user.
-#[derive(Debug, Parser)]
-struct CommandLine {
-    #[command(flatten)]
-    program: Arguments,
-    #[command(subcommand)]
-    action: Option<Action>,
-}
-
 /// The `main` of a program that serves one device: takes the command line, and ends with the
 /// process's exit status.
 ///
@@ -283,12 +275,7 @@ struct CommandLine {
 /// }
 /// ```
 pub fn main(device: impl Device + 'static) -> ExitCode {
-    let CommandLine { program: arguments, action } = CommandLine::parse();
-    if let Some(action) = action {
-        return exit_status(action.run(device));
-    }
-    arguments.check(&mut CommandLine::command()).unwrap_or_else(|error| error.exit());
-    exit_status(Program::start(&arguments).and_then(|program| program.serve(device)))
+    main_with(|NoOptions {}| Ok(device))
 }
 
 fn exit_status(result: Result<(), ProgramError>) -> ExitCode {
@@ -344,11 +331,6 @@ fn parse_mode(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        CommandLine::command().debug_assert();
-    }
 
     #[test]
     fn modes_are_octal() {

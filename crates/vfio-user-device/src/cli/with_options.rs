@@ -19,6 +19,11 @@ struct CommandLine<O: Args> {
     action: Option<Action>,
 }
 
+/// Those of a device without any.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct NoOptions {}
+
 /// The `main` of a program that serves one device with options of its own, beside those of
 /// [`Arguments`]: takes the command line, makes the device, and ends with the process's exit status.
 ///
@@ -58,15 +63,9 @@ pub fn main_with<O: Args, D: Device>(
     }
     let mut command = CommandLine::<O>::command();
     program.check(&mut command).unwrap_or_else(|error| error.exit());
-    exit_status(serve(&program, || make(device)))
-}
-
-fn serve<D: Device>(
-    arguments: &Arguments,
-    make: impl FnOnce() -> Result<D, Box<dyn Error + Send + Sync>>,
-) -> Result<(), ProgramError> {
-    let program = Program::start(arguments)?;
-    program.serve(make().map_err(ProgramError::Device)?)
+    let served = Program::start(&program)
+        .and_then(|started| started.serve(make(device).map_err(ProgramError::Device)?));
+    exit_status(served)
 }
 
 #[cfg(test)]
@@ -82,6 +81,7 @@ mod tests {
 
     #[test]
     fn the_options_of_device_and_program_are_one_command_line() {
+        CommandLine::<NoOptions>::command().debug_assert();
         CommandLine::<Options>::command().debug_assert();
         let line = ["device", "--start", "7", "--socket-path", "/tmp/s"];
         let parsed = CommandLine::<Options>::try_parse_from(line).unwrap();
