@@ -123,47 +123,23 @@ impl Connection {
     /// [`ConnectionError::MessageTimeout`] among others, in both cases.
     pub fn receive(&mut self, flags: RecvFlags) -> Result<Option<Message<'_>>, ConnectionError> {
         self.forget_last_message();
-        loop {
-            let Some(header) = self.header()? else {
-                if !self.receive_head(flags)? && !self.wait_for_rest(flags)? {
-                    return Ok(None);
-                }
-                continue;
-            };
-            let size = header.size as usize;
-            if size <= self.head_filled && self.long.is_empty() {
-                self.consumed = size;
-                // Bytes of a next message are here already: the kernel would have stopped before
-                // them if the descriptors were this message's.
-                let fds = if self.head_filled > size {
-                    MessageFds::default()
-                } else {
-                    std::mem::take(&mut self.fds)
-                };
-                let payload = self.head.get(HEADER_SIZE..size).unwrap_or_default();
-                return Ok(Some(Message { header, payload, fds }));
+        let header = loop {
+            if let Some(header) = self.header()?.filter(|header| self.has_all_of(header)) {
+                break header;
             }
-            if size <= FIRST_READ {
-                if !self.receive_head(flags)? && !self.wait_for_rest(flags)? {
-                    return Ok(None);
-                }
-                continue;
+            if !self.receive_part(flags)? && !self.wait_for_rest(flags)? {
+                return Ok(None);
             }
-            if self.long.is_empty() {
-                self.long.extend_from_slice(&self.head[..self.head_filled]);
-                self.long_filled = self.head_filled;
-            }
-            if self.long_filled < size {
-                if !self.receive_long(size)? && !self.wait_for_rest(flags)? {
-                    return Ok(None);
-                }
-                continue;
-            }
-            self.consumed = self.head_filled;
-            let fds = std::mem::take(&mut self.fds);
-            let payload = self.long.get(HEADER_SIZE..size).unwrap_or_default();
-            return Ok(Some(Message { header, payload, fds }));
-        }
+        };
+        let size = header.size as usize;
+        self.consumed = size.min(self.head_filled);
+        // Bytes of a next message are here already: the kernel would have stopped before them if the
+        // descriptors were this message's.
+        let is_followed = self.head_filled > size;
+        let fds = if is_followed { MessageFds::default() } else { std::mem::take(&mut self.fds) };
+        let bytes = if self.long.is_empty() { &self.head[..] } else { &self.long };
+        let payload = bytes.get(HEADER_SIZE..size).unwrap_or_default();
+        Ok(Some(Message { header, payload, fds }))
     }
 
     /// Whether bytes lie here that came with the last message and were not parsed yet, so
@@ -325,37 +301,37 @@ impl Connection {
         }
     }
 
-    fn receive_head(&mut self, flags: RecvFlags) -> Result<bool, ConnectionError> {
-        // Past the end of this message only if nothing of it is here yet: descriptors that came with
-        // its first part would else be taken for the next message's.
-        let end = match self.header()? {
-            None if self.head_filled == 0 => FIRST_READ,
-            None => HEADER_SIZE,
-            Some(header) => FIRST_READ.min(header.size as usize),
-        };
-        let flags = if self.head_filled == 0 { flags } else { RecvFlags::DONTWAIT };
-        let buffer = &mut self.head[self.head_filled..end];
-        match receive(&mut self.journal, &self.socket, buffer, &mut self.fds, flags)? {
-            Some(0) if self.head_filled == 0 => Err(ConnectionError::Closed),
-            Some(0) => Err(ConnectionError::ClosedWithinMessage),
-            Some(bytes) => {
-                self.head_filled += bytes;
-                self.received += bytes as u64;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
+    /// Whether the message with this header is here.
+    fn has_all_of(&self, header: &Header) -> bool {
+        let filled = if self.long.is_empty() { self.head_filled } else { self.long_filled };
+        filled >= header.size as usize
     }
 
-    fn receive_long(&mut self, size: usize) -> Result<bool, ConnectionError> {
-        let end = size.min(self.long_filled + GROWTH);
-        self.long.resize(end, 0);
-        let buffer = self.long.get_mut(self.long_filled..).unwrap_or_default();
-        let flags = RecvFlags::DONTWAIT;
+    /// Receives more of the message. Returns false if the socket has nothing more.
+    fn receive_part(&mut self, flags: RecvFlags) -> Result<bool, ConnectionError> {
+        let is_first = self.head_filled == 0;
+        let flags = if is_first { flags } else { RecvFlags::DONTWAIT };
+        let (buffer, filled) = match self.header()?.map(|header| header.size as usize) {
+            Some(size) if size > FIRST_READ => {
+                if self.long.is_empty() {
+                    self.long.extend_from_slice(&self.head[..self.head_filled]);
+                    self.long_filled = self.head_filled;
+                }
+                self.long.resize(size.min(self.long_filled + GROWTH), 0);
+                (&mut self.long[self.long_filled..], &mut self.long_filled)
+            }
+            // Past the end of this message only if nothing of it is here yet: descriptors that came
+            // with its first part would else be taken for the next message's.
+            known => {
+                let end = known.unwrap_or(if is_first { FIRST_READ } else { HEADER_SIZE });
+                (&mut self.head[self.head_filled..end], &mut self.head_filled)
+            }
+        };
         match receive(&mut self.journal, &self.socket, buffer, &mut self.fds, flags)? {
+            Some(0) if is_first => Err(ConnectionError::Closed),
             Some(0) => Err(ConnectionError::ClosedWithinMessage),
             Some(bytes) => {
-                self.long_filled += bytes;
+                *filled += bytes;
                 self.received += bytes as u64;
                 Ok(true)
             }
