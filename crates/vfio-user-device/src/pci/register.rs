@@ -22,59 +22,29 @@ impl fmt::Display for RegisterName<'_> {
     }
 }
 
-/// Why an access fits no register of a BAR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AccessMismatch<'bar> {
-    /// Nothing has been named there.
-    NoRegister,
-    /// It begins behind the register's first byte.
-    Inside(&'bar Register),
-    /// It carries fewer bytes than the register has.
-    Narrower(&'bar Register),
-    /// It carries more.
-    Wider(&'bar Register),
-}
-
-impl<'bar> AccessMismatch<'bar> {
-    /// Finds it. A BAR without named registers fits everything. So does an area that has none of
-    /// the widths of an access, and a register of 8 bytes fits its halves, which are all that a
-    /// 32-bit driver knows.
-    pub fn find(bar: &'bar Bar, access: Access) -> Option<Self> {
-        if bar.registers.is_empty() {
-            return None;
-        }
-        let Some(register) = register_at(bar, access.offset) else {
-            return Some(AccessMismatch::NoRegister);
-        };
-        let width = access.width.bytes() as u64;
-        let inside = access.offset - register.offset;
-        let parts = !matches!(register.size, 1 | 2 | 4 | 8)
-            || (register.size == 8 && access.width == Width::Dword);
-        if inside + width > register.size {
-            Some(if inside == 0 {
-                AccessMismatch::Wider(register)
-            } else {
-                AccessMismatch::Inside(register)
-            })
-        } else if parts || width == register.size {
-            None
-        } else if inside == 0 {
-            Some(AccessMismatch::Narrower(register))
-        } else {
-            Some(AccessMismatch::Inside(register))
-        }
+/// Why an access fits no register of a BAR. A BAR without named registers fits everything. So does an
+/// area that has none of the widths of an access, and a register of 8 bytes fits its halves, which are
+/// all that a 32-bit driver knows.
+pub(crate) fn mismatch(bar: &Bar, access: Access) -> Option<String> {
+    if bar.registers.is_empty() {
+        return None;
     }
-}
-
-impl fmt::Display for AccessMismatch<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AccessMismatch::NoRegister => f.write_str("there is no register"),
-            AccessMismatch::Inside(register) => write!(f, "inside {register}"),
-            AccessMismatch::Narrower(register) => write!(f, "narrower than {register}"),
-            AccessMismatch::Wider(register) => write!(f, "wider than {register}"),
-        }
+    let Some(register) = register_at(bar, access.offset) else {
+        return Some("there is no register".into());
+    };
+    let width = access.width.bytes() as u64;
+    let inside = access.offset - register.offset;
+    let fits = inside + width <= register.size;
+    let parts = !matches!(register.size, 1 | 2 | 4 | 8)
+        || (register.size == 8 && access.width == Width::Dword);
+    if fits && (parts || width == register.size) {
+        return None;
     }
+    Some(match (inside, fits) {
+        (0, true) => format!("narrower than {register}"),
+        (0, false) => format!("wider than {register}"),
+        _ => format!("inside {register}"),
+    })
 }
 
 fn register_at(bar: &Bar, offset: u64) -> Option<&Register> {
@@ -114,17 +84,9 @@ mod tests {
             (0x6e, Word),
         ];
         for (offset, width) in fitting {
-            assert_eq!(
-                AccessMismatch::find(&bar, access(offset, width)),
-                None,
-                "{offset:#x} {width}"
-            );
+            assert_eq!(mismatch(&bar, access(offset, width)), None, "{offset:#x} {width}");
         }
-        assert_eq!(
-            AccessMismatch::find(&Bar::memory32(16), access(4, Byte)),
-            None,
-            "no names, no rules"
-        );
+        assert_eq!(mismatch(&Bar::memory32(16), access(4, Byte)), None, "no names, no rules");
     }
 
     #[test]
@@ -142,8 +104,7 @@ mod tests {
         ];
         let bar = bar();
         for (offset, width, text) in told {
-            let mismatch = AccessMismatch::find(&bar, access(offset, width));
-            assert_eq!(mismatch.map(|mismatch| mismatch.to_string()).as_deref(), Some(text));
+            assert_eq!(mismatch(&bar, access(offset, width)).as_deref(), Some(text));
         }
     }
 

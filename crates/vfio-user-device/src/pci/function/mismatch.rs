@@ -4,7 +4,7 @@ use log::Level;
 
 use super::PciFunction;
 use crate::access::{Access, Bytes};
-use crate::pci::register::{AccessMismatch, RegisterName};
+use crate::pci::register::{RegisterName, mismatch};
 
 /// How many accesses that fit no register are logged for one client where only information is asked
 /// for: a guest could fill a disk with them.
@@ -27,7 +27,7 @@ impl PciFunction {
         let Some(bar) = self.config.bars.get(access.bar).and_then(Option::as_ref) else {
             return;
         };
-        let Some(mismatch) = AccessMismatch::find(bar, access) else {
+        let Some(mismatch) = mismatch(bar, access) else {
             return;
         };
         self.mismatches = self.mismatches.saturating_add(1);
