@@ -6,7 +6,7 @@ use super::message_fds::MessageFds;
 use super::request::{Answer, RequestError};
 use super::version::Capabilities;
 use super::wire::{Command, Header};
-use super::{feature, info, irq, migration, region, reset};
+use super::{feature, info, irq, migration, region};
 use crate::pci::function::PciFunction;
 
 /// Carries commands out, one after the other.
@@ -82,7 +82,11 @@ impl<'f> Commands<'f> {
             Command::RegionRead => region::read(self.function, payload, reply),
             Command::RegionWrite => region::write(self.function, payload, reply),
             Command::RegionWriteMulti => region::write_multi(self.function, payload, reply),
-            Command::DeviceReset => Ok(reset::reset(self.function)),
+            Command::DeviceReset => {
+                log::info!("device reset");
+                self.function.reset();
+                Ok(Answer::Reply)
+            }
             Command::DeviceFeature => feature::device_feature(self.function, payload, reply),
             Command::MigDataRead => migration::data_read(self.function, payload, reply),
             Command::MigDataWrite => migration::data_write(self.function, payload),

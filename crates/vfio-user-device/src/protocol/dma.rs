@@ -15,44 +15,21 @@ pub(crate) struct MapWarnings {
     of_many_maps: bool,
 }
 
-/// A checked DMA_MAP.
-#[derive(Debug)]
-struct MapRequest {
-    address: u64,
-    size: u64,
-    offset: u64,
-    /// What the device may do, and how a file that comes along is accessed.
-    flags: DmaMapFlags,
-}
-
-fn parse_map(payload: &[u8]) -> Result<MapRequest, RequestError> {
+/// A checked DMA_MAP: also what the device may do, and how a file that comes along is accessed.
+fn parse_map(payload: &[u8]) -> Result<(DmaMap, DmaMapFlags), RequestError> {
     let (map, _) = head::<DmaMap>(payload)?;
     check_argsz(map.argsz, size_of::<DmaMap>())?;
     let flags = DmaMapFlags::from_bits(map.flags).ok_or(RequestError::Flags(map.flags))?;
-    let DmaMap { address, size, offset, .. } = map;
-    Ok(MapRequest { address, size, offset, flags })
+    Ok((map, flags))
 }
 
-/// What to unmap.
-#[derive(Debug)]
-enum UnmapRange {
-    All,
-    Region { address: u64, size: u64 },
-}
-
-/// A checked DMA_UNMAP, and the structure that its reply repeats.
-fn parse_unmap(payload: &[u8]) -> Result<(DmaUnmap, UnmapRange), RequestError> {
+/// A checked DMA_UNMAP, and whether it is for all regions.
+fn parse_unmap(payload: &[u8]) -> Result<(DmaUnmap, bool), RequestError> {
     let (unmap, _) = head::<DmaUnmap>(payload)?;
     check_argsz(unmap.argsz, size_of::<DmaUnmap>())?;
     let flags = DmaUnmapFlags::from_bits_retain(unmap.flags);
-    let range = if flags == DmaUnmapFlags::ALL && unmap.address == 0 && unmap.size == 0 {
-        UnmapRange::All
-    } else if flags.is_empty() {
-        UnmapRange::Region { address: unmap.address, size: unmap.size }
-    } else {
-        return Err(RequestError::Flags(unmap.flags));
-    };
-    Ok((unmap, range))
+    let all = flags == DmaUnmapFlags::ALL && unmap.address == 0 && unmap.size == 0;
+    if all || flags.is_empty() { Ok((unmap, all)) } else { Err(RequestError::Flags(unmap.flags)) }
 }
 
 /// Announces a region of guest memory.
@@ -62,7 +39,7 @@ pub(crate) fn map(
     payload: &[u8],
     fds: MessageFds,
 ) -> Result<Answer, RequestError> {
-    let map = parse_map(payload)?;
+    let (map, flags) = parse_map(payload)?;
     fds.check_complete()?;
     let MessageFds { mut fds, too_many, .. } = fds;
     if too_many || fds.len() > 1 {
@@ -71,7 +48,7 @@ pub(crate) fn map(
     let file = fds.pop().map(|fd| (fd, map.offset));
     let by_message = file.is_none();
     let memory = &mut function.bus.memory;
-    memory.map(map.address, map.size, map.flags, file)?;
+    memory.map(map.address, map.size, flags, file)?;
     let slow = !by_message && !memory.has_file(map.address) && !memory.is_private();
     if slow && !warned.of_many_maps {
         warned.of_many_maps = true;
@@ -82,7 +59,7 @@ pub(crate) fn map(
             map.address
         );
     }
-    let private = by_message && map.flags.contains(DmaMapFlags::WRITE);
+    let private = by_message && flags.contains(DmaMapFlags::WRITE);
     if private && !warned.of_private_memory && !function.bus.memory.has_any_file() {
         warned.of_private_memory = true;
         log_not_shared(map.address, map.size);
@@ -96,20 +73,14 @@ pub(crate) fn unmap(
     payload: &[u8],
     reply: &mut Vec<u8>,
 ) -> Result<Answer, RequestError> {
-    let (request, range) = parse_unmap(payload)?;
+    let (request, all) = parse_unmap(payload)?;
     let bus = &mut function.bus;
-    let (address, size) = match range {
-        UnmapRange::All => {
-            bus.memory.clear();
-            (0, u64::MAX)
-        }
-        UnmapRange::Region { address, size } => {
-            if !bus.memory.unmap(address, size) {
-                return Err(RequestError::NotWholeRegions { address, size });
-            }
-            (address, size)
-        }
-    };
+    let (address, size) = if all { (0, u64::MAX) } else { (request.address, request.size) };
+    if all {
+        bus.memory.clear();
+    } else if !bus.memory.unmap(address, size) {
+        return Err(RequestError::NotWholeRegions { address, size });
+    }
     if bus.dma.in_flight().any(|access| access.touches(address, size)) {
         return Ok(Answer::Later(request));
     }

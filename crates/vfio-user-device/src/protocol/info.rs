@@ -1,7 +1,5 @@
 //! What a client may ask about the device: its regions and interrupts, and what is not offered.
 
-use std::io;
-
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
@@ -11,11 +9,6 @@ use super::wire::{
     RegionInfo, RegionIoFds, SparseMmapCapability,
 };
 use crate::pci::function::PciFunction;
-
-fn parse_device_info(payload: &[u8]) -> Result<(), RequestError> {
-    let (info, _) = head::<DeviceInfo>(payload)?;
-    check_argsz(info.argsz, size_of::<DeviceInfo>())
-}
 
 fn parse_region_info(payload: &[u8]) -> Result<RegionInfo, RequestError> {
     let (info, _) = head::<RegionInfo>(payload)?;
@@ -37,7 +30,8 @@ pub(crate) fn region_io_fds(payload: &[u8]) -> Result<Answer, RequestError> {
 
 /// Tells how many regions and interrupt indexes there are.
 pub(crate) fn device_info(payload: &[u8], reply: &mut Vec<u8>) -> Result<Answer, RequestError> {
-    parse_device_info(payload)?;
+    let (asked, _) = head::<DeviceInfo>(payload)?;
+    check_argsz(asked.argsz, size_of::<DeviceInfo>())?;
     let info = DeviceInfo {
         argsz: wire_size::<DeviceInfo>(),
         flags: (DeviceFlags::RESET | DeviceFlags::PCI).bits(),
@@ -80,7 +74,8 @@ pub(crate) fn region_info(
             usize::try_from(asked.index).ok().and_then(|index| function.bus.shared_memory(index));
         if let Some(shared) = shared.filter(|_| client_takes_fds && asked.argsz >= info.argsz) {
             flags |= RegionFlags::MMAP;
-            file = Some(shared.as_fd().try_clone_to_owned().map_err(os_error)?);
+            let errno = |error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            file = Some(shared.as_fd().try_clone_to_owned().map_err(errno)?);
             if !capability.is_empty() {
                 flags |= RegionFlags::CAPS;
                 info.cap_offset = wire_size::<RegionInfo>();
@@ -108,10 +103,6 @@ fn sparse_mmap(parts: &[std::ops::Range<u64>]) -> Vec<u8> {
         parts.iter().map(|part| MmapArea { offset: part.start, size: part.end - part.start });
     let areas: Vec<MmapArea> = areas.collect();
     [head.as_bytes(), areas.as_bytes()].concat()
-}
-
-fn os_error(error: io::Error) -> RequestError {
-    RequestError::Os(Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }
 
 #[cfg(test)]

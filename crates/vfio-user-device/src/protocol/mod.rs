@@ -17,6 +17,5 @@ pub(crate) mod negotiate;
 mod region;
 pub(crate) mod rejection;
 pub(crate) mod request;
-mod reset;
 mod version;
 pub mod wire;

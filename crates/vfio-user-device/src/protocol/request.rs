@@ -95,7 +95,6 @@ impl RequestError {
     pub fn errno(&self) -> Errno {
         match self {
             RequestError::Map(error) => error.errno(),
-            RequestError::NotWholeRegions { .. } => Errno::INVAL,
             RequestError::NotOffered(_) => Errno::NOTSUP,
             RequestError::Stopping => Errno::BUSY,
             RequestError::Os(errno) => *errno,
