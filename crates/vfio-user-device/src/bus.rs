@@ -243,12 +243,7 @@ impl Bus {
         cursor: &mut Cursor,
         buffer: &mut Buffer<'_>,
     ) -> Result<Ahead, DmaError> {
-        if !self.connected {
-            return Err(DmaError::Disconnected);
-        }
-        if !self.config.bus_master() {
-            return Err(DmaError::NotBusMaster);
-        }
+        self.check_bus_master()?;
         cursor.copy(&self.memory, segments, buffer, self.tasks.budget())
     }
 
@@ -293,9 +288,6 @@ impl Bus {
     pub(crate) fn reset(&mut self) {
         self.config.reset();
         self.interrupts.reset();
-        self.dma.clear();
-        self.timers.clear();
-        self.tasks.clear();
-        self.awaited = None;
+        self.fall_silent();
     }
 }
