@@ -9,11 +9,12 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::directory::Directory;
 use super::layout::{IS_LARGE, OUTGOING_BIT, PARTS, Part};
 use super::map::{Area, Map, Unkept};
-use crate::state::Descriptors;
+use crate::state::{Descriptors, StateError};
 
 /// The ledger of one server.
 #[derive(Debug)]
@@ -55,16 +56,6 @@ impl Ledger {
         self.area.map()
     }
 
-    /// Not all is in the page, or all is again: its client is lost with the process.
-    pub fn set_unkept(&self, reason: Unkept, unkept: bool) {
-        self.area.map().set_unkept(reason, unkept);
-    }
-
-    /// Notes whether the device's own code is run.
-    pub fn set_inside(&self, inside: bool) {
-        self.area.map().set_inside(inside);
-    }
-
     /// Writes a part, which counts from the next commit on. `fds` has the descriptors that it names.
     pub fn write(&mut self, part: Part, value: &impl Serialize, fds: Descriptors) {
         let copy = usize::from(self.area.map().copies() & part.bit() == 0);
@@ -76,7 +67,7 @@ impl Ledger {
                     log::warn!(
                         "{part:?} of a device is too long to be kept: a crash loses its client"
                     );
-                    self.set_unkept(Unkept::Part, true);
+                    self.map().set_unkept(Unkept::Part, true);
                     0
                 }
             },
@@ -159,12 +150,17 @@ impl Map {
         self.store(part.length_at(0), length);
     }
 
-    /// The text of the copy of a part that counts.
-    pub fn part(&self, part: Part) -> Vec<u8> {
+    /// The copy of a part that counts.
+    ///
+    /// # Errors
+    /// It does not say what it should.
+    pub fn part<T: DeserializeOwned>(&self, part: Part) -> Result<T, StateError> {
         let copy = usize::from(self.copies() & part.bit() != 0);
         let length: u32 = self.load(part.length_at(copy));
         let place = if length & IS_LARGE == 0 { part.small(copy) } else { part.large(copy) };
         let length = usize::try_from(length & !IS_LARGE).unwrap_or(0);
-        self.read(place.start, length.min(place.len()))
+        let text = self.read(place.start, length.min(place.len()));
+        let content = |error| StateError::Content(format!("{part:?}: {error}"));
+        serde_json::from_slice(&text).map_err(content)
     }
 }

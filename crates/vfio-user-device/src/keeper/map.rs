@@ -107,7 +107,7 @@ impl Map {
     }
 
     /// Notes whether the device's own code is run.
-    pub(super) fn set_inside(&self, inside: bool) {
+    pub fn set_inside(&self, inside: bool) {
         self.store(INSIDE, u32::from(inside));
     }
 
@@ -126,7 +126,7 @@ impl Map {
     }
 
     /// The page does not have all, or has it again: its client is lost with the process.
-    pub(super) fn set_unkept(&self, reason: Unkept, unkept: bool) {
+    pub fn set_unkept(&self, reason: Unkept, unkept: bool) {
         let bit = reason as u32;
         let before: u32 = self.load(UNKEPT);
         self.store(UNKEPT, if unkept { before | bit } else { before & !bit });

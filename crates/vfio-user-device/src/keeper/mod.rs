@@ -39,7 +39,7 @@ pub(crate) use directory::{directory, set_finished};
 pub(crate) use journal::{Journal, Pending};
 pub(crate) use layout::Part;
 pub(crate) use ledger::Ledger;
-pub(crate) use map::Unkept;
+pub(crate) use map::{Map, Unkept};
 #[cfg(feature = "cli")]
 pub(crate) use recovery::{Crash, keep_program};
 pub(crate) use recovery::{Recovered, ServerPart, Servers};

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::directory::Directory;
@@ -105,13 +104,13 @@ impl Recovered {
         }
         let crashes = map.crashes() + u32::from(map.is_inside());
         self.directory.set_crashes(entry, crashes);
-        let server: ServerPart = part(&map, Part::Server)?;
-        let mut session: Option<SessionState> = part(&map, Part::Session)?;
+        let server: ServerPart = map.part(Part::Server)?;
+        let mut session: Option<SessionState> = map.part(Part::Session)?;
         if map.is_unkept() && session.take().is_some() {
             log::error!("{}: the client is lost, not all of it was kept", server.listener.name);
         }
         let reason = &self.crash.reason;
-        let device: Option<DeviceState> = part(&map, Part::Device)?;
+        let device: Option<DeviceState> = map.part(Part::Device)?;
         let down: Option<String> = match (&device, crashes) {
             (_, MAX_CRASHES..) => {
                 Some(format!("the server crashed {crashes} times in a row in its code ({reason})"))
@@ -130,7 +129,7 @@ impl Recovered {
         // Without a client, a new device is as good.
         let function = match (device, &client) {
             (None, None) => None,
-            (device, _) => Some(FunctionState::of_parts(|name| map.part(name), device, down)?),
+            (device, _) => Some(FunctionState::of_parts(&map, device, down)?),
         };
         let ServerPart { listener, admitted, rejected, .. } = server;
         Ok(ServerDocument { listener, admitted, rejected, client, function })
@@ -139,7 +138,7 @@ impl Recovered {
     fn read_program(&self, page: RawFd) -> Option<(DeviceState, Descriptors)> {
         let read = || -> Result<_, StateError> {
             let map = Map::of(duplicate(page)?)?;
-            let ProgramPart { state, fds } = part(&map, Part::Server)?;
+            let ProgramPart { state, fds } = map.part(Part::Server)?;
             let fds = fds.into_iter().map(duplicate).collect::<Result<_, _>>()?;
             Ok((state, Descriptors::arrived(fds)))
         };
@@ -167,12 +166,6 @@ impl Recovered {
             self.crash.at.elapsed().as_millis()
         );
     }
-}
-
-/// Reads a part.
-fn part<T: DeserializeOwned>(map: &Map, part: Part) -> Result<T, StateError> {
-    let content = |error| StateError::Content(format!("{part:?}: {error}"));
-    serde_json::from_slice(&map.part(part)).map_err(content)
 }
 
 /// Keeps what a program has beside its servers. The page is there as long as the process.

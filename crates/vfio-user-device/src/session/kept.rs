@@ -24,7 +24,7 @@ impl Session<'_> {
         self.client.connection.set_journal(Journal::new(ledger.map()));
         // It takes the place of the answer to the client before.
         if !self.client.connection.stage([bytes, &[], &[]], fd) {
-            ledger.set_unkept(Unkept::Part, true);
+            ledger.map().set_unkept(Unkept::Part, true);
         }
         self.commands.function.mark_all();
         self.changed = true;
@@ -87,14 +87,14 @@ impl Session<'_> {
                 Ok(state) => ledger.write(Part::Session, &Some(state), fds),
                 Err(error) => {
                     log::warn!("a session is not kept, a crash loses its client: {error}");
-                    ledger.set_unkept(Unkept::Part, true);
+                    ledger.map().set_unkept(Unkept::Part, true);
                 }
             }
             // A rest that is kept here has to go from here later.
             self.changed = rest;
         }
         self.commands.function.write_parts(&mut ledger, whole);
-        ledger.set_unkept(Unkept::Migration, self.commands.function.is_migrating());
+        ledger.map().set_unkept(Unkept::Migration, self.commands.function.is_migrating());
         ledger.commit(consumed, outgoing);
         if handed_out {
             ledger.forget_crashes();

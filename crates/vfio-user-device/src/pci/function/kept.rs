@@ -8,8 +8,7 @@ use super::PciFunction;
 use super::state::{FunctionState, VERSION};
 use crate::bus::Bus;
 use crate::device::Device;
-use crate::keeper::{Ledger, Part, Unkept};
-use crate::memory::SharedMemory;
+use crate::keeper::{Ledger, Map, Part, Unkept};
 use crate::pci::InterruptState;
 use crate::state::{Descriptors, DeviceState, FdNumber, StateError};
 use crate::timers::TimerState;
@@ -43,7 +42,7 @@ impl PciFunction {
     pub(super) fn set_inside(&mut self, inside: bool) {
         self.touched = true;
         if let Some(ledger) = &self.bus.ledger {
-            ledger.set_inside(inside);
+            ledger.map().set_inside(inside);
         }
     }
 
@@ -71,9 +70,7 @@ impl PciFunction {
 
     fn write_function(&self, ledger: &mut Ledger) {
         let mut fds = Descriptors::named();
-        let shared = self.bus.shared.iter().map(Option::as_ref);
-        let shared = shared.map(|memory| fds.add_some(memory.map(SharedMemory::as_fd)));
-        let part = shared.collect::<Result<_, _>>().map(|shared| FunctionPart {
+        let part = self.bus.save_shared(&mut fds).map(|shared| FunctionPart {
             version: VERSION,
             connected: self.bus.connected,
             shared,
@@ -165,7 +162,7 @@ impl Ledger {
             Ok(value) => self.write(part, &value, fds),
             Err(error) => {
                 log::warn!("{part:?} of a device is not kept, a crash loses its client: {error}");
-                self.set_unkept(Unkept::Part, true);
+                self.map().set_unkept(Unkept::Part, true);
             }
         }
     }
@@ -177,27 +174,21 @@ impl FunctionState {
     /// # Errors
     /// A part does not say what it should.
     pub fn of_parts(
-        text: impl Fn(Part) -> Vec<u8>,
+        map: &Map,
         device: Option<DeviceState>,
         down: Option<String>,
     ) -> Result<Self, StateError> {
-        fn parse<T: serde::de::DeserializeOwned>(part: Part, text: &[u8]) -> Result<T, StateError> {
-            let content = |error| StateError::Content(format!("{part:?}: {error}"));
-            serde_json::from_slice(text).map_err(content)
-        }
-        let FunctionPart { version, connected, shared, panic } =
-            parse(Part::Function, &text(Part::Function))?;
-        let TimersPart { at, timers } = parse(Part::Timers, &text(Part::Timers))?;
+        let FunctionPart { version, connected, shared, panic } = map.part(Part::Function)?;
+        let TimersPart { at, timers } = map.part(Part::Timers)?;
         let passed = monotonic().saturating_sub(at);
         Ok(FunctionState {
             version,
             connected,
-            config_space: parse(Part::Config, &text(Part::Config))?,
-            interrupts: parse::<InterruptState>(Part::Interrupts, &text(Part::Interrupts))?
-                .after_crash(),
+            config_space: map.part(Part::Config)?,
+            interrupts: map.part::<InterruptState>(Part::Interrupts)?.after_crash(),
             timers: timers.into_iter().map(|timer| timer.after(passed)).collect(),
-            memory: parse(Part::Memory, &text(Part::Memory))?,
-            dma: parse(Part::Dma, &text(Part::Dma))?,
+            memory: map.part(Part::Memory)?,
+            dma: map.part(Part::Dma)?,
             shared,
             panic: panic.or(down),
             device: device.unwrap_or_else(DeviceState::none),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::PciFunction;
+use crate::bus::Bus;
 use crate::memory::{DmaQueueState, MemoryState, SharedMemory};
 use crate::pci::{ConfigSpaceState, InterruptState};
 use crate::state::{Descriptors, DeviceState, FdNumber, Hex, StateError};
@@ -47,9 +48,7 @@ impl PciFunction {
             None => self.device.save()?,
         };
         let bus = &self.bus;
-        let shared = bus.shared.iter().map(Option::as_ref);
-        let shared = shared.map(|memory| fds.add_some(memory.map(SharedMemory::as_fd)));
-        let shared = shared.collect::<Result<_, _>>()?;
+        let shared = bus.save_shared(fds)?;
         Ok(FunctionState {
             version: VERSION,
             connected: bus.connected,
@@ -82,13 +81,8 @@ impl PciFunction {
         bus.interrupts.restore(state.interrupts, fds, now)?;
         bus.memory.restore(state.memory, fds)?;
         bus.dma.restore(state.dma);
-        let same_shape = state.shared.len() == bus.shared.len()
-            && bus
-                .shared
-                .iter()
-                .zip(&state.shared)
-                .all(|(own, one)| own.is_some() == one.is_some());
-        if !same_shape {
+        let own = bus.shared.iter().map(Option::is_some);
+        if !own.eq(state.shared.iter().map(Option::is_some)) {
             return Err(StateError::Shape { what: "the mappable areas of the BARs" });
         }
         for (memory, number) in bus.shared.iter_mut().zip(state.shared) {
@@ -106,6 +100,17 @@ impl PciFunction {
             }
             None => self.device.restore(&mut self.bus, &state.device),
         }
+    }
+}
+
+impl Bus {
+    /// Saves the memory of BARs that the guest maps, by BAR.
+    pub(super) fn save_shared(
+        &self,
+        fds: &mut Descriptors,
+    ) -> Result<Vec<Option<FdNumber>>, StateError> {
+        let shared = self.shared.iter().map(Option::as_ref);
+        shared.map(|memory| fds.add_some(memory.map(SharedMemory::as_fd))).collect()
     }
 }
 

@@ -50,7 +50,7 @@ impl RunningServer {
 
     fn not_kept(&self, ledger: &mut Ledger, error: &StateError) {
         self.warn(format_args!("a crash loses its client, which cannot be kept: {error}"));
-        ledger.set_unkept(Unkept::Part, true);
+        ledger.map().set_unkept(Unkept::Part, true);
         ledger.write(Part::Session, &None::<SessionState>, Descriptors::named());
     }
 }
