@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use sd_notify::NotifyState;
 
-use super::ready_notifier::{ReadyNotifier, announce_successor};
+use super::ready_notifier::{ReadyNotifier, notify_systemd};
 use super::restart::Restart;
 use super::signals::EndSignals;
 use super::{Arguments, Program, ProgramError, warn_of_end};
@@ -79,7 +79,7 @@ impl Program {
         }
         served?;
         if let Some(process) = servers.successor() {
-            announce_successor(process);
+            notify_systemd(NotifyState::MainPid(process));
             return Ok(());
         }
         log::info!("stopped");
@@ -94,9 +94,7 @@ impl Program {
 pub(super) fn take_from_store(stored: OwnedFd) -> Option<Inherited> {
     let inherited = Inherited::of_store(stored);
     let remove = format!("FDSTOREREMOVE=1\nFDNAME={}", store::NAME);
-    if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&remove)]) {
-        log::warn!("cannot notify systemd: {error}");
-    }
+    notify_systemd(NotifyState::Custom(&remove));
     let lost = |error: &ExchangeError| {
         log::error!("the clients of the last process are lost: {}", with_causes(error));
     };

@@ -32,16 +32,14 @@ impl ReadyNotifier {
         if let Some(mut pipe) = self.pipe {
             pipe.write_all(b"\n").map_err(ProgramError::Announce)?;
         }
-        if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
-            log::warn!("cannot notify systemd: {error}");
-        }
+        notify_systemd(NotifyState::Ready);
         Ok(())
     }
 }
 
-/// Tells systemd that another process is the service's main one now.
-pub(super) fn announce_successor(process: u32) {
-    if let Err(error) = sd_notify::notify(&[NotifyState::MainPid(process)]) {
+/// Tells systemd, if it is there.
+pub(super) fn notify_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
         log::warn!("cannot notify systemd: {error}");
     }
 }
