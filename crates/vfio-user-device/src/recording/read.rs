@@ -109,6 +109,33 @@ impl File {
     pub fn sessions(&self) -> u32 {
         self.events.iter().map(|event| event.session).max().unwrap_or(0)
     }
+
+    /// The records between two moments, as a recording of its own: those of the sessions that were
+    /// there then begin with their beginnings, whenever those were. The moments are
+    /// [`now`](super::now)'s.
+    ///
+    /// # Errors
+    /// The bytes are no recording.
+    pub fn cut(bytes: &[u8], from: u64, to: u64) -> Result<Vec<u8>, ReadError> {
+        let (_, begin) = file_head(bytes)?;
+        let mut begun: HashMap<u32, &[u8]> = HashMap::new();
+        // All of the head: a later version's may be longer, and says so.
+        let mut cut = bytes.get(..begin).unwrap_or(bytes).to_vec();
+        let mut rest = bytes.get(begin..).unwrap_or_default();
+        while let Some((head, _, tail)) = next(rest) {
+            let record = rest.get(..rest.len() - tail.len()).unwrap_or_default();
+            rest = tail;
+            if Kind::from_number(head.kind.get()) == Some(Kind::Begin) && head.time.get() < from {
+                begun.insert(head.session.get(), record);
+            } else if (from..=to).contains(&head.time.get()) {
+                if let Some(first) = begun.remove(&head.session.get()) {
+                    cut.extend_from_slice(first);
+                }
+                cut.extend_from_slice(record);
+            }
+        }
+        Ok(cut)
+    }
 }
 
 /// The first record of some bytes, and what is behind it.
@@ -193,33 +220,4 @@ fn interrupt(body: &[u8], index: u16) -> Option<Interrupt> {
         _ => None,
     };
     Some(Interrupt { kind, vector: head.vector.get(), level })
-}
-
-impl File {
-    /// The records between two moments, as a recording of its own: those of the sessions that were
-    /// there then begin with their beginnings, whenever those were. The moments are
-    /// [`now`](super::now)'s.
-    ///
-    /// # Errors
-    /// The bytes are no recording.
-    pub fn cut(bytes: &[u8], from: u64, to: u64) -> Result<Vec<u8>, ReadError> {
-        let (_, begin) = file_head(bytes)?;
-        let mut begun: HashMap<u32, &[u8]> = HashMap::new();
-        // All of the head: a later version's may be longer, and says so.
-        let mut cut = bytes.get(..begin).unwrap_or(bytes).to_vec();
-        let mut rest = bytes.get(begin..).unwrap_or_default();
-        while let Some((head, _, tail)) = next(rest) {
-            let record = rest.get(..rest.len() - tail.len()).unwrap_or_default();
-            rest = tail;
-            if Kind::from_number(head.kind.get()) == Some(Kind::Begin) && head.time.get() < from {
-                begun.insert(head.session.get(), record);
-            } else if (from..=to).contains(&head.time.get()) {
-                if let Some(first) = begun.remove(&head.session.get()) {
-                    cut.extend_from_slice(first);
-                }
-                cut.extend_from_slice(record);
-            }
-        }
-        Ok(cut)
-    }
 }

@@ -107,16 +107,12 @@ impl ServerSet {
         self.remove(&all);
         result
     }
-}
 
-impl ServerSet {
     pub(super) fn running(&self) -> Vec<(ServerKey, Arc<RunningServer>)> {
         let servers = self.0.servers();
         servers.iter().map(|(key, server)| (ServerKey(*key), Arc::clone(server))).collect()
     }
-}
 
-impl ServerSet {
     /// How this program is [exchanged](crate::exchange), by another binary than its own if one is
     /// named. Without it, no exchange is possible.
     pub fn on_exchange(&self, how: impl Fn(Option<&Path>) -> Exchange + Send + 'static) {

@@ -76,9 +76,7 @@ impl SocketFile {
         drop(lock);
         bound
     }
-}
 
-impl SocketFile {
     /// Which file it is, for another process that removes it in the end.
     pub fn save(&self) -> SocketFileState {
         let SocketPermissions { path, device, inode } = &self.file;
@@ -94,6 +92,22 @@ impl SocketFile {
     /// The file stays.
     pub fn leave(&self) {
         self.left.store(true, Ordering::Release);
+    }
+
+    /// The socket file of this user that is at the path.
+    fn of(path: &Path) -> io::Result<Self> {
+        let status = path.symlink_metadata()?;
+        if !status.file_type().is_socket() || status.uid() != geteuid().as_raw() {
+            return Err(replaced());
+        }
+        let (path, device, inode) = (path.into(), status.dev(), status.ino());
+        let file = SocketPermissions { path, device, inode };
+        Ok(SocketFile { file, left: Arc::default() })
+    }
+
+    /// What changes its permissions.
+    pub fn permissions(&self) -> &SocketPermissions {
+        &self.file
     }
 }
 
@@ -124,24 +138,6 @@ fn listen_at(
     // Those that the umask has taken from it.
     file.permissions().set(mode)?;
     Ok((socket.into(), file))
-}
-
-impl SocketFile {
-    /// The socket file of this user that is at the path.
-    fn of(path: &Path) -> io::Result<Self> {
-        let status = path.symlink_metadata()?;
-        if !status.file_type().is_socket() || status.uid() != geteuid().as_raw() {
-            return Err(replaced());
-        }
-        let (path, device, inode) = (path.into(), status.dev(), status.ino());
-        let file = SocketPermissions { path, device, inode };
-        Ok(SocketFile { file, left: Arc::default() })
-    }
-
-    /// What changes its permissions.
-    pub fn permissions(&self) -> &SocketPermissions {
-        &self.file
-    }
 }
 
 impl SocketPermissions {
