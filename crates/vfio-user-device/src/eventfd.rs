@@ -9,8 +9,8 @@ use rustix::io::Errno;
 
 use crate::state::{Descriptors, FdNumber, StateError};
 
-/// A non-blocking eventfd.
-#[derive(Debug)]
+/// A non-blocking eventfd. A clone is the same one.
+#[derive(Clone, Debug)]
 pub(crate) struct EventFd(Arc<OwnedFd>);
 
 impl EventFd {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
 use crate::eventfd::EventFd;
 
@@ -12,7 +11,7 @@ use crate::eventfd::EventFd;
 /// [`Bus::wait_for`](crate::Bus::wait_for); [`Device::on_wake`](crate::Device::on_wake) is where the
 /// wait ends. A wake-up that comes before the wait is not lost.
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<EventFd>);
+pub struct Waker(EventFd);
 
 impl Waker {
     /// A waker without a wake-up.
@@ -20,7 +19,7 @@ impl Waker {
     /// # Errors
     /// What eventfd(2) says, when descriptors run out.
     pub fn new() -> io::Result<Self> {
-        Ok(Waker(Arc::new(EventFd::new()?)))
+        Ok(Waker(EventFd::new()?))
     }
 
     /// Wakes the device if it waits, or as soon as it does.
