@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::error::ServerError;
 use super::registry::{EXCHANGE, Registry, STOP};
-use super::running::{Accepted, PendingId, RunningServer, SESSION_END_TIMEOUT};
+use super::running::{Accepted, RunningServer, SESSION_END_TIMEOUT};
 use crate::descriptors::with_remedy;
 use crate::protocol::rejection::{REJECTION_TIMEOUT, Rejection};
 
@@ -34,7 +34,7 @@ enum Task {
     /// Look at a server's socket again.
     Resume(Arc<RunningServer>, u64),
     /// Stop letting a client wait for the end of the session before its own.
-    GiveUp(Arc<RunningServer>, PendingId),
+    GiveUp(Arc<RunningServer>, Weak<OwnedFd>),
     /// Stop waiting for what a rejected client has to say.
     Reject { rejection: Rejection, _counted: Arc<()> },
 }

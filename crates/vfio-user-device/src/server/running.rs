@@ -77,14 +77,12 @@ struct Current {
     /// Its socket as long as the session has it, to look at and to shut down.
     socket: Weak<OwnedFd>,
     process: Option<i32>,
-    peer: String,
 }
 
 /// A client that was accepted and has no session yet.
 struct PendingClient {
     socket: Arc<OwnedFd>,
     process: Option<i32>,
-    peer: String,
     /// What another process has agreed on with it, and since when it has the device.
     resumed: Option<(Box<ClientLink>, Option<SystemTime>)>,
 }
@@ -95,15 +93,12 @@ pub(super) enum Accepted {
     Done,
     /// The client gets the device within [`SESSION_END_TIMEOUT`], or is rejected by
     /// [`RunningServer::expire_pending`].
-    Pending(PendingId),
+    Pending(Weak<OwnedFd>),
     /// Another client has the device; this one is to be answered with an error.
     Rejected(Arc<OwnedFd>),
     /// Too many clients in a short time: accept the next one at that time.
     PausedUntil(Instant),
 }
-
-/// Which pending client it is.
-pub(super) struct PendingId(Weak<OwnedFd>);
 
 impl RunningServer {
     pub fn new(server: Server) -> Arc<Self> {
@@ -174,23 +169,23 @@ impl RunningServer {
         let slot_is_free =
             clients.pending.as_ref().is_none_or(|pending| peer::hung_up(&pending.socket));
         if current.has_gone() && slot_is_free {
-            let id = PendingId(Arc::downgrade(&client.socket));
+            let socket = Arc::downgrade(&client.socket);
             clients.pending = Some(client);
-            return Ok(Accepted::Pending(id));
+            return Ok(Accepted::Pending(socket));
         }
-        let reason = format!("{} is connected", current.peer);
+        let reason = format!("{} is connected", peer::name(current.process));
         drop(clients);
-        self.rejected(&client.peer, &reason);
+        self.rejected(client.process, &reason);
         Ok(Accepted::Rejected(client.socket))
     }
 
     /// Takes a pending client whose time is over. `None` if it was served or has gone.
-    pub fn expire_pending(&self, client: &PendingId) -> Option<Arc<OwnedFd>> {
-        let socket = client.0.upgrade()?;
+    pub fn expire_pending(&self, client: &Weak<OwnedFd>) -> Option<Arc<OwnedFd>> {
+        let socket = client.upgrade()?;
         let mut clients = self.clients();
         let pending = clients.pending.take_if(|pending| Arc::ptr_eq(&pending.socket, &socket))?;
         drop(clients);
-        self.rejected(&pending.peer, "the session before it does not end");
+        self.rejected(pending.process, "the session before it does not end");
         Some(socket)
     }
 
@@ -219,9 +214,9 @@ impl RunningServer {
         log::warn!("{}: {text}", self.name);
     }
 
-    fn rejected(&self, peer: &str, reason: &str) {
+    fn rejected(&self, process: Option<i32>, reason: &str) {
         self.state.count_rejected();
-        self.warn(format_args!("rejected {peer}: {reason}"));
+        self.warn(format_args!("rejected {}: {reason}", peer::name(process)));
     }
 
     fn start_session(self: &Arc<Self>, clients: &mut Clients, client: PendingClient) {
@@ -241,7 +236,7 @@ impl RunningServer {
         self.rest.run_by_this_thread();
         let mut client = first;
         loop {
-            let peer = client.peer.clone();
+            let peer = peer::name(client.process);
             if catch_unwind(AssertUnwindSafe(|| self.serve(client))).is_err() {
                 log::error!("{}: a bug of the kit ended the session of {peer}", self.name);
             }
@@ -257,18 +252,18 @@ impl RunningServer {
     }
 
     fn serve(&self, client: PendingClient) {
-        let PendingClient { socket, process, peer, resumed } = client;
+        let PendingClient { socket, process, resumed } = client;
         let _pass = match AdmissionGuard::ask(self.policy.as_deref()) {
             Ok(guard) => guard,
             Err(reason) => {
-                self.rejected(&peer, &reason.to_string());
+                self.rejected(process, &reason.to_string());
                 return Rejection::new(socket, Errno::USERS).finish();
             }
         };
         let (suspended, since) = resumed.map_or((None, None), |(at, since)| (Some(at), since));
         if suspended.is_none() {
             if let Err(reason) = self.replace_after_panic(&mut self.function()) {
-                self.rejected(&peer, &reason);
+                self.rejected(process, &reason);
                 return Rejection::new(socket, Errno::NODEV).finish();
             }
         }
@@ -277,6 +272,7 @@ impl RunningServer {
             None => self.state.connected(process),
         };
         self.keep_clients();
+        let peer = peer::name(process);
         log::info!("{}: {peer} connected", self.name);
         let recorder = self.record_session(process, suspended.is_some());
         let end = self.serve_until_end(socket, suspended);
@@ -359,27 +355,18 @@ impl PendingClient {
         client.set_nonblocking(false)?;
         let process = peer::process_id(client.as_fd());
         let socket = Arc::new(client.into());
-        Ok(PendingClient { socket, process, peer: peer::name(process), resumed: None })
+        Ok(PendingClient { socket, process, resumed: None })
     }
 
     /// A client that another process has served so far.
     fn inherited(client: InheritedClient) -> Self {
         let InheritedClient { process, since, session } = client;
         let socket = Arc::clone(session.socket());
-        PendingClient {
-            socket,
-            process,
-            peer: peer::name(process),
-            resumed: Some((session, since)),
-        }
+        PendingClient { socket, process, resumed: Some((session, since)) }
     }
 
     fn as_current(&self) -> Current {
-        Current {
-            socket: Arc::downgrade(&self.socket),
-            process: self.process,
-            peer: self.peer.clone(),
-        }
+        Current { socket: Arc::downgrade(&self.socket), process: self.process }
     }
 }
 

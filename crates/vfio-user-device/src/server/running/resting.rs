@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{PendingClient, RunningServer};
 use crate::server::document::{ClientDocument, ServerDocument};
+use crate::server::peer;
 use crate::session::ClientLink;
 use crate::state::{Descriptors, StateError};
 
@@ -33,7 +34,8 @@ impl RunningServer {
         let waited = self.changed.wait_timeout_while(self.clients(), left, |s| s.current.is_some());
         let (clients, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if let Some(stuck) = &clients.current {
-            log::error!("{}: the session of {} does not end", self.name, stuck.peer);
+            let peer = peer::name(stuck.process);
+            log::error!("{}: the session of {peer} does not end", self.name);
         }
     }
 
