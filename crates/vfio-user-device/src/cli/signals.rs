@@ -40,7 +40,7 @@ impl EndSignals {
         if ignores_hang_up(&status) {
             return Ok(());
         }
-        // In this order: who is woken finds the flag set.
+        // In this order: the thread that is woken finds the flag set.
         flag::register(SIGHUP, Arc::clone(&self.hung_up))?;
         pipe::register(SIGHUP, self.signalled.try_clone()?)?;
         Ok(())

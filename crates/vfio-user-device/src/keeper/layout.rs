@@ -60,7 +60,7 @@ pub(super) const OUTGOING_BIT: u32 = 1 << 31;
 /// What is written and counts on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The listening socket, and who is connected.
+    /// The listening socket, and the client that is connected.
     Server,
     /// What was agreed on with the client; nothing without one.
     Session,

@@ -7,7 +7,7 @@
 //!
 //! | module | what it knows |
 //! | --- | --- |
-//! | `map` | the memory of a page: who may write where, and the commit |
+//! | `map` | the memory of a page: its areas with one writer each, and the commit |
 //! | `layout` | where what is in a page |
 //! | `ledger` | the state of a device and all around it, part by part |
 //! | `journal` | messages that are not carried out yet, and the answer that is being sent |

@@ -59,7 +59,7 @@ pub(crate) enum Step<'q> {
     Copied,
     /// Send this message.
     Send(MessageRequest<'q>),
-    /// Tell the one who has asked for it.
+    /// Tell its owner.
     Done(Ended),
 }
 

@@ -240,7 +240,7 @@ impl PciFunction {
     }
 
     /// The widest naturally aligned access at `position` that is not longer than `left` and that
-    /// the BAR allows, and who answers it. Windows begin and end at multiples of 8 bytes, so an
+    /// the BAR allows, and what answers it. Windows begin and end at multiples of 8 bytes, so an
     /// aligned access lies in one of them. `None` when nothing is left.
     fn next_access(&self, region: u32, position: u64, left: usize) -> Option<(Window, Access)> {
         let index = usize::try_from(region).ok()?;

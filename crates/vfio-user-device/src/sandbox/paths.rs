@@ -32,7 +32,7 @@ const SYSTEM_FILES: [&str; 12] = [
     "/proc",
     "/sys/devices/system/cpu",
 ];
-/// Devices that give and take the same to and from everybody.
+/// Devices that give and take the same to and from every process.
 const SYSTEM_DEVICES: [&str; 5] =
     ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/hwrng"];
 

@@ -1,4 +1,4 @@
-//! The operator's API: sockets, who may connect, one client after the other.
+//! The operator's API: sockets, admission, one client after the other.
 //!
 //! A [`Server`] is one socket and the device behind it; a [`ServerSet`] runs several side by side in
 //! one program, each with its own clients. A device outlives its clients.

@@ -264,7 +264,7 @@ impl Lock {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
             Err(errno) => return Err(io::Error::from(errno).into()),
         }
-        // The one who had it before has removed the file, and others may have made a new one.
+        // The process that had it before has removed the file, and others may have made a new one.
         let same = |now: Metadata| (now.dev(), now.ino()) == (status.dev(), status.ino());
         let current = path.symlink_metadata().is_ok_and(same);
         Ok(current.then(|| Lock { path: path.into(), _file: file }))

@@ -38,7 +38,7 @@ impl Recorded {
         self.folder.path().join("file")
     }
 
-    /// What is in it once everybody has gone.
+    /// What is in it once all clients have gone.
     fn read(self) -> File {
         let path = self.path();
         drop(self.server);

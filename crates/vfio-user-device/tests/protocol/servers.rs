@@ -249,7 +249,7 @@ fn connections_without_end_are_accepted_at_a_pace_and_delay_nobody_else() {
         for _ in 0..100 {
             servers.client("other").assert_in_sync();
         }
-        wait_until("the flood has met its pace", || start.elapsed() > Duration::from_millis(300));
+        wait_until("the flood has met its limit", || start.elapsed() > Duration::from_millis(300));
         let (elapsed, accepted) = (start.elapsed(), came(&watch) - before);
         flooding.store(false, Ordering::SeqCst);
         let windows = elapsed.as_millis() as u64 / 100 + 2;

@@ -236,9 +236,9 @@ impl Piece {
 
     fn words(&self) -> String {
         let MemoryAccess { is_write, address, count, .. } = self.access;
-        let verb = if is_write { "wrote" } else { "read" };
+        let action = if is_write { "wrote" } else { "read" };
         let data = value(self.access.data.get(..16).unwrap_or(&self.access.data));
-        format!("the device {verb} {count} bytes of guest memory at {address:#x}: {data}")
+        format!("the device {action} {count} bytes of guest memory at {address:#x}: {data}")
     }
 }
 

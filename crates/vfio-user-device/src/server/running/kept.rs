@@ -26,7 +26,7 @@ impl RunningServer {
         function.bus.ledger = Some(ledger);
     }
 
-    /// Keeps who is connected, from the next commit on.
+    /// Keeps which client is connected, from the next commit on.
     pub(super) fn keep_clients(&self) {
         let mut function = self.function();
         let Some(ledger) = &mut function.bus.ledger else { return };
