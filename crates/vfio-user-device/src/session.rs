@@ -262,7 +262,7 @@ impl<'f> Session<'f> {
             if !expected {
                 log::info!("rejected an unexpected message on the twin socket: {header:x?}");
                 if !header.flags().contains(HeaderFlags::ERROR) {
-                    twin.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
+                    twin.send([error_header(&header, Errno::INVAL).as_bytes(), &[], &[]], None)?;
                 }
             }
         }

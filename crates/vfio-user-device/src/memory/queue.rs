@@ -33,15 +33,12 @@ const MAX_GIVEN_UP: usize = 16;
 /// Most messages of one access that are under way together.
 const MAX_TOGETHER: usize = 8;
 
-/// The end of an access as a task waits for it.
-pub(crate) type TaskReply = Reply<Result<Vec<u8>, DmaError>>;
-
 /// Who is told of the end of an access.
 pub(crate) enum Owner {
     /// The device, by this tag.
     Device(u64),
-    /// One of its tasks.
-    Task(Arc<TaskReply>),
+    /// One of its tasks, which waits for the end.
+    Task(Arc<Reply<Result<Vec<u8>, DmaError>>>),
 }
 
 /// An access that has ended.

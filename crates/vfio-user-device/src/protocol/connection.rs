@@ -21,7 +21,7 @@ use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::FromBytes;
 
 use super::connection_error::{ConnectionError, MESSAGE_TIMEOUT};
 use super::message_fds::{MessageFds, receive_some};
@@ -170,29 +170,9 @@ impl Connection {
         self.rest_due.filter(|_| self.consumed == 0)
     }
 
-    /// Sends one message with one sendmsg(2), as clients expect that read a header in one piece.
+    /// Sends a message in three parts, with one sendmsg(2) where that takes all: some clients expect a
+    /// header in one piece.
     pub fn send(
-        &self,
-        header: &Header,
-        payload: [&[u8]; 2],
-        fd: Option<BorrowedFd<'_>>,
-    ) -> Result<(), ConnectionError> {
-        self.send_parts([header.as_bytes(), payload[0], payload[1]], fd)
-    }
-
-    /// Sends messages, one after the other, as one piece.
-    ///
-    /// # Errors
-    /// As [`Connection::send`].
-    pub fn send_messages(&self, messages: &[u8]) -> Result<(), ConnectionError> {
-        self.send_parts([messages, &[], &[]], None)
-    }
-
-    /// Sends one message in three parts.
-    ///
-    /// # Errors
-    /// As [`Connection::send`].
-    pub fn send_parts(
         &self,
         parts: [&[u8]; 3],
         fd: Option<BorrowedFd<'_>>,

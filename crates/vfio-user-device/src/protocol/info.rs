@@ -70,8 +70,7 @@ pub(crate) fn region_info(
             capability = sparse_mmap(&bar.mmap_areas);
             info.argsz += u32::try_from(capability.len()).unwrap_or(u32::MAX);
         }
-        let shared =
-            usize::try_from(asked.index).ok().and_then(|index| function.bus.shared_memory(index));
+        let shared = function.bus.shared_memory(asked.index as usize);
         if let Some(shared) = shared.filter(|_| client_takes_fds && asked.argsz >= info.argsz) {
             flags |= RegionFlags::MMAP;
             let errno = |error| Errno::from_io_error(&error).unwrap_or(Errno::IO);

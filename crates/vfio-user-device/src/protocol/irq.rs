@@ -107,21 +107,17 @@ fn parse_set_irqs<'p>(
     if alone && (!trigger || count > 1) {
         return Err(RequestError::IrqAction(index));
     }
-    let expected_fds = if kind == IrqSetFlags::DATA_EVENTFD { count as usize } else { 0 };
+    let eventfd = kind == IrqSetFlags::DATA_EVENTFD;
+    let expected_fds = if eventfd { count as usize } else { 0 };
     let got = fds.fds.len();
     fds.check_complete()?;
     if fds.too_many || (got != expected_fds && got != 0) {
         return Err(RequestError::Fds { got, expected: expected_fds });
     }
-    let chosen = if kind == IrqSetFlags::DATA_BOOL {
-        if data.len() != count as usize {
-            return Err(RequestError::DataLength { got: data.len(), expected: u64::from(count) });
-        }
-        Some(data)
-    } else {
-        None
-    };
-    let eventfd = kind == IrqSetFlags::DATA_EVENTFD;
+    let chosen = (kind == IrqSetFlags::DATA_BOOL).then_some(data);
+    if chosen.is_some_and(|data| data.len() != count as usize) {
+        return Err(RequestError::DataLength { got: data.len(), expected: u64::from(count) });
+    }
     let action = irq_action(index, what, eventfd, disable)?;
     Ok(IrqRequest { index, start, count, action, chosen })
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
+use zerocopy::IntoBytes;
 
 use super::connection::Connection;
 use super::connection_error::ConnectionError;
@@ -52,7 +53,7 @@ impl Rejection {
         };
         let header = message.header;
         if header.is_command() && header.wants_reply() {
-            self.connection.send(&error_header(&header, self.errno), [&[], &[]], None)?;
+            self.connection.send([error_header(&header, self.errno).as_bytes(), &[], &[]], None)?;
         }
         Ok(true)
     }

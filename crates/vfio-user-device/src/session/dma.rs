@@ -59,7 +59,7 @@ impl Session<'_> {
         if !self.outbox.is_empty() {
             let outbox = std::mem::take(&mut self.outbox);
             match &self.client.twin {
-                Some(twin) => twin.send_messages(&outbox)?,
+                Some(twin) => twin.send([&outbox, &[], &[]], None)?,
                 None => self.send([&outbox, &[], &[]], None)?,
             }
             self.outbox = outbox;

@@ -19,7 +19,7 @@ impl Session<'_> {
         let bytes = unsent.as_ref().map_or(&[][..], |unsent| &unsent.bytes);
         let fd = unsent.as_ref().and_then(|unsent| unsent.fd.as_ref()).map(AsFd::as_fd);
         let Some(ledger) = &self.commands.function.bus.ledger else {
-            return self.client.connection.send_parts([bytes, &[], &[]], fd);
+            return self.client.connection.send([bytes, &[], &[]], fd);
         };
         self.client.connection.set_journal(Journal::new(ledger.map()));
         // It takes the place of the answer to the client before.
@@ -43,7 +43,7 @@ impl Session<'_> {
             return self.client.connection.transmit();
         }
         self.keep_changes();
-        self.client.connection.send_parts(parts, fd)
+        self.client.connection.send(parts, fd)
     }
 
     /// Sends the reply that was made to the last command.
@@ -59,7 +59,7 @@ impl Session<'_> {
             self.keep(false, true, false);
             return self.client.connection.transmit();
         }
-        self.client.connection.send_parts(parts, fd)
+        self.client.connection.send(parts, fd)
     }
 
     /// Keeps what has changed since it was kept last.

@@ -24,9 +24,9 @@ impl Session<'_> {
             if self.is_to_rest() {
                 return Err(ConnectionError::Suspended);
             }
-            let late = || ConnectionError::Negotiation("the client said nothing for 5 s".into());
             if Instant::now() >= deadline {
-                return Err(late());
+                let late = "the client said nothing for 5 s";
+                return Err(ConnectionError::Negotiation(late.into()));
             }
             // Nothing but the client counts yet: the device's waker may have been used already.
             self.client.connection.wait(deadline)?;
@@ -53,7 +53,9 @@ impl Session<'_> {
             Err(reason) => reason,
         };
         if header.wants_reply() {
-            self.client.connection.send(&error_header(&header, Errno::INVAL), [&[], &[]], None)?;
+            self.client
+                .connection
+                .send([error_header(&header, Errno::INVAL).as_bytes(), &[], &[]], None)?;
         }
         Err(ConnectionError::Negotiation(reason))
     }

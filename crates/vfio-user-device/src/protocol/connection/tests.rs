@@ -1,6 +1,7 @@
 //! Messages cut, glued and with descriptors.
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use zerocopy::IntoBytes;
 
 use super::*;
 use crate::protocol::wire::MAX_MESSAGE_FDS;
