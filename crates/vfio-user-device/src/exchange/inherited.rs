@@ -75,15 +75,13 @@ impl Inherited {
             return Err(ExchangeError::Version { found, known: VERSION });
         }
         let mut inherited = Inherited::of(BTreeMap::new());
-        inherited.channel = Some(channel);
         inherited.files_left.store(true, Ordering::Release);
-        match inherited.receive_all() {
-            Ok(()) => Ok(Some(inherited)),
-            Err(error) => {
-                inherited.fail(&error);
-                Err(error)
-            }
+        let received = inherited.receive_all(&mut channel);
+        inherited.channel = Some(channel);
+        if let Err(error) = &received {
+            inherited.fail(error);
         }
+        received.map(|()| Some(inherited))
     }
 
     /// Takes over what a process has left that has crashed.
@@ -126,9 +124,8 @@ impl Inherited {
         }
     }
 
-    fn receive_all(&mut self) -> Result<(), ExchangeError> {
+    fn receive_all(&mut self, channel: &mut Channel) -> Result<(), ExchangeError> {
         loop {
-            let Some(channel) = &mut self.channel else { return Ok(()) };
             let (message, mut fds) = channel.receive::<FromOld<ServerDocument>>()?;
             match message {
                 FromOld::Server(document) => {
@@ -140,9 +137,7 @@ impl Inherited {
                     return Err(ExchangeError::Message("go, before all has come".into()));
                 }
             }
-            if let Some(channel) = &mut self.channel {
-                channel.send(&FromNew::Taken, &Descriptors::default())?;
-            }
+            channel.send(&FromNew::Taken, &Descriptors::default())?;
         }
     }
 
