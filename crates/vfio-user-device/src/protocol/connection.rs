@@ -238,10 +238,7 @@ impl Connection {
 
     /// The header, once it is here, with a size that can be true.
     fn header(&self) -> Result<Option<Header>, ConnectionError> {
-        if self.head_filled < HEADER_SIZE {
-            return Ok(None);
-        }
-        let Ok((header, _)) = Header::read_from_prefix(&self.head) else {
+        let Ok((header, _)) = Header::read_from_prefix(&self.head[..self.head_filled]) else {
             return Ok(None);
         };
         if !(HEADER_SIZE..=MAX_MESSAGE_SIZE).contains(&(header.size as usize)) {
