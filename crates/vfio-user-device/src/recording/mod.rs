@@ -17,10 +17,6 @@ mod replay;
 mod session;
 mod writer;
 
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
-
 pub use events::{
     Event, Interrupt, InterruptKind, MemoryAccess, Message, Recorded, RecordedBar,
     RecordedRegister, RegionEvent, SessionInfo,
@@ -30,41 +26,7 @@ pub use read::{File, ReadError, read};
 pub(crate) use recorder::{PinChange, Recorder};
 pub(crate) use replay::ReplayedMemory;
 pub use replay::{Difference, ReplayError, Replayed, replay};
-use writer::Writer;
-
-/// A file that sessions are recorded to. Clones are the same file.
-#[derive(Clone, Debug)]
-pub struct Recording(Arc<Writer>);
-
-impl Recording {
-    /// Begins a file, in place of what is there. It gets no longer than `limit` bytes: when it is full, the
-    /// recording ends and the program goes on. Others than the owner cannot read it: it has what the
-    /// guest was given.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn create(path: &Path, limit: u64) -> io::Result<Self> {
-        Ok(Recording(Writer::create(path, limit)?))
-    }
-
-    /// Goes on with the file of another process, whose place this one takes.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn append(path: &Path, limit: u64) -> io::Result<Self> {
-        Ok(Recording(Writer::append(path, limit)?))
-    }
-
-    /// Writes what has been recorded so far, and ends the recording.
-    pub fn finish(&self) {
-        self.0.finish();
-    }
-
-    /// Begins the records of one client.
-    pub(crate) fn begin(&self, info: &SessionInfo) -> Recorder {
-        self.0.begin(info)
-    }
-}
+pub use writer::Recording;
 
 /// The monotonic clock, in nanoseconds: the clock of all records.
 pub fn now() -> u64 {

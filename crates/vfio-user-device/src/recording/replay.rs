@@ -16,9 +16,9 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 use zerocopy::FromBytes;
 
+use super::MAX_KEPT;
 use super::events::{Event, Message, SessionInfo};
 use super::read::File;
-use super::{MAX_KEPT, Recorder};
 use crate::device::Device;
 use crate::memory::Step;
 use crate::pci::function::{FunctionError, OnPanic, PciFunction};
@@ -317,11 +317,6 @@ fn compare(
         error => format!("errno {error}"),
     };
     Err((words(message.error(), recorded), words(error, kept)))
-}
-
-/// A recorder whose records are for the replay alone.
-fn recorder(ring: rtrb::Producer<u8>) -> Recorder {
-    Recorder::new(ring, 1, None)
 }
 
 #[cfg(test)]

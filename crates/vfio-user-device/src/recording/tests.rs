@@ -114,7 +114,7 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     assert!(Recording::create(full, NO_LIMIT).is_err(), "a disk that is full from the beginning");
     // The head went to a file; all that follows goes to a full disk.
     let output = fs::OpenOptions::new().write(true).open(full).unwrap();
-    let recording = Recording(writer::Writer::on(output, NO_LIMIT).unwrap());
+    let recording = Recording::on(output, NO_LIMIT).unwrap();
     let recorder = recording.begin(&SessionInfo::default());
     wait_until_ended(&recording);
     (0..100_000).for_each(|_| recorder.wake());

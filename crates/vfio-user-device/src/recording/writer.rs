@@ -28,9 +28,13 @@ const FAREWELL_LEN: u64 = 256;
 /// A process numbers its sessions from its own number on, so that two that write to one file differ.
 const SESSIONS_BITS: u32 = 12;
 
+/// A file that sessions are recorded to. Clones are the same file.
+#[derive(Clone, Debug)]
+pub struct Recording(Arc<Writer>);
+
 /// A recording that is being written.
 #[derive(Debug)]
-pub(super) struct Writer {
+struct Writer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     wake: Thread,
@@ -56,9 +60,14 @@ struct Output {
     limit: u64,
 }
 
-impl Writer {
-    /// Begins a file.
-    pub fn create(path: &Path, limit: u64) -> io::Result<Arc<Self>> {
+impl Recording {
+    /// Begins a file, in place of what is there. It gets no longer than `limit` bytes: when it is full, the
+    /// recording ends and the program goes on. Others than the owner cannot read it: it has what the
+    /// guest was given.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn create(path: &Path, limit: u64) -> io::Result<Self> {
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
         // A process that takes this one's place writes to it, too.
         let file = OpenOptions::new().append(true).open(path)?;
@@ -73,27 +82,30 @@ impl Writer {
             monotonic: now().into(),
         };
         output.write(head.as_bytes())?;
-        Writer::start(output)
+        Recording::start(output)
     }
 
-    /// Goes on with a file.
-    pub fn append(path: &Path, limit: u64) -> io::Result<Arc<Self>> {
+    /// Goes on with the file of another process, whose place this one takes.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append(path: &Path, limit: u64) -> io::Result<Self> {
         if !path.exists() {
-            return Writer::create(path, limit);
+            return Recording::create(path, limit);
         }
         read::check_head(path)?;
         let file = OpenOptions::new().append(true).open(path)?;
         let length = file.metadata()?.len();
-        Writer::start(Output { path: path.to_owned(), file, length, limit })
+        Recording::start(Output { path: path.to_owned(), file, length, limit })
     }
 
     /// Writes to a file that is open.
     #[cfg(test)]
-    pub fn on(file: File, limit: u64) -> io::Result<Arc<Self>> {
-        Writer::start(Output { path: "test".into(), file, length: 0, limit })
+    pub(super) fn on(file: File, limit: u64) -> io::Result<Self> {
+        Recording::start(Output { path: "test".into(), file, length: 0, limit })
     }
 
-    fn start(output: Output) -> io::Result<Arc<Self>> {
+    fn start(output: Output) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             begun: Mutex::default(),
             ended: AtomicBool::new(false),
@@ -104,25 +116,32 @@ impl Writer {
         let thread = thread::Builder::new().name("recording".into()).stack_size(STACK_LEN);
         let thread = thread.spawn(move || of_thread.run(output))?;
         let wake = thread.thread().clone();
-        Ok(Arc::new(Writer { shared, thread: Mutex::new(Some(thread)), wake }))
+        Ok(Recording(Arc::new(Writer { shared, thread: Mutex::new(Some(thread)), wake })))
     }
 
-    /// Begins a session.
-    pub fn begin(&self, info: &SessionInfo) -> Recorder {
-        if self.shared.ended.load(Ordering::Relaxed) {
+    /// Begins the records of one client.
+    pub(crate) fn begin(&self, info: &SessionInfo) -> Recorder {
+        if self.0.shared.ended.load(Ordering::Relaxed) {
             return Recorder::default();
         }
-        let session = self.shared.sessions.fetch_add(1, Ordering::Relaxed);
+        let session = self.0.shared.sessions.fetch_add(1, Ordering::Relaxed);
         let text = serde_json::to_vec(info).unwrap_or_default();
         let first = record(session, Kind::Begin, &text);
         let (producer, consumer) = RingBuffer::new(RING_LEN);
-        lock(&self.shared.begun).push((first, consumer));
-        self.wake.unpark();
-        Recorder::new(producer, session, Some(self.wake.clone()))
+        lock(&self.0.shared.begun).push((first, consumer));
+        self.0.wake.unpark();
+        Recorder::new(producer, session, Some(self.0.wake.clone()))
     }
 
-    /// Writes what there is, and ends.
+    /// Writes what has been recorded so far, and ends the recording.
     pub fn finish(&self) {
+        self.0.finish();
+    }
+}
+
+impl Writer {
+    /// Writes what there is, and ends.
+    fn finish(&self) {
         self.shared.closing.store(true, Ordering::Release);
         self.wake.unpark();
         let thread = lock(&self.thread).take();
@@ -176,7 +195,7 @@ impl Shared {
 }
 
 /// Takes all that is in a ring: whole records.
-fn drain(ring: &mut Consumer<u8>, bytes: &mut Vec<u8>) {
+pub(super) fn drain(ring: &mut Consumer<u8>, bytes: &mut Vec<u8>) {
     if let Ok(chunk) = ring.read_chunk(ring.slots()) {
         let (first, second) = chunk.as_slices();
         bytes.extend_from_slice(first);

@@ -8,10 +8,11 @@ use rtrb::{Consumer, RingBuffer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::difference::{Difference, Stop, difference};
-use super::recorder;
 use crate::pci::function::PciFunction;
+use crate::recording::Recorder;
 use crate::recording::events::{Event, Interrupt, InterruptKind};
 use crate::recording::read::{File, records};
+use crate::recording::writer::drain;
 
 /// Bytes of interrupts that one command may cause.
 const RING_LEN: usize = 4 << 20;
@@ -29,7 +30,7 @@ impl Outputs {
     /// The interrupts of a session. Those of the device go here from now on.
     pub fn record(file: &File, session: u32, function: &mut PciFunction) -> Self {
         let (producer, ring) = RingBuffer::new(RING_LEN);
-        function.bus.record_to(&recorder(producer));
+        function.bus.record_to(&Recorder::new(producer, 1, None));
         let of_session = file.events.iter().enumerate().filter(|(_, it)| it.session == session);
         let expected = of_session.filter_map(|(index, it)| match it.event {
             Event::Interrupt(interrupt) if counts(&interrupt) => Some((index, interrupt)),
@@ -47,11 +48,9 @@ impl Outputs {
 
     /// Compares the interrupts since the last time.
     pub fn compare(&mut self, index: usize) -> Result<(), Stop> {
-        let Ok(chunk) = self.ring.read_chunk(self.ring.slots()) else { return Ok(()) };
-        let (first, second) = chunk.as_slices();
-        let events = records(&[first, second].concat());
-        chunk.commit_all();
-        for event in events {
+        let mut bytes = Vec::new();
+        drain(&mut self.ring, &mut bytes);
+        for event in records(&bytes) {
             let Event::Interrupt(interrupt) = event else { continue };
             if !counts(&interrupt) {
                 continue;
