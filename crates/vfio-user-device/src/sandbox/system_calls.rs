@@ -5,7 +5,7 @@
 pub struct Call {
     name: &'static str,
     /// As this processor counts.
-    number: i64,
+    pub(super) number: i64,
     pub(super) condition: Option<Condition>,
 }
 
@@ -53,10 +53,6 @@ impl Call {
         what: &'static str,
     ) -> Self {
         Call { condition: Some(Condition { argument, mask, expected, what }), ..self }
-    }
-
-    pub(super) fn number(&self) -> i64 {
-        self.number
     }
 
     /// Its name, with the condition.

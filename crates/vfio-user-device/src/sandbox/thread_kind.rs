@@ -68,7 +68,7 @@ impl ThreadKind {
     /// Calls that are answered with an error and do not end the process, because no group has them.
     pub fn refused(&self) -> impl Iterator<Item = &'static Call> {
         let allowed = self.rules();
-        REFUSED.all().filter(move |call| !allowed.contains_key(&call.number()))
+        REFUSED.all().filter(move |call| !allowed.contains_key(&call.number))
     }
 
     /// Has the kernel filter the calls of all threads that there are.
@@ -93,7 +93,7 @@ impl ThreadKind {
     /// two filters' decisions the kernel takes the stricter one.
     fn make_filters(&self, mode: SandboxMode) -> Result<Vec<BpfProgram>, BackendError> {
         let mut known = self.rules();
-        let refused: Rules = self.refused().map(|call| (call.number(), Vec::new())).collect();
+        let refused: Rules = self.refused().map(|call| (call.number, Vec::new())).collect();
         known.extend(refused.clone());
         let otherwise = match mode {
             SandboxMode::On => SeccompAction::KillProcess,
@@ -117,10 +117,10 @@ impl ThreadKind {
         let mut rules = Rules::new();
         let mut unconditional = Vec::new();
         for call in self.groups.iter().flat_map(|group| group.all()) {
-            let of_call = rules.entry(call.number()).or_default();
+            let of_call = rules.entry(call.number).or_default();
             match call.condition.and_then(|condition| condition.rule()) {
                 Some(rule) => of_call.push(rule),
-                None => unconditional.push(call.number()),
+                None => unconditional.push(call.number),
             }
         }
         for number in unconditional {
