@@ -1,7 +1,6 @@
 //! Who asks for an exchange, and how it is done: by a signal, or by another thread.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -122,12 +121,4 @@ impl ExchangeRequests {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl fmt::Debug for ExchangeRequests {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExchangeRequests")
-            .field("successor", &self.successor())
-            .finish_non_exhaustive()
-    }
 }

@@ -11,8 +11,6 @@ use rustix::io::Errno;
 use super::exchange;
 use super::exchange_requests::ExchangeRequests;
 use super::running::RunningServer;
-#[cfg(feature = "cli")]
-use crate::exchange::{ExchangeError, ProgramState};
 
 /// What the descriptor that ends [`ServerSet::run`] is registered as.
 pub(super) const STOP: u64 = 0;
@@ -64,16 +62,6 @@ impl Registry {
             self.servers().clear();
             Ok(process)
         })
-    }
-
-    /// Puts all servers into systemd's store.
-    #[cfg(feature = "cli")]
-    pub fn put_into_store(&self, program: &ProgramState) -> Result<(), ExchangeError> {
-        let all: Vec<_> = self.servers().values().map(Arc::clone).collect();
-        exchange::put_into_store(&all, program)?;
-        self.servers().clear();
-        self.exchanges.set_stored();
-        Ok(())
     }
 
     /// Looks at a server's socket from now on, unless it was removed.

@@ -11,6 +11,8 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::acceptor::Acceptor;
 use super::device_server::Server;
 use super::error::ServerError;
+#[cfg(feature = "cli")]
+use super::exchange;
 use super::registry::{EXCHANGE, Registry, STOP};
 use super::running::{RunningServer, SESSION_END_TIMEOUT};
 #[cfg(feature = "cli")]
@@ -151,7 +153,11 @@ impl ServerSet {
     /// goes on as before.
     #[cfg(feature = "cli")]
     pub(crate) fn put_into_store(&self, program: &ProgramState) -> Result<(), ExchangeError> {
-        self.0.put_into_store(program)
+        let all: Vec<_> = self.0.servers().values().map(Arc::clone).collect();
+        exchange::put_into_store(&all, program)?;
+        self.0.servers().clear();
+        self.0.exchanges.set_stored();
+        Ok(())
     }
 
     /// The process that has these servers now, if they were exchanged: what is around them is not
