@@ -8,7 +8,7 @@
 use std::ffi::c_void;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, madvise};
@@ -23,16 +23,13 @@ use super::watched_regions::{Region, lock};
 #[derive(Debug)]
 pub struct WatchedMemory {
     memory: GuestMemoryMmap,
-    id: usize,
     truncated: Arc<AtomicBool>,
 }
 
 impl WatchedMemory {
     /// Watches all regions of a guest's memory.
     pub fn new(memory: GuestMemoryMmap) -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
         sigbus::install();
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let truncated = Arc::new(AtomicBool::new(false));
         let regions = memory.iter().filter_map(|region| {
             if let Err(errno) = leave_out_of_core_dumps(region) {
@@ -41,11 +38,11 @@ impl WatchedMemory {
             let file = region.file_offset()?.file();
             let page_size = usize::try_from(page_size(file.as_fd()).ok()?).ok()?;
             let pages = Pages::of_region(region, page_size)?;
-            Some(Region { owner: id, pages, truncated: Arc::clone(&truncated) })
+            Some(Region { pages, truncated: Arc::clone(&truncated) })
         });
         let regions: Vec<Region> = regions.collect();
         lock().extend(regions);
-        WatchedMemory { memory, id, truncated }
+        WatchedMemory { memory, truncated }
     }
 
     /// The memory itself.
@@ -62,7 +59,7 @@ impl WatchedMemory {
 impl Drop for WatchedMemory {
     fn drop(&mut self) {
         // The mappings are there still: they go with `memory`, after this.
-        lock().retain(|region| region.owner != self.id);
+        lock().retain(|region| !Arc::ptr_eq(&region.truncated, &self.truncated));
     }
 }
 
@@ -135,9 +132,10 @@ mod tests {
     #[test]
     fn what_is_dropped_is_forgotten() {
         let watched = WatchedMemory::new(memory(&file()));
-        let id = watched.id;
-        assert!(lock().iter().any(|region| region.owner == id));
+        let truncated = Arc::clone(&watched.truncated);
+        let is_its_own = |region: &Region| Arc::ptr_eq(&region.truncated, &truncated);
+        assert!(lock().iter().any(is_its_own));
         drop(watched);
-        assert!(!lock().iter().any(|region| region.owner == id));
+        assert!(!lock().iter().any(is_its_own));
     }
 }

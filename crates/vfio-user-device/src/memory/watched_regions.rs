@@ -16,10 +16,8 @@ const ATTEMPTS: usize = 1_000_000;
 /// A mapping.
 #[derive(Debug)]
 pub(super) struct Region {
-    /// Which `WatchedMemory` it belongs to.
-    pub owner: usize,
     pub pages: Pages,
-    /// Its owner's.
+    /// That of the `WatchedMemory` that it belongs to.
     pub truncated: Arc<AtomicBool>,
 }
 
