@@ -59,8 +59,7 @@ impl ServerState {
     /// Notes that a client has got the device, until the value goes.
     pub fn connected(&self, process: Option<i32>) -> ConnectedGuard<'_> {
         self.0.admitted.fetch_add(1, Ordering::Relaxed);
-        *self.client() = Some(ConnectedClient { process, since: SystemTime::now() });
-        ConnectedGuard(self)
+        self.connected_since(process, SystemTime::now())
     }
 
     /// Notes that a client has the device since that time, until the value goes.
