@@ -43,8 +43,7 @@ pub enum TakeOutcome {
 
 /// A source with its limit.
 pub struct Entropy {
-    source: Arc<Mutex<LimitedSource>>,
-    waker: Waker,
+    control: EntropyControl,
     meter: Arc<Meter>,
     completions: Completions,
     /// Memory for the next bytes: new memory would have to be cleared first.
@@ -123,10 +122,8 @@ impl Entropy {
     /// A service with the source and the limit that another one has, for a device that takes another
     /// one's place: what was taken before still counts.
     pub fn of(control: &EntropyControl) -> Self {
-        let EntropyControl { source, waker } = control.clone();
         Entropy {
-            source,
-            waker,
+            control: control.clone(),
             meter: Arc::default(),
             completions: Completions::default(),
             memory: Vec::new(),
@@ -137,7 +134,7 @@ impl Entropy {
 
     /// What changes its limit and source.
     pub fn control(&self) -> EntropyControl {
-        EntropyControl { source: Arc::clone(&self.source), waker: self.waker.clone() }
+        self.control.clone()
     }
 
     /// Counts with this meter what is given out.
@@ -148,7 +145,7 @@ impl Entropy {
     /// What is used when there is news after [`TakeOutcome::Pending`], and when limit or source have
     /// changed.
     pub fn waker(&self) -> &Waker {
-        &self.waker
+        &self.control.waker
     }
 
     /// Up to `wanted` bytes, at least 1 and at most [`MAX_BYTES`]. `clock` says what time it is; it
@@ -163,7 +160,7 @@ impl Entropy {
     }
 
     fn read(&mut self, clock: impl FnOnce() -> Instant, wanted: u64) -> TakeOutcome {
-        let mut limited = lock(&self.source);
+        let mut limited = lock(&self.control.source);
         let LimitedSource { source, changes, limiter } = &mut *limited;
         if std::mem::replace(&mut self.held_of, *changes) != *changes {
             self.held = 0;

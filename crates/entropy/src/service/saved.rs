@@ -27,7 +27,7 @@ pub struct EntropyState {
 impl Entropy {
     /// Saves it.
     pub fn save(&self, now: Instant) -> EntropyState {
-        let limited = lock(&self.source);
+        let limited = lock(&self.control.source);
         let held = if self.held_of == limited.changes { self.held } else { 0 };
         EntropyState {
             held: [self.memory.get(..held).unwrap_or_default(), &limited.source.unread()].concat(),
@@ -40,7 +40,7 @@ impl Entropy {
 
     /// Goes on from another service's state, with this one's source and limit.
     pub fn restore(&mut self, state: EntropyState, now: Instant) {
-        let mut limited = lock(&self.source);
+        let mut limited = lock(&self.control.source);
         if let Some(position) = state.source_position {
             limited.source.set_position(position);
         }
@@ -54,6 +54,7 @@ impl Entropy {
         self.memory = state.held;
         self.completions = state.completions;
     }
+
     /// What the driver was given, for a service at another host. Bytes, limit and source are this
     /// host's, and stay: a value that is used twice leads to other bytes each time.
     pub fn completions(&self) -> Completions {
