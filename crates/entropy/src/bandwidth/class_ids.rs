@@ -43,12 +43,12 @@ pub enum ClassIdError {
 #[derive(Clone, Debug)]
 pub struct ClassIdAllocator {
     /// A bit for each: 1 is in use.
-    words: Box<[u64]>,
+    words: Box<[u64; WORDS]>,
 }
 
 impl Default for ClassIdAllocator {
     fn default() -> Self {
-        ClassIdAllocator { words: vec![0; WORDS].into_boxed_slice() }
+        ClassIdAllocator { words: Box::new([0; WORDS]) }
     }
 }
 
@@ -60,7 +60,7 @@ impl ClassIdAllocator {
     pub fn allocate(&mut self) -> Result<ClassId, ClassIdError> {
         let free = self.words.iter().position(|word| *word != u64::MAX);
         let index = free.ok_or(ClassIdError::Exhausted)?;
-        let bit = self.words.get(index).map_or(0, |word| word.trailing_ones() as usize);
+        let bit = self.words[index].trailing_ones() as usize;
         let lowest = u16::try_from(index * BITS + bit).map_err(|_| ClassIdError::Exhausted)?;
         self.reserve(ClassId(lowest))?;
         Ok(ClassId(lowest))
@@ -71,7 +71,7 @@ impl ClassIdAllocator {
     /// # Errors
     /// [`ClassIdError::Taken`].
     pub fn reserve(&mut self, id: ClassId) -> Result<(), ClassIdError> {
-        let (word, mask) = self.place(id).ok_or(ClassIdError::Exhausted)?;
+        let (word, mask) = self.place(id);
         if *word & mask != 0 {
             return Err(ClassIdError::Taken(id));
         }
@@ -81,14 +81,13 @@ impl ClassIdAllocator {
 
     /// Releases one. One that is free stays so.
     pub fn release(&mut self, id: ClassId) {
-        if let Some((word, mask)) = self.place(id) {
-            *word &= !mask;
-        }
+        let (word, mask) = self.place(id);
+        *word &= !mask;
     }
 
-    fn place(&mut self, id: ClassId) -> Option<(&mut u64, u64)> {
+    fn place(&mut self, id: ClassId) -> (&mut u64, u64) {
         let index = usize::from(id.0);
-        Some((self.words.get_mut(index / BITS)?, 1 << (index % BITS)))
+        (&mut self.words[index / BITS], 1 << (index % BITS))
     }
 }
 
