@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::flags::Features;
 
 /// Bytes of a descriptor.
-pub const DESCRIPTOR_SIZE: usize = size_of::<SplitDescriptor>();
+pub const DESCRIPTOR_SIZE: usize = size_of::<RawDescriptor>();
 
 /// How the descriptors of a chain follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,24 +24,14 @@ pub enum Layout {
     Packed,
 }
 
-/// A split queue's descriptor as it is in guest memory, section 2.7.5.
+/// A descriptor as it is in guest memory, sections 2.7.5 and 2.8.13: the layouts differ in what its
+/// last two fields are.
 #[derive(FromBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct SplitDescriptor {
+struct RawDescriptor {
     address: U64,
     length: U32,
-    flags: U16,
-    next: U16,
-}
-
-/// A packed queue's, section 2.8.13.
-#[derive(FromBytes, KnownLayout, Immutable)]
-#[repr(C)]
-struct PackedDescriptor {
-    address: U64,
-    length: U32,
-    id: U16,
-    flags: U16,
+    last: [U16; 2],
 }
 
 /// A descriptor of either layout.
@@ -56,16 +46,14 @@ struct Descriptor {
 impl Descriptor {
     /// The descriptor that the bytes start with; `None` if they are too few.
     fn read(layout: Layout, bytes: &[u8]) -> Option<Descriptor> {
-        match layout {
-            Layout::Split => SplitDescriptor::read_from_prefix(bytes).ok().map(|(raw, _)| {
-                let (address, length) = (raw.address.get(), raw.length.get());
-                Descriptor { address, length, flags: raw.flags.get(), next_or_id: raw.next.get() }
-            }),
-            Layout::Packed => PackedDescriptor::read_from_prefix(bytes).ok().map(|(raw, _)| {
-                let (address, length) = (raw.address.get(), raw.length.get());
-                Descriptor { address, length, flags: raw.flags.get(), next_or_id: raw.id.get() }
-            }),
-        }
+        let (raw, _) = RawDescriptor::read_from_prefix(bytes).ok()?;
+        let [first, second] = raw.last.map(U16::get);
+        let (flags, next_or_id) = match layout {
+            Layout::Split => (first, second),
+            Layout::Packed => (second, first),
+        };
+        let (address, length) = (raw.address.get(), raw.length.get());
+        Some(Descriptor { address, length, flags, next_or_id })
     }
 
     fn has(&self, flag: u32) -> bool {
