@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::{Configuration, GuestSource};
-use entropy::bandwidth::{
-    AdmissionError, Bandwidth, ClassId, ClassIdAllocator, ClassIdError, Tree,
-};
+use entropy::bandwidth::{Bandwidth, ClassId, ClassIdAllocator, Tree};
+use entropy::source::SharedError;
 
 /// What is wrong with a class.
 pub(super) struct ClassError {
@@ -27,8 +26,9 @@ pub(super) fn class_errors(configuration: &Configuration) -> Vec<ClassError> {
     let mut trees = Trees { now: Instant::now(), classes: HashMap::new(), trees: Vec::new() };
     let mut class_errors = Vec::new();
     let overcommitted = configuration.overcommitted();
-    let mut note = |kind, name: &str, result: Result<(), Reason>| {
-        if let Err(Reason(reason)) = result {
+    let mut note = |kind, name: &str, result: Result<(), SharedError>| {
+        if let Err(error) = result {
+            let reason = error.to_string();
             class_errors.push(ClassError { kind, name: name.to_owned(), reason });
         }
     };
@@ -53,20 +53,6 @@ pub(super) fn class_errors(configuration: &Configuration) -> Vec<ClassError> {
     class_errors
 }
 
-struct Reason(String);
-
-impl From<AdmissionError> for Reason {
-    fn from(error: AdmissionError) -> Self {
-        Reason(error.to_string())
-    }
-}
-
-impl From<ClassIdError> for Reason {
-    fn from(error: ClassIdError) -> Self {
-        Reason(error.to_string())
-    }
-}
-
 /// A class: its tree, and its number in there.
 type Place = (usize, ClassId);
 
@@ -78,7 +64,7 @@ struct Trees<'a> {
 }
 
 impl<'a> Trees<'a> {
-    fn plant(&mut self, source: &'a super::SharedSource) -> Result<(), Reason> {
+    fn plant(&mut self, source: &'a super::SharedSource) -> Result<(), SharedError> {
         let mut class_ids = ClassIdAllocator::default();
         let id = class_ids.allocate()?;
         let tree = Tree::new(id, &source.name, source.bandwidth, self.now)?;
@@ -93,7 +79,7 @@ impl<'a> Trees<'a> {
         parent: &str,
         name: &str,
         bandwidth: Bandwidth,
-    ) -> Result<Option<Place>, Reason> {
+    ) -> Result<Option<Place>, SharedError> {
         let Some((index, parent)) = self.classes.get(parent).copied() else { return Ok(None) };
         let Some((tree, class_ids)) = self.trees.get_mut(index) else { return Ok(None) };
         let id = class_ids.allocate()?;

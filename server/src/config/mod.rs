@@ -209,9 +209,10 @@ pub struct Problem {
 }
 
 /// An invalid configuration.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -219,6 +220,7 @@ pub enum ConfigurationError {
         source: io::Error,
     },
     /// The file is wrong.
+    #[error("{}", lines(path, problems))]
     Wrong {
         /// The file.
         path: PathBuf,
@@ -227,28 +229,11 @@ pub enum ConfigurationError {
     },
 }
 
-impl fmt::Display for ConfigurationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConfigurationError::Read { path, .. } => write!(f, "cannot read {}", path.display()),
-            ConfigurationError::Wrong { path, problems } => {
-                for (index, Problem { line, reason }) in problems.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { "\n" };
-                    write!(f, "{separator}{}:{line}: {reason}", path.display())?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigurationError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ConfigurationError::Read { source, .. } => Some(source),
-            ConfigurationError::Wrong { .. } => None,
-        }
-    }
+/// A line for each problem.
+fn lines(path: &Path, problems: &[Problem]) -> String {
+    let line =
+        |problem: &Problem| format!("{}:{}: {}", path.display(), problem.line, problem.reason);
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Configuration {
