@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::daemon::snapshot::{Reply, Request};
+use crate::stdout;
 
 /// How long an exchange may take: the new process may take 10 s to start, sessions 6 s to come to rest, and
 /// guests wait for 3 s at most.
@@ -61,10 +62,7 @@ impl Exchange {
             Some(process) => signal(process)?,
             None => self.ask()?,
         };
-        match writeln!(io::stdout(), "{said}") {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
-        }
+        stdout::print(format!("{said}\n").as_bytes())
     }
 
     fn ask(&self) -> Result<String> {

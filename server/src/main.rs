@@ -13,6 +13,7 @@ mod plan;
 mod probe;
 mod replay;
 mod status;
+mod stdout;
 mod trace;
 
 use std::process::ExitCode;

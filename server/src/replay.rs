@@ -13,7 +13,7 @@ use toml::de::DeTable;
 use vfio_user_device::recording::{Difference, Event, SessionInfo, replay};
 use vfio_user_trace::{Entry, Trace, text};
 
-use crate::trace;
+use crate::{stdout, trace};
 
 /// Entries that are shown before a difference, and behind it.
 const SURROUNDINGS: usize = 5;
@@ -96,7 +96,7 @@ impl Replay {
         for session in sessions {
             fine &= self.replay(&trace, session, &mut report)?;
         }
-        trace::print(report.as_bytes())?;
+        stdout::print(report.as_bytes())?;
         ensure!(fine, "the device did something else");
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! `my-rng-server trace`: shows what is in a recording.
 
 use std::fs;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use vfio_user_trace::{Entry, Filter, Kind, Trace, html, json, pcapng, text};
+
+use crate::stdout::print;
 
 const EXAMPLES: &str = "\
 EXAMPLES
@@ -158,15 +160,6 @@ impl FilterArguments {
 /// Reads a recording.
 pub fn read(file: &Path) -> Result<Trace> {
     Trace::read(file).with_context(|| file.display().to_string())
-}
-
-/// Writes to standard output, as long as anybody reads it.
-pub fn print(bytes: &[u8]) -> Result<()> {
-    match io::stdout().write_all(bytes) {
-        // The reader has seen enough: head(1), for example.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::NamedTempFile;
 
+use crate::stdout;
+
 /// Where a result goes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
@@ -103,11 +105,7 @@ impl Staged<'_> {
     pub fn publish(self) -> Result<()> {
         match self {
             Staged::Direct(Output::Standard, text) => {
-                match io::stdout().write_all(text.as_bytes()) {
-                    // The reader has seen enough, as head(1) may have.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-                    written => written.context("cannot write to standard output"),
-                }
+                stdout::print(text.as_bytes()).context("cannot write to standard output")
             }
             Staged::Direct(Output::File(path), text) => {
                 fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))

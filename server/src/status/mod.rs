@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::daemon::snapshot::{Reply, Request, Snapshot};
+use crate::stdout;
 
 /// How long the daemon may take to answer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,11 +73,7 @@ impl Status {
             Format::Json => serde_json::to_string(&snapshot)? + "\n",
             Format::Prometheus => prometheus::of(&snapshot)?,
         };
-        match io::stdout().write_all(text.as_bytes()) {
-            // The reader has seen enough: head(1), for example.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
-        }
+        stdout::print(text.as_bytes())
     }
 
     fn ask(&self) -> Result<Snapshot> {
@@ -84,7 +81,7 @@ impl Status {
             socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         let mut socket = UnixStream::from(socket);
         socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
-        // It counts for connect(2), too: a daemon that hangs does not accept anybody.
+        // It counts for connect(2), too: a daemon that hangs accepts no client.
         socket.set_write_timeout(Some(REPLY_TIMEOUT))?;
         connect(&socket, &SocketAddrUnix::new(&self.control_socket)?).map_err(io::Error::from)?;
         let request = serde_json::to_string(&Request::Status)? + "\n";
