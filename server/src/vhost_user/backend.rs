@@ -16,7 +16,6 @@ use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
-use super::log::DriverLog;
 use super::requests::{Again, Served, serve};
 use super::timer::Timer;
 use super::vring::{Memory, Vring};
@@ -55,7 +54,8 @@ pub struct Backend {
     features: u64,
     /// Whether the ring is corrupt, or in memory that was truncated.
     disabled: bool,
-    log: DriverLog,
+    /// The guest's name, for the log.
+    name: String,
 }
 
 impl Backend {
@@ -63,7 +63,7 @@ impl Backend {
     ///
     /// # Errors
     /// Descriptors run out.
-    pub fn new(entropy: Arc<Mutex<Entropy>>, stop: Waker, log: DriverLog) -> io::Result<Self> {
+    pub fn new(entropy: Arc<Mutex<Entropy>>, stop: Waker, name: &str) -> io::Result<Self> {
         let waker = lock(&entropy).waker().clone();
         Ok(Backend {
             entropy,
@@ -73,7 +73,7 @@ impl Backend {
             memory: None,
             features: 0,
             disabled: false,
-            log,
+            name: name.to_owned(),
         })
     }
 
@@ -106,10 +106,10 @@ impl Backend {
         let Some(memory) = &self.memory else { return false };
         let mut entropy = lock(&self.entropy);
         let queue = vring.get_queue_mut();
-        let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &self.log);
+        let Served { answered, again } = serve(queue, memory.memory(), &mut entropy, &self.name);
         drop(entropy);
         if memory.truncated() {
-            self.log.note(&"guest memory was truncated; the queue is disabled");
+            log::warn!("{}: guest memory was truncated; the queue is disabled", self.name);
             self.disabled = true;
         }
         let emptied = again == Again::WhenKicked && self.took(VIRTIO_F_NOTIFY_ON_EMPTY);

@@ -15,14 +15,12 @@
 //! | `sandbox` | which system calls its threads may make |
 //! | `timer` | a timerfd |
 //! | `vring` | which sizes a queue can have |
-//! | `log` | what a guest does wrong |
 //!
 //! A request that has to wait stays in the queue: the queue's position is put back before it, and
 //! it is looked at again when there may be bytes. So there is nothing to lose when the driver resets
 //! the device meanwhile, or the VMM is gone.
 
 mod backend;
-mod log;
 mod requests;
 mod running;
 mod sandbox;

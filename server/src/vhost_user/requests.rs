@@ -17,7 +17,6 @@ use virtio_device::{ChainReader, DescriptorChain, Fault, Features};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, Permissions};
 
-use super::log::DriverLog;
 use entropy::service::{Entropy, TakeOutcome};
 
 /// Requests that are answered in one go: a driver that makes new ones all the time must not keep
@@ -46,20 +45,19 @@ pub struct Served {
     pub again: Again,
 }
 
-/// Answers the requests in a queue, as far as there are bytes for them.
+/// Answers the requests in a queue, as far as there are bytes for them. The name is the guest's, for the
+/// log.
 pub fn serve(
     queue: &mut Queue,
     memory: &GuestMemoryMmap,
     entropy: &mut Entropy,
-    log: &DriverLog,
+    name: &str,
 ) -> Served {
     let mut answered = 0;
-    let again = match serve_all(queue, memory, entropy, log, &mut answered) {
+    let again = match serve_all(queue, memory, entropy, name, &mut answered) {
         Ok(again) => again,
         Err(error) => {
-            log.note(&format_args!(
-                "the queue is disabled until the driver sets it up again: {error}"
-            ));
+            log::warn!("{name}: the queue is disabled until the driver sets it up again: {error}");
             Again::Never
         }
     };
@@ -70,7 +68,7 @@ fn serve_all(
     queue: &mut Queue,
     memory: &GuestMemoryMmap,
     entropy: &mut Entropy,
-    log: &DriverLog,
+    name: &str,
     answered: &mut usize,
 ) -> Result<Again, virtio_queue::Error> {
     // Else the iterator would write a line to the log for each kick.
@@ -99,7 +97,7 @@ fn serve_all(
                 }
             },
             Err(fault) => {
-                log.note(&format_args!("a request of the driver is rejected: {fault}"));
+                log::warn!("{name}: a request of the driver is rejected: {fault}");
                 if head >= queue.size() {
                     // It has no name by which it could be given back.
                     continue;
@@ -258,8 +256,7 @@ mod tests {
         let waker = Waker::new().unwrap();
         let source = "chacha20:1".parse::<Specification>().unwrap().open(waker.clone()).unwrap();
         let mut entropy = Entropy::new(source, waker, None);
-        let log = DriverLog::new("test");
-        let mut go = || serve(&mut queue, &memory, &mut entropy, &log);
+        let mut go = || serve(&mut queue, &memory, &mut entropy, "test");
         let first = Served { answered: MAX_AT_ONCE, again: Again::After(Duration::ZERO) };
         assert_eq!(go(), first);
         assert_eq!(go().answered, usize::from(SIZE) - MAX_AT_ONCE);

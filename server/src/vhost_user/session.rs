@@ -3,6 +3,7 @@
 //! rust-vmm has a thread for the protocol and one for the queue; a third waits for the connection's
 //! end and takes both down.
 
+use std::fmt::Display;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,6 @@ use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 
 use super::backend::Backend;
-use super::log::DriverLog;
 use entropy::service::Entropy;
 
 /// How often to look whether a session has ended.
@@ -31,24 +31,9 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(1);
 /// comes while another one is connected is rejected after this time.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Why a VMM cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Descriptors or threads run out.
-    #[error(transparent)]
-    Resources(#[from] io::Error),
-    /// rust-vmm's crate cannot start, or not accept. Its own error has no source.
-    #[error("{0}")]
-    Backend(String),
-    /// The listening socket cannot be changed.
-    #[error(transparent)]
-    Listener(#[from] ProtocolError),
-}
-
-impl From<Error> for StartError {
-    fn from(error: Error) -> Self {
-        StartError::Backend(error.to_string())
-    }
+/// An error of rust-vmm's crates, which have types of their own for them.
+fn other(error: impl Display) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 /// The time of an admitted VMM. Its end is told to the policy.
@@ -102,14 +87,14 @@ impl Session {
         listener: &mut Listener,
         entropy: Arc<Mutex<Entropy>>,
         admission: Admission,
-    ) -> Result<Self, StartError> {
+    ) -> io::Result<Self> {
         let mut service = Service::new(entropy, &admission.name)?;
         // With a socket that does not block, the crate would try again and again if another process
         // that has it, too, took the VMM first. So it waits for the next one.
-        listener.set_nonblocking(false)?;
+        listener.set_nonblocking(false).map_err(other)?;
         let started = service.daemon.start(listener);
-        listener.set_nonblocking(true)?;
-        started?;
+        listener.set_nonblocking(true).map_err(other)?;
+        started.map_err(other)?;
         log::info!("{}: a VMM connected", admission.name);
         let shutdown = service.daemon.shutdown_handle();
         let (name, disconnected) = (admission.name.clone(), Arc::new(AtomicBool::new(false)));
@@ -175,13 +160,13 @@ struct Service {
 }
 
 impl Service {
-    fn new(entropy: Arc<Mutex<Entropy>>, name: &str) -> Result<Self, StartError> {
+    fn new(entropy: Arc<Mutex<Entropy>>, name: &str) -> io::Result<Self> {
         let stop = Waker::new()?;
-        let backend = Backend::new(entropy, stop.clone(), DriverLog::new(name))?;
+        let backend = Backend::new(entropy, stop.clone(), name)?;
         let events = backend.events();
         let backend = Arc::new(Mutex::new(backend));
         let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
-        let daemon = VhostUserDaemon::new("vhost-user".into(), backend, memory)?;
+        let daemon = VhostUserDaemon::new("vhost-user".into(), backend, memory).map_err(other)?;
         let service = Service { daemon, stop };
         for event_loop in service.daemon.get_epoll_handlers() {
             for (descriptor, event) in events {
