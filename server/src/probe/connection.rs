@@ -5,6 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use rustix::io::Errno;
 use vfio_user_client::{Connection as Client, Header, ReceiveError};
 
@@ -55,14 +56,6 @@ impl RequestError {
     }
 }
 
-/// Why there is no connection to a server.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub struct ConnectError {
-    path: PathBuf,
-    reason: String,
-}
-
 impl From<ReceiveError> for Problem {
     fn from(error: ReceiveError) -> Self {
         match error {
@@ -91,7 +84,7 @@ impl Connection {
     /// No server is there, or it is none for this client.
     pub fn open(path: &Path, timeout: Duration) -> anyhow::Result<Self> {
         let client = Client::connect(path, timeout)
-            .map_err(|errno| ConnectError { path: path.into(), reason: reason(path, errno) })?;
+            .map_err(|errno| anyhow!("{}: {}", path.display(), reason(path, errno)))?;
         let client = client.with_max_message_len(MAX_REPLY_LEN);
         let mut connection = Connection { path: path.into(), client };
         let answer = connection.ask(&Request::Version)?;

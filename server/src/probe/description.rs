@@ -144,14 +144,11 @@ fn write_capabilities(
 fn write_interrupts(device: &mut Device, out: &mut impl Write) -> anyhow::Result<()> {
     let pin = config(device, header::INTERRUPT_PIN, Width::ONE)?;
     let counts = device.irqs()?;
-    let mut items: Vec<String> = Vec::new();
-    for (index, count) in counts.iter().enumerate() {
+    let items = counts.iter().enumerate().map(|(index, count)| {
         let name = IRQS.get(index).map_or(format!("index {index}"), |name| (*name).into());
-        items.push(match count {
-            Some(count) => format!("{name} {count}"),
-            None => format!("{name} refused"),
-        });
-    }
+        count.map_or(format!("{name} refused"), |count| format!("{name} {count}"))
+    });
+    let items: Vec<String> = items.collect();
     match pin {
         0 => {}
         1 => writeln!(out, "\tInterrupt: pin A")?,

@@ -90,6 +90,14 @@ impl Device {
         Ok(())
     }
 
+    /// Checks that the device has a register.
+    ///
+    /// # Errors
+    /// It lies beyond the end.
+    pub fn check_register(&self, register: Register) -> anyhow::Result<()> {
+        self.check(register.region, register.offset, register.width.bytes().into())
+    }
+
     /// Reads a register, little endian as PCI is.
     ///
     /// # Errors

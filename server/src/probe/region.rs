@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 use std::str::FromStr;
 
+use anyhow::Context;
+use clap::Args;
 use vfio_bindings::bindings::vfio as uapi;
 
 /// A region by its index.
@@ -81,11 +83,15 @@ impl FromStr for Width {
 }
 
 /// A place that is read or written at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
 pub struct Register {
+    /// The number of a BAR, or "config" for configuration space.
+    #[arg(value_name = "BAR")]
     pub region: RegionId,
-    /// In bytes; needs no alignment.
+    /// Where the register is in it, in bytes. Need not be aligned.
+    #[arg(value_parser = parse_number)]
     pub offset: u64,
+    /// Bytes to access at once: 1, 2, 4 or 8.
     pub width: Width,
 }
 
@@ -104,6 +110,15 @@ pub struct Region {
     pub flags: u32,
     /// What can be mapped, if not all of it can.
     pub areas: Vec<Range<u64>>,
+}
+
+/// Understands a decimal number, or a hexadecimal one with 0x.
+pub fn parse_number(text: &str) -> anyhow::Result<u64> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.context("a number is needed, decimal or hexadecimal with 0x")
 }
 
 #[cfg(test)]
@@ -130,5 +145,15 @@ mod tests {
         assert!(Width(1).fits(0xff) && !Width(1).fits(0x100));
         assert!(Width(4).fits(u64::from(u32::MAX)) && !Width(4).fits(1 << 32));
         assert!(Width(8).fits(u64::MAX));
+    }
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal() {
+        assert_eq!(parse_number("0x10").unwrap(), 16);
+        assert_eq!(parse_number("10").unwrap(), 10);
+        assert_eq!(parse_number("0xffffffffffffffff").unwrap(), u64::MAX);
+        for wrong in ["", "-1", "x", "0x", "18446744073709551616"] {
+            assert!(parse_number(wrong).is_err(), "{wrong}");
+        }
     }
 }

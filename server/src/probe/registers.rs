@@ -2,45 +2,22 @@
 
 use std::io::Write;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 
 use super::device::Device;
-use super::region::{RegionId, Register, Width};
+use super::region::{RegionId, Register, Width, parse_number};
 
 /// Bytes that a dump shows of a large region without a count on the command line.
 const USUAL_DUMP: u64 = 4096;
 /// Bytes in a line of a dump.
 const LINE: u64 = 16;
 
-/// The arguments that name a register.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Place {
-    /// The number of a BAR, or "config" for configuration space.
-    pub bar: RegionId,
-    /// Where the register is in it, in bytes. Need not be aligned.
-    #[arg(value_parser = parse_number)]
-    pub offset: u64,
-    /// Bytes to access at once: 1, 2, 4 or 8.
-    pub width: Width,
-}
-
-impl Place {
-    /// The register, if the device has it.
-    ///
-    /// # Errors
-    /// It lies beyond the end.
-    pub fn of(self, device: &Device) -> anyhow::Result<Register> {
-        device.check(self.bar, self.offset, self.width.bytes().into())?;
-        Ok(Register { region: self.bar, offset: self.offset, width: self.width })
-    }
-}
-
 /// `probe SOCKET read`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ReadRegister {
     #[command(flatten)]
-    place: Place,
+    register: Register,
     /// How often to read it.
     #[arg(default_value_t = 1)]
     count: u64,
@@ -50,7 +27,7 @@ pub struct ReadRegister {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct WriteRegister {
     #[command(flatten)]
-    place: Place,
+    register: Register,
     /// The number to write, decimal or hexadecimal with 0x.
     #[arg(value_parser = parse_number)]
     value: u64,
@@ -78,7 +55,8 @@ impl ReadRegister {
     /// # Errors
     /// There is no such register, or the server fails.
     pub fn run(&self, device: &mut Device, out: &mut impl Write) -> anyhow::Result<()> {
-        let register = self.place.of(device)?;
+        let register = self.register;
+        device.check_register(register)?;
         for _ in 0..self.count {
             writeln!(out, "0x{}", register.width.digits(device.read(register)?))?;
         }
@@ -92,7 +70,8 @@ impl WriteRegister {
     /// # Errors
     /// There is no such register, it is too narrow for the number, or the server fails.
     pub fn run(&self, device: &mut Device) -> anyhow::Result<()> {
-        let register = self.place.of(device)?;
+        let register = self.register;
+        device.check_register(register)?;
         ensure!(
             register.width.fits(self.value),
             "{:#x} does not fit into {} bytes",
@@ -178,15 +157,6 @@ impl Lines {
     }
 }
 
-/// Understands a decimal number, or a hexadecimal one with 0x.
-pub fn parse_number(text: &str) -> anyhow::Result<u64> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.context("a number is needed, decimal or hexadecimal with 0x")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,15 +179,5 @@ mod tests {
     fn equal_lines_are_one_and_a_star() {
         let expected = "00000000: a\n00000010: b\n*\n00000040: c\n00000050: b\n*\n";
         assert_eq!(dumped(&["a", "b", "b", "b", "c", "b", "b"]), expected);
-    }
-
-    #[test]
-    fn numbers_are_decimal_or_hexadecimal() {
-        assert_eq!(parse_number("0x10").unwrap(), 16);
-        assert_eq!(parse_number("10").unwrap(), 10);
-        assert_eq!(parse_number("0xffffffffffffffff").unwrap(), u64::MAX);
-        for wrong in ["", "-1", "x", "0x", "18446744073709551616"] {
-            assert!(parse_number(wrong).is_err(), "{wrong}");
-        }
     }
 }

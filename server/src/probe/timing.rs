@@ -8,8 +8,7 @@ use my_rng_model::latency::Latency;
 
 use super::device::Device;
 use super::pci::header;
-use super::region::{RegionId, Register, Width};
-use super::registers::parse_number;
+use super::region::{RegionId, Register, Width, parse_number};
 
 /// The most reads at once: each is remembered, in 16 bytes.
 const MAX_READS: i64 = 10_000_000;
@@ -40,7 +39,7 @@ impl Time {
     /// There is no such register, or the server fails.
     pub fn run(&self, device: &mut Device, out: &mut impl Write) -> anyhow::Result<()> {
         let register = self.register();
-        device.check(register.region, register.offset, register.width.bytes().into())?;
+        device.check_register(register)?;
         let count = usize::try_from(self.count)?;
         for _ in 0..count / WARM_UP {
             device.read(register)?;
