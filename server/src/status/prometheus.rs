@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use entropy::health::HealthReport;
-use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Registry, TextEncoder, register_gauge_vec_with_registry, register_int_counter_vec_with_registry,
+};
 
 use crate::daemon::snapshot::{ClassStatus, GuestStatus, Snapshot};
 
@@ -55,51 +57,44 @@ const HEALTH_COUNTERS: [HealthValue; 3] = [
 
 /// The text.
 pub fn of(snapshot: &Snapshot) -> Result<String> {
-    let registry = Registry::new();
+    let registry = Registry::new_custom(Some(NAMESPACE.to_owned()), None)?;
     let labels = ["guest", "device", "transport"];
     let values =
         |guest: &GuestStatus| [&guest.name, &guest.device, &guest.transport].map(Clone::clone);
     for (name, help, value) in GUEST_COUNTERS {
-        let metric = IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), &labels)?;
-        registry.register(Box::new(metric.clone()))?;
+        let metric = register_int_counter_vec_with_registry!(name, help, &labels, registry)?;
         for guest in &snapshot.guests {
             metric.with_label_values(&values(guest)).inc_by(value(guest));
         }
     }
     for (name, help, value) in GUEST_GAUGES {
-        let metric = GaugeVec::new(Opts::new(name, help).namespace(NAMESPACE), &labels)?;
-        registry.register(Box::new(metric.clone()))?;
+        let metric = register_gauge_vec_with_registry!(name, help, &labels, registry)?;
         for guest in &snapshot.guests {
             metric.with_label_values(&values(guest)).set(value(guest));
         }
     }
     for (name, help, value) in CLASS_GAUGES {
-        let metric = GaugeVec::new(Opts::new(name, help).namespace(NAMESPACE), &["class"])?;
-        registry.register(Box::new(metric.clone()))?;
+        let metric = register_gauge_vec_with_registry!(name, help, &["class"], registry)?;
         for class in &snapshot.classes {
             if let Some(bytes) = value(class) {
                 metric.with_label_values(&[&class.name]).set(bytes as f64);
             }
         }
     }
+    let labels = ["source_of"];
     for (name, help, value) in HEALTH_COUNTERS {
-        let metric =
-            IntCounterVec::new(Opts::new(name, help).namespace(NAMESPACE), &["source_of"])?;
-        registry.register(Box::new(metric.clone()))?;
+        let metric = register_int_counter_vec_with_registry!(name, help, &labels, registry)?;
         for (source_of, report) in snapshot.health() {
             metric.with_label_values(&[source_of]).inc_by(value(report));
         }
     }
     let help = "Whether guests get no bytes, because their source fails its health tests.";
-    let opts = Opts::new("health_stopped", help).namespace(NAMESPACE);
-    let stopped = GaugeVec::new(opts, &["source_of"])?;
-    registry.register(Box::new(stopped.clone()))?;
+    let stopped = register_gauge_vec_with_registry!("health_stopped", help, &labels, registry)?;
     for (source_of, report) in snapshot.health() {
         stopped.with_label_values(&[source_of]).set(f64::from(u8::from(report.stopped)));
     }
     let help = "How strict the daemon's sandbox is.";
-    let sandbox = GaugeVec::new(Opts::new("sandbox", help).namespace(NAMESPACE), &["mode"])?;
-    registry.register(Box::new(sandbox.clone()))?;
+    let sandbox = register_gauge_vec_with_registry!("sandbox", help, &["mode"], registry)?;
     sandbox.with_label_values(&[&snapshot.sandbox.mode.to_string()]).set(1.0);
     Ok(TextEncoder::new().encode_to_string(&registry.gather())?)
 }
