@@ -62,7 +62,7 @@ impl MakeDevice for MyRngOptions {
         let (kind, seed) = (self.generator, self.seed);
         let generator = kind.start(seed).map_err(MakeError::Generator)?;
         let device = MyRng::new(generator).counted_by(Arc::clone(&context.meter));
-        let restart = (!self.keep_state).then_some(Restart { kind, seed });
+        let restart = (!self.keep_state).then_some((kind, seed));
         Ok(Box::new(MyRng { restart, ..device }))
     }
 }
@@ -70,16 +70,10 @@ impl MakeDevice for MyRngOptions {
 /// The device, with a generator of its own.
 pub struct MyRng {
     generator: Box<dyn Generator>,
-    /// How the generator starts anew when a client has gone, if it does.
-    restart: Option<Restart>,
+    /// Which generator starts anew when a client has gone, and its seed, if it does. Without a seed, the
+    /// operating system chooses.
+    restart: Option<(generator::Kind, Option<u32>)>,
     meter: Arc<Meter>,
-}
-
-/// How a generator starts.
-struct Restart {
-    kind: generator::Kind,
-    /// `None`: the operating system chooses.
-    seed: Option<u32>,
 }
 
 impl MyRng {
@@ -119,8 +113,8 @@ impl Device for MyRng {
     }
 
     fn on_disconnect(&mut self, _bus: &mut Bus) {
-        let Some(Restart { kind, seed }) = &self.restart else { return };
-        match kind.start(*seed) {
+        let Some((kind, seed)) = self.restart else { return };
+        match kind.start(seed) {
             Ok(generator) => self.generator = generator,
             Err(error) => log::error!(
                 "my_rng: no randomness from the operating system ({error}): the next client gets \
