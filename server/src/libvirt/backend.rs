@@ -38,25 +38,21 @@ fn random(backend: Node<'_, '_>) -> Specification {
 
 fn egd(backend: Node<'_, '_>) -> Result<Specification, DomainError> {
     let error = |reason: &str| DomainError::new(backend, reason);
+    let missing = |what| error(&format!("Missing source {what} attribute for char device"));
     let kind = backend.attribute("type").ok_or_else(|| error("missing EGD backend type"))?;
     check_protocol(backend)?;
     let (address, listen) = match kind {
         "unix" => {
             let (source, listen) = stream(backend)?;
             let path = source.and_then(|source| given(source, "path"));
-            let path =
-                path.ok_or_else(|| error("Missing source path attribute for char device"))?;
-            (EgdAddress::Unix(path.into()), listen)
+            (EgdAddress::Unix(path.ok_or_else(|| missing("path"))?.into()), listen)
         }
         "tcp" => {
             let (source, listen) = stream(backend)?;
             let host = source.and_then(|source| given(source, "host"));
-            let host =
-                host.ok_or_else(|| error("Missing source host attribute for char device"))?;
+            let host = host.ok_or_else(|| missing("host"))?.to_owned();
             let port = source.map(port).transpose()?.flatten();
-            let port =
-                port.ok_or_else(|| error("Missing source service attribute for char device"))?;
-            (EgdAddress::Tcp { host: host.into(), port }, listen)
+            (EgdAddress::Tcp { host, port: port.ok_or_else(|| missing("service"))? }, listen)
         }
         "udp" => (udp(backend)?, false),
         other => {
