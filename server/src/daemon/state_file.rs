@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use vfio_user_device::DeviceState;
 
-use super::whole_file::{set_aside, write_atomically};
+use super::whole_file::{read, set_aside, write_atomically};
 
 /// The layout of the file that is written and understood.
 const VERSION: u32 = 1;
@@ -51,15 +51,7 @@ impl StateFile {
     /// It cannot be read, or cannot be set aside.
     pub fn load(path: Option<PathBuf>) -> Result<Self> {
         let Some(file) = path.as_deref() else { return Ok(StateFile::default()) };
-        let text = match std::fs::read(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(StateFile { path, ..StateFile::default() });
-            }
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", file.display()));
-            }
-        };
+        let Some(text) = read(file)? else { return Ok(StateFile { path, ..StateFile::default() }) };
         let guests = match understand(&text) {
             Ok(guests) => guests,
             Err(reason) => {

@@ -8,13 +8,12 @@
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::whole_file::{set_aside, write_atomically};
+use super::whole_file::{read, set_aside, write_atomically};
 
 pub use writer::StatusFileWriter;
 
@@ -51,13 +50,7 @@ impl StatusFile {
     /// The file cannot be read, or cannot be set aside.
     pub fn load(&self) -> Result<ClassIds> {
         let Some(path) = &self.path else { return Ok(ClassIds::default()) };
-        let text = match std::fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(ClassIds::default()),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
+        let Some(text) = read(path)? else { return Ok(ClassIds::default()) };
         match understand(&text) {
             Ok(ids) => Ok(ids),
             Err(reason) => {
