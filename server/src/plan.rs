@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +13,7 @@ use vfio_user_device::cli::PassedSocket;
 use vfio_user_device::recording::Recording;
 
 use crate::cli::Arguments;
-use crate::daemon::{Start, path_of};
+use crate::daemon::Start;
 
 /// What the command line asks for, and the sockets that the process was given. `inherited` are the
 /// names of those that it takes over.
@@ -55,7 +56,10 @@ pub fn start(
 
 /// Where a socket that was passed is, or what it is called without a path.
 fn path(passed: &PassedSocket) -> PathBuf {
-    path_of(&passed.socket, &passed.name)
+    let address = passed.socket.try_clone().map(UnixListener::from);
+    let address = address.and_then(|listener| listener.local_addr());
+    let path = address.ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+    path.unwrap_or_else(|| passed.name.clone().into())
 }
 
 /// Where to serve. Without a path, that is at the sockets that were passed, or at those that were

@@ -1,6 +1,8 @@
 //! The control socket: lines of JSON, a request and its reply.
 
+use std::error::Error;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::iter::successors;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -149,12 +151,8 @@ fn exchange(
 
 /// An error with what is behind it, in one line.
 fn with_causes(error: &ExchangeError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
+    let causes = successors(Some(error as &dyn Error), |&error| error.source());
+    let mut text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if let Some(remedy) = vfio_user_device::sandbox::remedy(error) {
         text.push_str(&format!("; {remedy}"));
     }

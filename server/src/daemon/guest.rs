@@ -91,20 +91,17 @@ impl Guest {
             Transport::VhostUser => serve_vhost_user(&configuration, &context, &mut needs)?,
         };
         log::info!("{}: listening at {}", configuration.name, configuration.socket.display());
-        let Needs { class, admission, .. } = needs;
-        let (control, rate) = (context.control.get().cloned(), Rate::default());
-        let guest = Guest {
+        Ok(Guest {
             configuration,
-            class,
-            admission,
-            control,
+            class: needs.class,
+            admission: needs.admission,
+            control: context.control.get().cloned(),
             meter,
             state,
             permissions,
-            rate,
+            rate: Rate::default(),
             serving,
-        };
-        Ok(guest)
+        })
     }
 
     /// Its server, if the kit serves it.

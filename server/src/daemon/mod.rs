@@ -22,7 +22,7 @@ mod whole_file;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -192,18 +192,15 @@ impl Daemon {
         let listener = self.listeners.get(&guest.socket).map(OwnedFd::try_clone).transpose()?;
         let class = self.class_for(configuration, guest)?;
         let admission = Arc::new(GuestAdmission::new(Arc::clone(&self.admissions), class.clone()));
-        let (servers, busy_poll) = (&self.servers, self.busy_poll);
-        let states = &mut self.state_file;
-        let recording = self.recording.as_ref();
         let needs = Needs {
-            servers,
+            servers: &self.servers,
             predecessor,
             listener,
             class,
             admission,
-            busy_poll,
-            recording,
-            states,
+            busy_poll: self.busy_poll,
+            recording: self.recording.as_ref(),
+            states: &mut self.state_file,
         };
         let running = Guest::start(guest.clone(), needs)
             .with_context(|| format!("guest {:?}", guest.name))?;
@@ -334,12 +331,4 @@ pub fn with_remedy(error: &anyhow::Error) -> String {
         Some(remedy) => format!("{error:#}; {remedy}"),
         None => format!("{error:#}"),
     }
-}
-
-/// The path of a socket that another process has bound, or its name without one.
-pub fn path_of(listener: &OwnedFd, otherwise: &str) -> PathBuf {
-    let address = listener.try_clone().map(std::os::unix::net::UnixListener::from);
-    let address = address.and_then(|listener| listener.local_addr());
-    let path = address.ok().and_then(|address| address.as_pathname().map(Path::to_owned));
-    path.unwrap_or_else(|| otherwise.into())
 }
