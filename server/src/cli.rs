@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
+use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use my_rng_server::config::Transport;
@@ -126,7 +126,7 @@ pub struct Arguments {
         long,
         value_name = "DEVICE",
         default_value = MyRngOptions::NAME,
-        value_parser = device_names()
+        value_parser = devices::device_names()
     )]
     pub device: String,
 
@@ -265,15 +265,6 @@ impl Arguments {
             )),
         }
     }
-}
-
-/// The names of all devices, with what they are.
-fn device_names() -> PossibleValuesParser {
-    devices::ALL
-        .iter()
-        .map(|factory| PossibleValue::new(factory.name).help(factory.about))
-        .collect::<Vec<_>>()
-        .into()
 }
 
 #[cfg(test)]

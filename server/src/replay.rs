@@ -45,7 +45,7 @@ pub struct Replay {
     session: Option<u32>,
 
     /// The device [default: the one that was recorded].
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", value_parser = devices::device_names(), hide_possible_values = true)]
     device: Option<String>,
 
     /// The options of another device.
@@ -67,16 +67,7 @@ impl Replay {
             factory.option_names().iter().any(|option| devices::given(matches, option))
         };
         let factory = match &replay.device {
-            Some(name) => {
-                let unknown = || {
-                    let names = devices::ALL.iter().map(|factory| factory.name);
-                    let names: Vec<&str> = names.collect();
-                    let text =
-                        format!("invalid device {name}; expected one of {}", names.join(", "));
-                    clap::Error::raw(clap::error::ErrorKind::InvalidValue, text)
-                };
-                Some(devices::find(name).ok_or_else(unknown)?)
-            }
+            Some(name) => devices::find(name),
             None => devices::ALL.iter().find(is_given),
         };
         replay.options = factory.map(|factory| factory.options_of_matches(matches)).transpose()?;

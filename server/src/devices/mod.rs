@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use entropy::meter::Meter;
 use entropy::service::EntropyControl;
 use entropy::source::{SourceError, SourceFactory};
@@ -55,4 +56,12 @@ pub enum MakeError {
 /// The device with this name.
 pub fn find(name: &str) -> Option<&'static DeviceFactory> {
     ALL.iter().find(|factory| factory.name == name)
+}
+
+/// The names of all devices, with what they are.
+pub fn device_names() -> PossibleValuesParser {
+    ALL.iter()
+        .map(|factory| PossibleValue::new(factory.name).help(factory.about))
+        .collect::<Vec<_>>()
+        .into()
 }
