@@ -14,6 +14,7 @@ pub use state::GeneratorState;
 use std::fmt;
 use std::str::FromStr;
 
+use rustix::io::retry_on_intr;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// A stream of 32-bit numbers that starts again from a seed.
@@ -113,11 +114,8 @@ pub(crate) fn os_entropy() -> std::io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     let mut filled = 0;
     while filled < bytes.len() {
-        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
-            Ok(more) => filled += more,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        let more = || getrandom(&mut bytes[filled..], GetRandomFlags::empty());
+        filled += retry_on_intr(more)?;
     }
     Ok(bytes)
 }
