@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::iter::repeat;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -200,71 +201,56 @@ impl Arguments {
             return Ok(arguments);
         }
         if arguments.config.is_some() {
-            arguments.check_options_beside_config(matches)?;
+            refuse(conflict_with_config(matches))?;
             return Ok(arguments);
         }
         arguments.program.check(&mut command())?;
         if arguments.transport == Transport::VhostUser {
-            arguments.check_vhost_user_options(matches)?;
+            refuse(arguments.conflict_with_vhost_user(matches))?;
             arguments.device = VirtioRngOptions::NAME.to_owned();
         }
-        arguments.check_device_options(matches)?;
+        refuse(arguments.conflict_with_device(matches))?;
         let factory = devices::find(&arguments.device);
         let options = factory.map(|factory| factory.options_of_matches(matches)).transpose()?;
         arguments.device_options = options;
         Ok(arguments)
     }
 
-    /// Refuses options that are keys of the configuration file.
-    fn check_options_beside_config(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        let of_devices = devices::ALL.iter().flat_map(DeviceFactory::option_names);
-        let own = ["device", "transport"].map(str::to_owned);
-        match own.into_iter().chain(of_devices).find(|option| given(matches, option)) {
-            None => Ok(()),
-            Some(option) => Err(command().error(
-                ErrorKind::ArgumentConflict,
-                format!("--{option}: with --config, the file says this"),
-            )),
-        }
-    }
-
-    /// Refuses what vhost-user leaves to the VMM.
-    fn check_vhost_user_options(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        let refuse = |reason: String| {
-            Err(command()
-                .error(ErrorKind::ArgumentConflict, format!("{reason} (--transport vhost-user)")))
+    /// What is wrong with options that vhost-user leaves to the VMM.
+    fn conflict_with_vhost_user(&self, matches: &ArgMatches) -> Option<String> {
+        let reason = if given(matches, "device") && self.device != VirtioRngOptions::NAME {
+            format!("vhost-user has only virtio-rng, not {}", self.device)
+        } else if given(matches, "busy-poll-us") {
+            "--busy-poll-us: vhost-user has no messages to wait for".to_owned()
+        } else {
+            let option =
+                VirtioRngOptions::OF_VMM.into_iter().find(|option| given(matches, option))?;
+            format!("--{option}: with vhost-user, the VMM decides this")
         };
-        if given(matches, "device") && self.device != VirtioRngOptions::NAME {
-            return refuse(format!("vhost-user has only virtio-rng, not {}", self.device));
-        }
-        if given(matches, "busy-poll-us") {
-            return refuse("--busy-poll-us: vhost-user has no messages to wait for".into());
-        }
-        match VirtioRngOptions::OF_VMM.into_iter().find(|option| given(matches, option)) {
-            Some(option) => refuse(format!("--{option}: with vhost-user, the VMM decides this")),
-            None => Ok(()),
-        }
+        Some(format!("{reason} (--transport vhost-user)"))
     }
 
-    /// Refuses options that the chosen device does not have but another one has.
-    fn check_device_options(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
+    /// What is wrong with options that the chosen device does not have but another one has.
+    fn conflict_with_device(&self, matches: &ArgMatches) -> Option<String> {
         let others = devices::ALL.iter().filter(|factory| factory.name != self.device);
-        let useless = others
-            .flat_map(|factory| {
-                factory.option_names().into_iter().map(move |option| (factory, option))
-            })
-            .find(|(_, option)| given(matches, option));
-        match useless {
-            None => Ok(()),
-            Some((factory, option)) => Err(command().error(
-                ErrorKind::ArgumentConflict,
-                format!(
-                    "--{option} is an option of --device {}, and this is {}",
-                    factory.name, self.device
-                ),
-            )),
-        }
+        let (option, other) = others
+            .flat_map(|factory| factory.option_names().into_iter().zip(repeat(factory.name)))
+            .find(|(option, _)| given(matches, option))?;
+        Some(format!("--{option} is an option of --device {other}, and this is {}", self.device))
     }
+}
+
+/// What is wrong with options that are keys of the configuration file.
+fn conflict_with_config(matches: &ArgMatches) -> Option<String> {
+    let of_devices = devices::ALL.iter().flat_map(DeviceFactory::option_names);
+    let own = ["device", "transport"].map(str::to_owned);
+    let option = own.into_iter().chain(of_devices).find(|option| given(matches, option))?;
+    Some(format!("--{option}: with --config, the file says this"))
+}
+
+fn refuse(conflict: Option<String>) -> Result<(), clap::Error> {
+    let error = |reason| command().error(ErrorKind::ArgumentConflict, reason);
+    conflict.map_or(Ok(()), |reason| Err(error(reason)))
 }
 
 #[cfg(test)]
