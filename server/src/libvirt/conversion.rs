@@ -152,7 +152,7 @@ impl Devices<'_> {
     }
 
     fn add(&mut self, name: String, device: DeviceOptions, alias: Option<String>) -> Result<()> {
-        let socket = self.socket(&name);
+        let socket = self.wishes.socket_dir.join(format!("{name}.sock")).display().to_string();
         if socket.len() > MAX_SOCKET_PATH_LEN {
             bail!(
                 "the path of a socket has room for {MAX_SOCKET_PATH_LEN} bytes, and {socket} has {}: \
@@ -175,10 +175,6 @@ impl Devices<'_> {
         let has = |socket: &str| Path::new(socket).file_name().is_some_and(|n| n == file.as_str());
         let ours = self.guests.iter().any(|guest| guest.name == name);
         ours || self.attached.iter().any(|socket| has(socket))
-    }
-
-    fn socket(&self, name: &str) -> String {
-        self.wishes.socket_dir.join(format!("{name}.sock")).display().to_string()
     }
 }
 
