@@ -103,9 +103,7 @@ impl Classes {
         if index >= self.0.len() {
             self.0.resize_with(index + 1, || None);
         }
-        if let Some(slot) = self.0.get_mut(index) {
-            *slot = Some(Box::new(class));
-        }
+        self.0[index] = Some(Box::new(class));
     }
 
     pub(super) fn remove(&mut self, id: ClassId) {
