@@ -13,22 +13,24 @@ use super::protocol::{self, MAX_REPLY_LEN, Request};
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {request}: {problem}", path.display())]
+#[error("{}: {request}: {problem}{hint}", path.display())]
 pub struct RequestError {
     path: PathBuf,
     request: String,
     problem: Problem,
+    /// What may be the reason.
+    hint: &'static str,
 }
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    #[error("no answer for {} ms{}", .0.as_millis(), .1)]
-    NoAnswer(Duration, &'static str),
-    #[error("the server closed the connection{0}")]
-    Closed(&'static str),
-    #[error("the server refuses: {}{}", errno_text(*.0), .1)]
-    Refused(i32, &'static str),
+    #[error("no answer for {} ms", .0.as_millis())]
+    NoAnswer(Duration),
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("the server refuses: {}", errno_text(*.0))]
+    Refused(i32),
     #[error("{0}; is this a vfio-user server?")]
     NotVfioUser(String),
     #[error(transparent)]
@@ -52,15 +54,15 @@ const BUSY: &str =
 impl RequestError {
     /// Whether the server has answered, with an error.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.problem, Problem::Refused(..))
+        matches!(self.problem, Problem::Refused(_))
     }
 }
 
 impl From<ReceiveError> for Problem {
     fn from(error: ReceiveError) -> Self {
         match error {
-            ReceiveError::Timeout(time) => Problem::NoAnswer(time, ""),
-            ReceiveError::Closed => Problem::Closed(""),
+            ReceiveError::Timeout(time) => Problem::NoAnswer(time),
+            ReceiveError::Closed => Problem::Closed,
             ReceiveError::Length(length) => {
                 Problem::NotVfioUser(format!("it announces an answer of {length} bytes"))
             }
@@ -106,16 +108,14 @@ impl Connection {
     }
 
     fn error(&self, request: &Request, problem: Problem) -> RequestError {
-        let problem = match problem {
-            _ if *request != Request::Version => problem,
-            Problem::NoAnswer(time, _) => Problem::NoAnswer(time, SILENT_AT_FIRST),
-            Problem::Closed(_) => Problem::Closed(CLOSED_AT_FIRST),
-            Problem::Refused(errno, _) if errno == Errno::BUSY.raw_os_error() => {
-                Problem::Refused(errno, BUSY)
-            }
-            problem => problem,
+        let hint = match problem {
+            _ if *request != Request::Version => "",
+            Problem::NoAnswer(_) => SILENT_AT_FIRST,
+            Problem::Closed => CLOSED_AT_FIRST,
+            Problem::Refused(errno) if errno == Errno::BUSY.raw_os_error() => BUSY,
+            _ => "",
         };
-        RequestError { path: self.path.clone(), request: request.to_string(), problem }
+        RequestError { path: self.path.clone(), request: request.to_string(), problem, hint }
     }
 
     fn exchange(&mut self, request: &Request) -> Result<Vec<u8>, Problem> {
@@ -124,7 +124,7 @@ impl Connection {
         check(&header, id)?;
         let answer = self.client.receive_payload(header)?.payload;
         if let Some(errno) = header.errno() {
-            return Err(Problem::Refused(errno, ""));
+            return Err(Problem::Refused(errno));
         }
         let least = request.least_payload();
         if answer.len() < least {
