@@ -50,7 +50,7 @@ pub(super) fn configuration(
     .with_states_kept();
     let mut problems = validator.problems;
     for ClassError { kind, name, reason } in classes::class_errors(&configuration) {
-        let line = validator.taken.get(&Name(kind, name.into())).copied().unwrap_or(1);
+        let line = validator.taken.get(&(kind, name.into())).copied().unwrap_or(1);
         problems.push(Problem { line, reason });
     }
     if problems.is_empty() {
@@ -60,16 +60,12 @@ pub(super) fn configuration(
     Err(problems)
 }
 
-/// Something of which there can be one only: what it is, and its name.
-#[derive(PartialEq, Eq, Hash)]
-struct Name(&'static str, PathBuf);
-
 /// Notes what is wrong.
 pub(super) struct Validator<L> {
     line_of: L,
     problems: Vec<Problem>,
-    /// Names and sockets so far, and in which line each is.
-    taken: HashMap<Name, usize>,
+    /// Of what there can be one only, so far: what it is, its name, and in which line it is.
+    taken: HashMap<(&'static str, PathBuf), usize>,
 }
 
 impl<L: Fn(usize) -> usize> Validator<L> {
@@ -124,7 +120,7 @@ impl<L: Fn(usize) -> usize> Validator<L> {
 
     fn only_once<T>(&mut self, kind: &'static str, at: &Spanned<T>, name: &Path) {
         let line = self.line(at);
-        if let Some(earlier) = self.taken.insert(Name(kind, name.into()), line) {
+        if let Some(earlier) = self.taken.insert((kind, name.into()), line) {
             let name = name.display();
             self.note(at, format!("{name:?} is in use: it is the {kind} of line {earlier}"));
         }
