@@ -109,7 +109,7 @@ impl Source {
                     decisions += 1;
                 }
                 Next::From(instant) => self.now = instant,
-                Next::Idle => bail!("everybody wants something"),
+                Next::Idle => bail!("each class wants something"),
             }
         }
         Ok(processor_time().saturating_sub(start))

@@ -1,4 +1,4 @@
-//! What a guest has had: counters that its device writes and everybody may read.
+//! What a guest has had: counters that its device writes and any thread may read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 

@@ -37,7 +37,7 @@ pub struct Usage {
 /// The classes of one source. See the [module](super).
 ///
 /// Time that goes backwards stands still. Calls that name a class which is not there do nothing,
-/// unless they return an error: a guest may go while a grant is being drawn for it.
+/// unless they return an error: a guest may go while the bytes of its grant are read.
 #[derive(Debug)]
 pub struct Tree {
     classes: Classes,
@@ -166,7 +166,7 @@ impl Tree {
         self.settle(id, now);
     }
 
-    /// The next grant. One grant is drawn at a time: what is being drawn counts when it is
+    /// The next grant. There is one grant at a time: what is read for it counts when it is
     /// [charged](Self::charge), not before.
     pub fn next(&mut self, now: Instant) -> Next {
         let now = self.nanoseconds(now);

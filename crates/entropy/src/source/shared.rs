@@ -160,7 +160,7 @@ impl SharedSource {
         source.open(self.common.bell.clone())
     }
 
-    /// Draws from another source from now on, also for requests that wait. What the one before has
+    /// Reads another source from now on, also for requests that wait. What the one before has
     /// left over is for no guest any more. Returns the one before, which can take a moment to close.
     pub fn set_source(&self, source: Box<dyn Source>) -> Box<dyn Source> {
         let before = std::mem::replace(&mut *self.common.source(), source);

@@ -114,7 +114,7 @@ proptest! {
         for (index, class) in grown.classes.iter().enumerate() {
             if !class.children.is_empty() { continue }
             let rates = liquid(&grown, &ceilings_above(&grown, index));
-            // It never has less than it would have if everybody wanted something all the time.
+            // It never has less than it would have if all classes wanted something all the time.
             let share = (rates[index] * 0.98) as u64;
             let below = grown.simulator.trace().most_below(&class.leaves, share, Duration::from_secs(2));
             prop_assert!(

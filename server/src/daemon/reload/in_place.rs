@@ -11,7 +11,7 @@ use super::{Daemon, Names};
 use crate::daemon::sources::Family;
 
 /// Sources that are open and have no guests yet: each by the name of the guest or of the shared
-/// source that will draw from it.
+/// source that will read it.
 #[derive(Default)]
 struct Opened {
     of_guests: HashMap<String, Box<dyn Source>>,

@@ -29,7 +29,7 @@ impl StatusFileWriter {
         thread::Builder::new().name("status file".into()).spawn(move || {
             STATUS_FILE.enter();
             for (ids, done) in queue {
-                // Who waits for it is there.
+                // The caller of `store` waits for it.
                 let _ = done.send(file.store(&ids));
             }
         })?;

@@ -121,7 +121,7 @@ impl Simulator {
         while self.now < end {
             let idle_until = match self.tree.next(self.instant()) {
                 Next::Grant { class, bytes } => {
-                    self.draw(class, bytes);
+                    self.make(class, bytes);
                     continue;
                 }
                 Next::From(instant) => self.nanoseconds(instant),
@@ -145,7 +145,7 @@ impl Simulator {
     }
 
     /// The source makes bytes for a leaf; meanwhile, time goes by.
-    fn draw(&mut self, id: ClassId, bytes: u64) {
+    fn make(&mut self, id: ClassId, bytes: u64) {
         if let Some(speed) = self.speed {
             let time = time_for(bytes, speed) / fine(1);
             let done = self.now.saturating_add(u64::try_from(time).unwrap_or(u64::MAX));

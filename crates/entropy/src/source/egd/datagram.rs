@@ -33,7 +33,7 @@ pub(super) struct Datagrams {
     backoff: RetryBackoff,
 }
 
-/// Who sends the first datagram.
+/// Which side sends the first datagram.
 enum Side {
     Connecting(EgdAddress),
     Listening(UdpSocket),
@@ -168,7 +168,7 @@ impl Peer {
         match self.socket.recv_from(buffer) {
             Ok((count, sender)) => {
                 if self.address.replace(sender) != Some(sender) {
-                    // Another one, who was not asked yet.
+                    // Another one, which was not asked yet.
                     self.owed = 0;
                 }
                 self.owed = self.owed.saturating_sub(count);

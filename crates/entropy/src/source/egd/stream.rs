@@ -34,7 +34,7 @@ pub(super) struct Stream {
     backoff: RetryBackoff,
 }
 
-/// Who connects to whom.
+/// Which side connects.
 enum Side {
     Connecting(EgdAddress),
     Accepting(ListeningSocket),

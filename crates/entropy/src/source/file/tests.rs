@@ -173,11 +173,11 @@ fn memory_devices_answer_at_once() {
         ReadOutcome::Bytes(100)
     );
     assert_eq!(buffer, [0; 100]);
-    let drawn = bench.open(Path::new("/dev/urandom"), false).read(&mut buffer);
-    assert_eq!(drawn, ReadOutcome::Bytes(100));
+    let outcome = bench.open(Path::new("/dev/urandom"), false).read(&mut buffer);
+    assert_eq!(outcome, ReadOutcome::Bytes(100));
     assert_ne!(buffer, [0; 100]);
-    let drawn = bench.open(Path::new("/dev/null"), false).read(&mut buffer);
-    assert_eq!(drawn, ReadOutcome::RetryAfter(Duration::from_millis(10)));
+    let outcome = bench.open(Path::new("/dev/null"), false).read(&mut buffer);
+    assert_eq!(outcome, ReadOutcome::RetryAfter(Duration::from_millis(10)));
 }
 
 #[test]
