@@ -136,7 +136,7 @@ fn region(connection: &mut Connection, index: u32) -> Result<Region, RequestErro
         let most = MAX_REPLY_LEN - HEADER_LEN;
         info = ask(info.room.min(most))?.unwrap_or(info);
     }
-    Ok(Region { size: info.size, flags: info.flags, areas: info.areas })
+    Ok(info.region)
 }
 
 /// An answer; nothing if it is a refusal.

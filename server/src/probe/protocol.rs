@@ -10,7 +10,7 @@ use std::ops::Range;
 use vfio_bindings::bindings::vfio as uapi;
 use vfio_user_client::message::{self, u16_at, u32_at, u64_at};
 
-use super::region::{RegionId, Register};
+use super::region::{Region, RegionId, Register};
 
 /// The longest reply that anything here has: a region with very many mappable areas.
 pub const MAX_REPLY_LEN: u32 = 64 << 10;
@@ -128,10 +128,7 @@ impl DeviceInfo {
 pub struct RegionInfo {
     /// Bytes that the whole answer needs.
     pub room: u32,
-    pub flags: u32,
-    pub size: u64,
-    /// The parts that can be mapped, if not all of it can.
-    pub areas: Vec<Range<u64>>,
+    pub region: Region,
 }
 
 impl RegionInfo {
@@ -155,9 +152,11 @@ impl RegionInfo {
         }
         RegionInfo {
             room: word(offset_of!(uapi::vfio_region_info, argsz)),
-            flags,
-            size: u64_at(payload, offset_of!(uapi::vfio_region_info, size)),
-            areas,
+            region: Region {
+                size: u64_at(payload, offset_of!(uapi::vfio_region_info, size)),
+                flags,
+                areas,
+            },
         }
     }
 }
@@ -206,10 +205,10 @@ mod tests {
     const CAPS: u32 = uapi::VFIO_REGION_INFO_FLAG_CAPS;
 
     /// A region with capabilities, the first of which is at 32.
-    fn region(capabilities: &[u32]) -> RegionInfo {
+    fn region(capabilities: &[u32]) -> Region {
         let head =
             [32 + 4 * u32::try_from(capabilities.len()).unwrap(), CAPS, 0, 32, 4096, 0, 0, 0];
-        RegionInfo::decode(&words(&[&head, capabilities].concat()))
+        RegionInfo::decode(&words(&[&head, capabilities].concat())).region
     }
 
     /// The id and version of a sparse mmap capability.
