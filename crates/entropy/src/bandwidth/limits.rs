@@ -76,15 +76,8 @@ impl Limits {
     /// Those of a root, whose floor is what it has.
     pub(super) fn of_root(capacity: u64, burst: Option<u64>) -> Self {
         let quantum = (capacity / QUANTUM_PARTS).clamp(QUANTUM_BYTES, MAX_QUANTUM_BYTES);
-        let mut limits = Limits {
-            weight: capacity,
-            ceiling: Some(capacity),
-            burst: 0,
-            floor: capacity,
-            quantum,
-        };
-        limits.set_burst(burst);
-        limits
+        let (weight, ceiling, floor) = (capacity, Some(capacity), capacity);
+        Limits { weight, ceiling, burst: 0, floor, quantum }.with_burst(burst)
     }
 
     /// Those of any other class in the tree of this root.
@@ -92,17 +85,16 @@ impl Limits {
         let floor = bandwidth.floor.unwrap_or(0);
         let ceiling = bandwidth.peak.or(bandwidth.average);
         let weight = bandwidth.average.unwrap_or(DEFAULT_WEIGHT);
-        let mut limits = Limits { weight, ceiling, burst: 0, floor, quantum: root.quantum };
-        limits.set_burst(bandwidth.burst);
-        limits
+        let quantum = root.quantum;
+        Limits { weight, ceiling, burst: 0, floor, quantum }.with_burst(bandwidth.burst)
     }
 
-    /// Sets the burst, or what it is if it is left out, and the grant that goes with it.
-    fn set_burst(&mut self, burst: Option<u64>) {
-        let Some(ceiling) = self.ceiling else { return };
+    /// The same with this burst, or with what it is if it is left out, and the grant that goes with it.
+    fn with_burst(self, burst: Option<u64>) -> Self {
+        let Some(ceiling) = self.ceiling else { return self };
         let default = (ceiling / BURST_PARTS).max(BURST_QUANTA * self.quantum);
-        self.burst = burst.unwrap_or(default);
-        self.quantum = self.quantum.min(self.burst / QUANTUM_OF_BURST).max(1);
+        let burst = burst.unwrap_or(default);
+        Limits { burst, quantum: self.quantum.min(burst / QUANTUM_OF_BURST).max(1), ..self }
     }
 }
 
