@@ -1,8 +1,7 @@
 //! `my-rng-server exchange`: has a running daemon start another process, which takes its place.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::control_client;
 use crate::daemon::snapshot::{Reply, Request};
 use crate::stdout;
 
@@ -66,18 +66,13 @@ impl Exchange {
     }
 
     fn ask(&self) -> Result<String> {
-        let path = self.control_socket.display();
         let binary = self.binary.as_deref().map(std::path::absolute).transpose()?;
-        let connected = UnixStream::connect(&self.control_socket);
-        let mut socket = connected
-            .with_context(|| format!("no daemon answers at {path}; has it a control socket?"))?;
-        socket.set_read_timeout(Some(EXCHANGE_TIMEOUT))?;
-        let request = serde_json::to_string(&Request::Exchange { binary })? + "\n";
-        socket.write_all(request.as_bytes())?;
-        let mut line = String::new();
-        BufReader::new(socket).read_line(&mut line).context("the daemon does not answer")?;
-        ensure!(!line.is_empty(), "the daemon hung up without an answer");
-        match serde_json::from_str(&line)? {
+        let path = &self.control_socket;
+        let reply = control_client::ask(path, &Request::Exchange { binary }, EXCHANGE_TIMEOUT)
+            .with_context(|| {
+                format!("no daemon answers at {}; has it a control socket?", path.display())
+            })?;
+        match reply {
             Reply::Exchange { process } => Ok(format!("process {process} serves now")),
             Reply::Error(error) => bail!("no exchange, the running daemon goes on: {error}"),
             Reply::Status(_) => bail!("the daemon answered with its status"),

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod control_client;
 mod daemon;
 mod exchange;
 #[cfg(feature = "generate")]

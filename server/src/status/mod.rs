@@ -3,15 +3,13 @@
 mod prometheus;
 mod table;
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use crate::control_client;
 use crate::daemon::snapshot::{Reply, Request, Snapshot};
 use crate::stdout;
 
@@ -58,11 +56,8 @@ enum Format {
 impl Status {
     /// Asks, and shows the answer.
     pub fn run(&self) -> Result<()> {
-        let answer = self.ask().map_err(|error| match error.downcast_ref::<io::Error>() {
-            Some(reason) if reason.kind() == ErrorKind::WouldBlock => anyhow!("it does not answer"),
-            _ => error,
-        });
-        let snapshot = answer.with_context(|| {
+        let reply = control_client::ask(&self.control_socket, &Request::Status, REPLY_TIMEOUT);
+        let snapshot = reply.and_then(snapshot).with_context(|| {
             format!(
                 "no status from {}; does a daemon run with this control socket?",
                 self.control_socket.display()
@@ -75,25 +70,13 @@ impl Status {
         };
         stdout::print(text.as_bytes())
     }
+}
 
-    fn ask(&self) -> Result<Snapshot> {
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let mut socket = UnixStream::from(socket);
-        socket.set_read_timeout(Some(REPLY_TIMEOUT))?;
-        // It counts for connect(2), too: a daemon that hangs accepts no client.
-        socket.set_write_timeout(Some(REPLY_TIMEOUT))?;
-        connect(&socket, &SocketAddrUnix::new(&self.control_socket)?).map_err(io::Error::from)?;
-        let request = serde_json::to_string(&Request::Status)? + "\n";
-        socket.write_all(request.as_bytes())?;
-        let mut line = String::new();
-        BufReader::new(socket).read_line(&mut line)?;
-        ensure!(!line.is_empty(), "it hung up without an answer");
-        match serde_json::from_str(&line)? {
-            Reply::Status(snapshot) => Ok(*snapshot),
-            Reply::Error(error) => bail!("{error}"),
-            Reply::Exchange { .. } => bail!("it answered something else"),
-        }
+fn snapshot(reply: Reply) -> Result<Snapshot> {
+    match reply {
+        Reply::Status(snapshot) => Ok(*snapshot),
+        Reply::Error(error) => bail!("{error}"),
+        Reply::Exchange { .. } => bail!("it answered something else"),
     }
 }
 
