@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -135,25 +135,18 @@ fn probe(qemu: &Qemu, roots: &Roots, kernel: &Kernel) -> Result<String> {
     command.arg("-initrd").arg(initramfs);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = Child::spawn("QEMU", &mut command)?;
-    let begun = Instant::now();
-    loop {
+    let verdict = process::wait_for(PROBE_TIMEOUT, || {
         // There is no file until QEMU has made it.
         let said = std::fs::read(&console).unwrap_or_default();
         if String::from_utf8_lossy(&said).contains(initramfs::FIRST_WORDS) {
-            return Ok(RUNS.to_owned());
+            return Ok(Some(RUNS.to_owned()));
         }
-        if let Some(status) = child.ended()? {
-            let end = process::describe(status);
-            return Ok(format!("/dev/kvm is there, but QEMU cannot use it: {end}"));
-        }
-        if begun.elapsed() > PROBE_TIMEOUT {
-            return Ok(format!(
-                "/dev/kvm is there, but a guest said nothing for {} s",
-                PROBE_TIMEOUT.as_secs()
-            ));
-        }
-        std::thread::sleep(process::POLL);
-    }
+        let end = child.ended()?.map(process::describe);
+        Ok(end.map(|end| format!("/dev/kvm is there, but QEMU cannot use it: {end}")))
+    })?;
+    Ok(verdict.unwrap_or_else(|| {
+        format!("/dev/kvm is there, but a guest said nothing for {} s", PROBE_TIMEOUT.as_secs())
+    }))
 }
 
 #[cfg(test)]

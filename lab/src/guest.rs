@@ -1,13 +1,13 @@
 //! A guest: QEMU with a kernel, our files, and devices.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::agent::{Agent, Output};
@@ -45,27 +45,22 @@ fn prefix(name: &str) -> String {
 /// The name of a guest that is alone in its run.
 const ONLY: &str = "guest";
 
-/// Accepts the connection of a process; nothing when the process ended first.
-fn accept(listener: &UnixListener, child: &mut Child) -> Result<Option<UnixStream>> {
+/// Accepts QEMU's connection.
+fn accept(listener: &UnixListener, qemu: &mut Child) -> Result<UnixStream> {
     listener.set_nonblocking(true).context("cannot set up a socket")?;
-    let begun = Instant::now();
-    loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(false).context("cannot set up a socket")?;
-                return Ok(Some(stream));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error).context("cannot accept QEMU's connection"),
+    let stream = process::wait_for(WAIT_TIMEOUT, || match listener.accept() {
+        Ok((stream, _)) => Ok(Some(stream)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            ensure!(qemu.ended()?.is_none(), "QEMU ended");
+            Ok(None)
         }
-        if child.ended()?.is_some() {
-            return Ok(None);
-        }
-        if begun.elapsed() > WAIT_TIMEOUT {
-            bail!("QEMU did not connect to the lab in {} s", WAIT_TIMEOUT.as_secs());
-        }
-        std::thread::sleep(process::POLL);
-    }
+        Err(error) => Err(error).context("cannot accept QEMU's connection"),
+    })?;
+    let seconds = WAIT_TIMEOUT.as_secs();
+    let stream =
+        stream.with_context(|| format!("QEMU did not connect to the lab in {seconds} s"))?;
+    stream.set_nonblocking(false).context("cannot set up a socket")?;
+    Ok(stream)
 }
 
 /// A running guest; it ends when the value goes.

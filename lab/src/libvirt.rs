@@ -5,7 +5,6 @@
 //! user sees of the run's folder is [`HOME`]; the server runs behind a sandbox of its own, with the
 //! libraries that it was built for, as the same user and with the same folder.
 
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -134,8 +133,10 @@ impl<'run> Session<'run> {
         let listener = self.run.listen(AGENT)?;
         self.run(command)?;
         listener.set_nonblocking(true).context("cannot set up a socket")?;
-        let stream = wait(|| listener.accept().ok().map(|(stream, _)| stream))
-            .context("QEMU did not connect to the lab")?;
+        let accepted = || Ok(listener.accept().ok().map(|(stream, _)| stream));
+        let stream = process::wait_for(WAIT_TIMEOUT, accepted)?.with_context(|| {
+            format!("QEMU did not connect to the lab in {} s", WAIT_TIMEOUT.as_secs())
+        })?;
         stream.set_nonblocking(false).context("cannot set up a socket")?;
         let mut agent = Agent::new(stream);
         agent.ready(Instant::now() + BOOT).context("the guest did not boot")?;
@@ -178,25 +179,15 @@ fn start_libvirtd(run: &RunDir, programs: &Sandbox) -> Result<Child> {
     let mut command = programs.command("/usr/sbin/libvirtd")?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let mut child = Child::spawn("libvirtd", &mut command)?;
-    let connected: Result<UnixStream> = wait(|| {
-        if let Ok(Some(status)) = child.ended() {
-            return Some(Err(anyhow::anyhow!("it ended with {}", process::describe(status))));
+    let connected = process::wait_for(WAIT_TIMEOUT, || {
+        if let Some(status) = child.ended()? {
+            bail!("it ended with {}", process::describe(status));
         }
-        run.connect("libvirt/libvirt-sock").ok().map(Ok)
+        Ok(run.connect("libvirt/libvirt-sock").ok())
     })
-    .and_then(|connected| connected);
+    .and_then(|connected| {
+        connected.with_context(|| format!("nothing happened in {} s", WAIT_TIMEOUT.as_secs()))
+    });
     connected.with_context(|| format!("libvirtd did not start; {}", run.tail("libvirtd.log")))?;
     Ok(child)
-}
-
-/// Tries until there is something.
-fn wait<T>(mut attempt: impl FnMut() -> Option<T>) -> Result<T> {
-    let begun = Instant::now();
-    while begun.elapsed() < WAIT_TIMEOUT {
-        if let Some(result) = attempt() {
-            return Ok(result);
-        }
-        std::thread::sleep(process::POLL);
-    }
-    bail!("nothing happened in {} s", WAIT_TIMEOUT.as_secs())
 }

@@ -122,13 +122,12 @@ impl<'run> LiveGuest<'run> {
 
     /// What the device's program has said of its end, if that was a mistake of its own.
     pub fn device_failure(&mut self) -> Result<Option<String>> {
-        let said = c_device::mistake_in(&self.device.own_log());
-        let begun = Instant::now();
-        // The report of a mistake takes a moment, and the end comes after it.
-        while !said.is_empty() && begun.elapsed() < END && self.device.running()? {
-            std::thread::sleep(process::POLL);
+        if c_device::mistake_in(&self.device.own_log()).is_empty() {
+            return Ok(None);
         }
-        Ok((!said.is_empty()).then(|| c_device::mistake_in(&self.device.own_log())))
+        // The report of a mistake takes a moment, and the end comes after it.
+        process::wait_for(END, || Ok((!self.device.running()?).then_some(())))?;
+        Ok(Some(c_device::mistake_in(&self.device.own_log())))
     }
 
     /// Unplugs the device and plugs that of another program in. When that does not start, the old

@@ -142,16 +142,8 @@ impl Child {
 
     /// Waits for its end.
     pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.ended()? {
-                return Ok(status);
-            }
-            if begun.elapsed() > timeout {
-                bail!("{} still runs after {} s", self.name, timeout.as_secs());
-            }
-            std::thread::sleep(POLL);
-        }
+        let status = wait_for(timeout, || self.ended())?;
+        status.with_context(|| format!("{} still runs after {} s", self.name, timeout.as_secs()))
     }
 
     /// Asks it to end, as `kill` does.
@@ -190,6 +182,21 @@ impl Drop for Child {
         // Already gone is as good as killed.
         let _ = self.inner.kill();
         let _ = self.inner.wait();
+    }
+}
+
+/// Tries again and again until there is a result; nothing when the time is over.
+pub fn wait_for<T>(
+    timeout: Duration,
+    mut attempt: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let begun = Instant::now();
+    loop {
+        let result = attempt()?;
+        if result.is_some() || begun.elapsed() > timeout {
+            return Ok(result);
+        }
+        std::thread::sleep(POLL);
     }
 }
 

@@ -28,7 +28,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -251,20 +250,12 @@ impl Sandbox {
     }
 
     fn wait(&self, child: &mut Child) -> Result<End> {
-        let begun = Instant::now();
         let mut watch = watch::Watch::new(child.pid(), &self.watched_folders());
-        loop {
-            if let Some(status) = child.ended()? {
-                return Ok(End::Ended(status));
-            }
-            if begun.elapsed() >= self.limits.time {
-                return Ok(End::OutOfTime);
-            }
-            if let Some(end) = watch.over(&self.limits) {
-                return Ok(end);
-            }
-            std::thread::sleep(process::POLL);
-        }
+        let end = process::wait_for(self.limits.time, || {
+            let ended = child.ended()?.map(End::Ended);
+            Ok(ended.or_else(|| watch.over(&self.limits)))
+        })?;
+        Ok(end.unwrap_or(End::OutOfTime))
     }
 }
 

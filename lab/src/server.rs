@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use exchange::Successor;
@@ -150,19 +150,12 @@ impl<'run> Server<'run> {
 
     /// Waits until its log says something.
     pub fn wait_for_log(&self, text: &str) -> Result<()> {
-        let begun = Instant::now();
-        while !self.log().contains(text) {
-            if begun.elapsed() > WAIT_TIMEOUT {
-                let log = self.run.tail(&format!("{}.log", self.name));
-                bail!(
-                    "{} did not log {text:?} in {} s; {log}",
-                    self.called,
-                    WAIT_TIMEOUT.as_secs()
-                );
-            }
-            std::thread::sleep(process::POLL);
-        }
-        Ok(())
+        let logged = || Ok(self.log().contains(text).then_some(()));
+        process::wait_for(WAIT_TIMEOUT, logged)?.with_context(|| {
+            let (called, seconds) = (&self.called, WAIT_TIMEOUT.as_secs());
+            let log = self.run.tail(&format!("{}.log", self.name));
+            format!("{called} did not log {text:?} in {seconds} s; {log}")
+        })
     }
 
     /// Whether it still runs.

@@ -266,9 +266,7 @@ impl<'run> Builder<'run> {
         let qmp = self.run.listen(&file("qmp.sock"))?;
         let mut child = Child::spawn("QEMU", &mut command)?;
         let mut connected = |listener: &UnixListener| {
-            accept(listener, &mut child)
-                .and_then(|stream| stream.context("QEMU ended"))
-                .with_context(|| self.run.tail(&log))
+            accept(listener, &mut child).with_context(|| self.run.tail(&log))
         };
         let console = console.as_ref().map(&mut connected).transpose()?;
         let agent = Agent::new(connected(&agent)?);

@@ -1,7 +1,7 @@
 //! Attempts to get out of the sandbox, and over its limits.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::container;

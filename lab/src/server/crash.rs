@@ -1,9 +1,8 @@
 //! Killing a server that a keeper has started: the keeper starts it again under the guest.
 
 use std::fs;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Server, WAIT_TIMEOUT};
@@ -13,15 +12,12 @@ impl Server<'_> {
     /// Kills the process that the keeper has started (`--keeper`), and waits until it has started
     /// another one. Returns the one that was killed.
     pub fn crash(&self) -> Result<u32> {
-        let begun = Instant::now();
         let killed = self.kept()?.context("the keeper has started no process")?;
         kill_process(killed, Signal::KILL).context("cannot kill the server")?;
-        while self.kept()?.is_none_or(|process| process == killed) {
-            if begun.elapsed() > WAIT_TIMEOUT {
-                bail!("the keeper does not start the server within {} s", WAIT_TIMEOUT.as_secs());
-            }
-            std::thread::sleep(process::POLL);
-        }
+        let next = || Ok(self.kept()?.filter(|process| *process != killed));
+        process::wait_for(WAIT_TIMEOUT, next)?.with_context(|| {
+            format!("the keeper does not start the server within {} s", WAIT_TIMEOUT.as_secs())
+        })?;
         Ok(killed.as_raw_nonzero().get().unsigned_abs())
     }
 

@@ -1,9 +1,8 @@
 //! Exchanging a running server: another process takes its place under the guest.
 
 use std::fs;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::guard::Guard;
@@ -39,14 +38,8 @@ impl Successor {
     /// Sends it a signal, and waits for its end.
     pub fn end(&self, signal: Signal) -> Result<()> {
         kill_process(self.process, signal).context("cannot signal the server")?;
-        let begun = Instant::now();
-        while self.runs() {
-            if begun.elapsed() > WAIT_TIMEOUT {
-                bail!("the server still runs after {} s", WAIT_TIMEOUT.as_secs());
-            }
-            std::thread::sleep(process::POLL);
-        }
-        Ok(())
+        process::wait_for(WAIT_TIMEOUT, || Ok((!self.runs()).then_some(())))?
+            .with_context(|| format!("the server still runs after {} s", WAIT_TIMEOUT.as_secs()))
     }
 }
 
@@ -71,15 +64,13 @@ impl Server<'_> {
     /// The old process goes on, and why.
     pub fn exchange(&mut self) -> Result<()> {
         let seen = self.log().len();
-        let said = |server: &Self| server.log().get(seen..).unwrap_or_default().to_owned();
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         let pid = pid.context("the server has no usable process id")?;
         kill_process(pid, Signal::USR2).context("cannot signal the server")?;
-        let begun = Instant::now();
-        loop {
+        let next = process::wait_for(WAIT_TIMEOUT, || {
             // Asked first: what it says before its end is in the log then.
             let runs = self.running()?;
-            let log = said(self);
+            let log = self.log().get(seen..).unwrap_or_default().to_owned();
             if let Some((_, reason)) = log.split_once("this process goes on: ") {
                 // The other one has ended before that line.
                 self.refused = seen + log.len();
@@ -89,25 +80,17 @@ impl Server<'_> {
             let number = log.lines().find_map(|line| {
                 line.split_once(" goes on with ")?.0.rsplit(' ').next()?.parse().ok()
             });
-            if let Some(next) = number.and_then(Pid::from_raw) {
-                // The old one ends by itself.
-                while self.running()? && begun.elapsed() < WAIT_TIMEOUT {
-                    std::thread::sleep(process::POLL);
-                }
-                // The one before has handed everything over by now.
-                self.successor = Some(Successor::new(next)?);
-                return Ok(());
-            }
-            if !runs {
-                bail!("the server has ended");
-            }
-            if begun.elapsed() > WAIT_TIMEOUT {
-                bail!(
-                    "the server does not say what came of it within {} s",
-                    WAIT_TIMEOUT.as_secs()
-                );
-            }
-            std::thread::sleep(process::POLL);
-        }
+            let next = number.and_then(Pid::from_raw);
+            ensure!(runs || next.is_some(), "the server has ended");
+            Ok(next)
+        })?;
+        let next = next.with_context(|| {
+            format!("the server does not say what came of it within {} s", WAIT_TIMEOUT.as_secs())
+        })?;
+        // The old one ends by itself.
+        process::wait_for(WAIT_TIMEOUT, || Ok((!self.running()?).then_some(())))?;
+        // The one before has handed everything over by now.
+        self.successor = Some(Successor::new(next)?);
+        Ok(())
     }
 }

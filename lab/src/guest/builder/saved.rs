@@ -8,7 +8,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -82,21 +82,15 @@ pub fn kept(
 }
 
 fn wait(guest: &mut Guest<'_>) -> Result<()> {
-    let begun = Instant::now();
-    loop {
+    let completed = process::wait_for(MIGRATION_TIMEOUT, || {
         let answer = guest.qmp().execute("query-migrate", &json!({}))?;
-        match answer["status"].as_str() {
-            Some("completed") => return Ok(()),
-            Some("failed") => {
-                let reason = answer["error-desc"].as_str().unwrap_or("it does not say why");
-                bail!("QEMU cannot save or restore the guest: {reason}")
-            }
-            _ if begun.elapsed() > MIGRATION_TIMEOUT => {
-                bail!("QEMU was not done after {} s", MIGRATION_TIMEOUT.as_secs())
-            }
-            _ => std::thread::sleep(process::POLL),
+        if answer["status"] == "failed" {
+            let reason = answer["error-desc"].as_str().unwrap_or("it does not say why");
+            bail!("QEMU cannot save or restore the guest: {reason}");
         }
-    }
+        Ok((answer["status"] == "completed").then_some(()))
+    })?;
+    completed.with_context(|| format!("QEMU was not done after {} s", MIGRATION_TIMEOUT.as_secs()))
 }
 
 /// A command for a guest that writes down which devices it has, for [`plug`].
