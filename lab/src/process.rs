@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub mod status;
 mod traced;
 
 pub use traced::PROOT_LOADER;

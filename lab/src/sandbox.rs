@@ -302,8 +302,8 @@ const CAP_SETUID: u32 = 7;
 /// Whether this process has a capability: the root of a container lacks some.
 fn has_capability(number: u32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let set = line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    let set = process::status::word(&status, "CapEff:");
+    let set = set.and_then(|set| u64::from_str_radix(set, 16).ok());
     set.is_some_and(|set| set >> number & 1 == 1)
 }
 

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 
 use crate::process::{self, Child};
 use crate::run_dir::RunDir;
-use crate::{cargo_build, qemu};
+use crate::{cargo_build, files, qemu};
 
 /// How long it may take to its end or to a line of its log.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -168,25 +168,20 @@ impl<'run> Server<'run> {
 
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> Result<usize> {
-        let path = format!("/proc/{}/fd", self.pid());
-        Ok(fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?.count())
+        Ok(files::entries(format!("/proc/{}/fd", self.pid()))?.len())
     }
 
     /// How much guest memory it has mapped, as the names of the mappings say.
     pub fn guest_memory_maps(&self) -> Result<usize> {
-        let path = format!("/proc/{}/maps", self.pid());
-        let maps = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let maps = files::read_text(format!("/proc/{}/maps", self.pid()))?;
         Ok(maps.lines().filter(|line| line.contains("memfd:")).count())
     }
 
     /// How much memory it has in use, in KiB.
     pub fn memory(&self) -> Result<usize> {
         let path = format!("/proc/{}/status", self.pid());
-        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
-            .with_context(|| format!("{path} says nothing about memory"))
+        let memory = process::status::number(&files::read_text(&path)?, "VmRSS:");
+        memory.with_context(|| format!("{path} says nothing about memory"))
     }
 
     /// Ends it at once, as `kill -9` does.

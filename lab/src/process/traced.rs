@@ -1,10 +1,11 @@
 //! The end of a tracer's children, such as those of proot: they do not die with it.
 
 use std::collections::HashSet;
-use std::fs;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::status;
 
 /// The variable that names proot's loader, the program that starts every other. By itself proot
 /// writes it to the system's `/tmp`, which what it runs may not see. Every command that starts proot
@@ -22,7 +23,8 @@ pub fn kill_children(tracer: u32) {
     signal(tracer, Signal::STOP);
     let mut killed = HashSet::new();
     loop {
-        let mut new = traced_by(tracer);
+        let traced = status::all().filter(|(_, status)| has_tracer(status, tracer));
+        let mut new: Vec<u32> = traced.map(|(process, _)| process).collect();
         new.retain(|process| killed.insert(*process));
         if new.is_empty() {
             return;
@@ -33,23 +35,9 @@ pub fn kill_children(tracer: u32) {
     }
 }
 
-/// The processes that a process traces.
-fn traced_by(tracer: u32) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let numbers = names.filter_map(|name| name.to_str()?.parse().ok());
-    numbers.filter(|number| is_traced(*number, tracer)).collect()
-}
-
-fn is_traced(process: u32, tracer: u32) -> bool {
-    let path = format!("/proc/{process}/status");
-    fs::read_to_string(path).is_ok_and(|status| has_tracer(&status, tracer))
-}
-
 /// Whether a status file is of a process with this tracer.
 fn has_tracer(status: &str, tracer: u32) -> bool {
-    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    line.is_some_and(|number| number.trim() == tracer.to_string())
+    status::number(status, "TracerPid:") == Some(tracer)
 }
 
 fn signal(process: u32, signal: Signal) {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{End, Limits};
+use crate::process::status::{self, number};
 
 /// How often the memory is added up.
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
@@ -67,19 +68,13 @@ impl Watch {
 fn family_memory(process: u32) -> u64 {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut memory: HashMap<u32, u64> = HashMap::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
-    for entry in entries.flatten() {
-        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
-        let Some(number) = number else { continue };
-        // It may have ended meanwhile.
-        let Ok(status) = fs::read_to_string(entry.path().join("status")) else { continue };
+    for (process, status) in status::all() {
         // A tracer's child may have lost its parent, and still belongs to the family.
-        let tracer = field(&status, "TracerPid:").filter(|tracer| *tracer != 0);
-        let parent = tracer.or_else(|| field(&status, "PPid:")).unwrap_or(0);
-        children.entry(u32::try_from(parent).unwrap_or(0)).or_default().push(number);
-        let own =
-            field(&status, "RssAnon:").unwrap_or(0) + field(&status, "RssShmem:").unwrap_or(0);
-        memory.insert(number, own.saturating_mul(1024));
+        let tracer = number(&status, "TracerPid:").filter(|tracer| *tracer != 0);
+        let parent = tracer.or_else(|| number(&status, "PPid:")).unwrap_or(0);
+        children.entry(parent).or_default().push(process);
+        let kib = |name| number::<u64>(&status, name).unwrap_or(0);
+        memory.insert(process, (kib("RssAnon:") + kib("RssShmem:")).saturating_mul(1024));
     }
     let mut sum = 0;
     let mut family = vec![process];
@@ -93,19 +88,9 @@ fn family_memory(process: u32) -> u64 {
 
 /// How many processes and threads this user has.
 pub fn user_threads() -> u32 {
-    let user = u64::from(rustix::process::getuid().as_raw());
-    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
-    let threads = entries.flatten().filter_map(|entry| {
-        let status = fs::read_to_string(entry.path().join("status")).ok()?;
-        (field(&status, "Uid:")? == user).then(|| field(&status, "Threads:"))?
-    });
-    threads.sum::<u64>().try_into().unwrap_or(u32::MAX / 2)
-}
-
-/// The number in a line of a status file.
-fn field(status: &str, name: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
+    let user = rustix::process::getuid().as_raw();
+    let own = status::all().filter(|(_, status)| number(status, "Uid:") == Some(user));
+    own.filter_map(|(_, status)| number::<u32>(&status, "Threads:")).sum()
 }
 
 /// What a file or folder takes on disk, without following links.
@@ -122,14 +107,6 @@ fn size(path: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_fields_of_a_status_file_are_found() {
-        let status = "Name:\tcat\nPPid:\t17\nRssAnon:\t     128 kB\n";
-        assert_eq!(field(status, "PPid:"), Some(17));
-        assert_eq!(field(status, "RssAnon:"), Some(128));
-        assert_eq!(field(status, "RssShmem:"), None);
-    }
 
     #[test]
     fn the_family_is_counted_with_this_process() {

@@ -1,12 +1,10 @@
 //! Killing a server that a keeper has started: the keeper starts it again under the guest.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Server, WAIT_TIMEOUT};
-use crate::process;
+use crate::{files, process};
 
 impl Server<'_> {
     /// Kills the process that the keeper has started (`--keeper`), and waits until it has started
@@ -25,7 +23,7 @@ impl Server<'_> {
     fn kept(&self) -> Result<Option<Pid>> {
         let keeper = self.pid();
         let path = format!("/proc/{keeper}/task/{keeper}/children");
-        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let children = files::read_text(&path)?;
         let child = children.split_whitespace().next().map(str::parse).transpose();
         Ok(child.with_context(|| format!("{path} says {children:?}"))?.and_then(Pid::from_raw))
     }

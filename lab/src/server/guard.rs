@@ -8,6 +8,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result};
 
+use crate::files;
+
 /// `$1` is the process, `$2` when it was started: another one may have got its number since. Signals of
 /// the terminal are for the lab.
 const SCRIPT: &str = "trap '' INT TERM HUP
@@ -29,7 +31,7 @@ impl Guard {
     /// The process does not run, or there is no shell.
     pub fn of(pid: u32) -> Result<Self> {
         let stat = format!("/proc/{pid}/stat");
-        let text = std::fs::read_to_string(&stat).with_context(|| format!("cannot read {stat}"))?;
+        let text = files::read_text(&stat)?;
         let rest = text.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
         let started = rest.split(' ').nth(19).with_context(|| format!("{stat} is too short"))?;
         let mut shell = Command::new("sh")
