@@ -21,7 +21,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,20 +35,18 @@ use crate::arch::Arch;
 use crate::entry::{self, Entry};
 use crate::kernel::Kernel;
 use crate::process::{self, Child};
-use crate::{lock, packages};
+use crate::{files, lock, packages};
 
 mod limits;
 mod namespaces;
 mod protection;
 mod traced;
-mod view;
 mod watch;
 mod watched;
 
 pub use limits::{End, Limits, Outcome};
 pub use protection::Protection;
 use traced::Stage;
-use view::View;
 pub use watched::Watched;
 
 /// The users that programs run as: those that systemd gives to services without a user of their
@@ -56,12 +54,35 @@ pub use watched::Watched;
 const SANDBOX_USERS: std::ops::Range<u32> = 61184..65520;
 /// Where busybox is inside, to set the limits with.
 const BUSYBOX: &str = "/busybox";
+
+/// Something that a program in the sandbox sees at a path.
+#[derive(Debug, Clone)]
+enum Place {
+    /// A symbolic link.
+    Link {
+        /// Where it leads.
+        target: PathBuf,
+        /// Where it is.
+        inside: PathBuf,
+    },
+    /// A file or folder of the host.
+    Bound {
+        /// Where the host has it.
+        path: PathBuf,
+        /// Where the program sees it.
+        inside: PathBuf,
+        /// Whether the program may write to it.
+        writable: bool,
+    },
+}
+
 /// A sandbox: what is inside, and the limits.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     /// The root with bubblewrap, and with what builds for the guest.
     build_root: PathBuf,
-    view: View,
+    /// What it sees of files, in the order in which it was asked for.
+    places: Vec<Place>,
     environment: Vec<(OsString, OsString)>,
     folder: PathBuf,
     limits: Limits,
@@ -85,7 +106,7 @@ impl Sandbox {
         let build_root = if root.ready() { root.path() } else { root.ensure(&lock::preparing()?)? };
         Ok(Self {
             build_root,
-            view: View::default(),
+            places: Vec::new(),
             environment: Vec::new(),
             folder: "/".into(),
             limits,
@@ -119,7 +140,7 @@ impl Sandbox {
             let path = root.join(name);
             let inside = Path::new("/").join(name);
             if let Ok(target) = fs::read_link(&path) {
-                self.view.link(&target, &inside);
+                self.places.push(Place::Link { target, inside });
             } else if path.is_dir() {
                 self = self.shows(&path, &inside);
             }
@@ -143,17 +164,29 @@ impl Sandbox {
 
     /// Shows a file or folder of the host, read-only.
     #[must_use]
-    pub fn shows(mut self, path: &Path, inside: &Path) -> Self {
-        self.view.show(path, inside);
-        self
+    pub fn shows(self, path: &Path, inside: &Path) -> Self {
+        self.bind(path, inside, false)
     }
 
     /// Shows a folder of the host that the program may write to. When root runs it, all that is in
     /// it belongs to the program's user from then on.
     #[must_use]
-    pub fn writable(mut self, path: &Path, inside: &Path) -> Self {
-        self.view.writable(path, inside);
+    pub fn writable(self, path: &Path, inside: &Path) -> Self {
+        self.bind(path, inside, true)
+    }
+
+    fn bind(mut self, path: &Path, inside: &Path, writable: bool) -> Self {
+        let (path, inside) = (path.to_owned(), inside.to_owned());
+        self.places.push(Place::Bound { path, inside, writable });
         self
+    }
+
+    /// The host's paths that the program may write to.
+    fn writable_folders(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Bound { path, writable: true, .. } => Some(path.as_path()),
+            _ => None,
+        })
     }
 
     /// The user that the program is inside; its group has the same number.
@@ -180,7 +213,7 @@ impl Sandbox {
     /// there dies with the process, which dies with the calling thread. Nobody watches the sums of
     /// memory and disk of what is started from it otherwise than with [`Self::start`].
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
-        for folder in self.view.writable_folders() {
+        for folder in self.writable_folders() {
             self.hand_over(folder)?;
         }
         let mut command = match &self.stage {
@@ -195,7 +228,7 @@ impl Sandbox {
     /// The folders whose size is limited.
     fn watched_folders(&self) -> Vec<PathBuf> {
         let own = self.stage.iter().map(|stage| stage.path());
-        self.view.writable_folders().chain(own).map(Path::to_path_buf).collect()
+        self.writable_folders().chain(own).map(Path::to_path_buf).collect()
     }
 
     fn limit_arguments(&self) -> [String; 4] {
@@ -223,9 +256,7 @@ impl Sandbox {
         lchown(path, Some(user), Some(user))
             .with_context(|| format!("cannot change the owner of {}", path.display()))?;
         if path.is_dir() && !path.is_symlink() {
-            let entries =
-                fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-            for entry in entries.flatten() {
+            for entry in files::entries(path)? {
                 self.hand_over(&entry.path())?;
             }
         }
@@ -250,7 +281,7 @@ impl Sandbox {
     }
 
     fn wait(&self, child: &mut Child) -> Result<End> {
-        let mut watch = watch::Watch::new(child.pid(), &self.watched_folders());
+        let mut watch = watch::Watch::new(child.pid(), self.watched_folders());
         let end = process::wait_for(self.limits.time, || {
             let ended = child.ended()?.map(End::Ended);
             Ok(ended.or_else(|| watch.over(&self.limits)))
@@ -263,18 +294,10 @@ impl Sandbox {
 fn keep(mut pipe: impl Read + Send + 'static, most: usize) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut kept = Vec::new();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match pipe.read(&mut buffer) {
-                Ok(0) => return kept,
-                Ok(count) => {
-                    let room = most - kept.len();
-                    kept.extend_from_slice(&buffer[..count.min(room)]);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return kept,
-            }
-        }
+        // What cannot be read any more counts as the end.
+        let _ = pipe.by_ref().take(most as u64).read_to_end(&mut kept);
+        let _ = io::copy(&mut pipe, &mut io::sink());
+        kept
     })
 }
 

@@ -4,8 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-use super::view::Place;
-use super::{BUSYBOX, SANDBOX_USERS, Sandbox};
+use super::{BUSYBOX, Place, SANDBOX_USERS, Sandbox};
 use crate::root;
 
 /// How much the file systems in memory hold: /tmp and /dev/shm.
@@ -35,7 +34,7 @@ impl Sandbox {
         for folder in ["/tmp", "/dev/shm"] {
             command.args(["--perms", "1777", "--size", MEMORY_FILES, "--tmpfs", folder]);
         }
-        for place in &self.view.places {
+        for place in &self.places {
             add(&mut command, place);
         }
         command.arg("--ro-bind").arg(root.join("usr/bin/busybox")).arg(BUSYBOX);

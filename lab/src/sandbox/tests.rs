@@ -290,7 +290,7 @@ fn sockets_are_refused() {
     let (outcome, _folder) = script(&format!("busybox nc -w 1 127.0.0.1 {port}"), LIMITS);
     assert!(!outcome.end.success(), "{}", outcome.text());
     let reached = listener.accept().map_err(|error| error.kind());
-    assert_eq!(reached.map(drop), Err(ErrorKind::WouldBlock));
+    assert_eq!(reached.map(drop), Err(io::ErrorKind::WouldBlock));
 }
 
 #[test]

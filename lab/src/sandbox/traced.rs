@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,8 +12,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::protection::Protection;
-use super::view::Place;
-use super::{BUSYBOX, Sandbox};
+use super::{BUSYBOX, Place, Sandbox};
 use crate::entry::{self, Proot};
 use crate::paths;
 
@@ -63,21 +63,20 @@ impl Stage {
 
     /// Makes a place to show a file or folder at.
     fn place(&self, path: &Path, inside: &Path) -> Result<()> {
-        let place = self.root().join(inside.strip_prefix("/").unwrap_or(inside));
-        let parent = place.parent().unwrap_or(&place);
-        let made = if path.is_dir() {
-            fs::create_dir_all(&place)
-        } else {
-            fs::create_dir_all(parent).and_then(|()| fs::write(&place, ""))
-        };
-        made.with_context(|| format!("cannot make {}", place.display()))
+        self.make(inside, |place| {
+            if path.is_dir() { fs::create_dir_all(place) } else { fs::write(place, "") }
+        })
     }
 
     fn link(&self, target: &Path, inside: &Path) -> Result<()> {
+        self.make(inside, |place| symlink(target, place).or_else(exists))
+    }
+
+    /// Makes what the program sees at a path, and the folders above it.
+    fn make(&self, inside: &Path, make: impl Fn(&Path) -> io::Result<()>) -> Result<()> {
         let place = self.root().join(inside.strip_prefix("/").unwrap_or(inside));
-        let parent = place.parent().unwrap_or(&place);
-        fs::create_dir_all(parent)
-            .and_then(|()| symlink(target, &place).or_else(exists))
+        fs::create_dir_all(place.parent().unwrap_or(&place))
+            .and_then(|()| make(&place))
             .with_context(|| format!("cannot make {}", place.display()))
     }
 
@@ -91,8 +90,8 @@ impl Stage {
     }
 }
 
-fn exists(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+fn exists(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
 
 impl Sandbox {
@@ -140,7 +139,7 @@ impl Sandbox {
         for (target, inside) in DEVICE_LINKS {
             stage.link(target.as_ref(), inside.as_ref())?;
         }
-        for place in &self.view.places {
+        for place in &self.places {
             match place {
                 Place::Link { target, inside } => stage.link(target, inside)?,
                 Place::Bound { path, inside, writable } => {

@@ -29,42 +29,33 @@ pub struct Watch {
 
 impl Watch {
     /// For a process and what its children may write to.
-    pub fn new(process: u32, folders: &[PathBuf]) -> Self {
+    pub fn new(process: u32, folders: Vec<PathBuf>) -> Self {
         let now = Instant::now();
-        Self { process, folders: folders.to_vec(), memory_seen: now, disk_seen: now }
+        Self { process, folders, memory_seen: now, disk_seen: now }
     }
 
     /// The end that the process deserves when it is over its limits.
     pub fn over(&mut self, limits: &Limits) -> Option<End> {
-        if self.memory() > limits.memory {
-            return Some(End::TooMuchMemory);
+        if self.memory_seen.elapsed() >= MEMORY_EVERY {
+            let used = family_memory(self.process);
+            // From its end: adding up takes time itself when there is much.
+            self.memory_seen = Instant::now();
+            if used > limits.memory {
+                return Some(End::TooMuchMemory);
+            }
         }
-        (self.disk() > limits.disk).then_some(End::TooMuchDisk)
-    }
-
-    /// Bytes of memory that belong to the process or its descendants alone; 0 between two looks.
-    fn memory(&mut self) -> u64 {
-        if self.memory_seen.elapsed() < MEMORY_EVERY {
-            return 0;
+        if self.disk_seen.elapsed() >= DISK_EVERY {
+            let used: u64 = self.folders.iter().map(|folder| size(folder)).sum();
+            self.disk_seen = Instant::now();
+            if used > limits.disk {
+                return Some(End::TooMuchDisk);
+            }
         }
-        let used = family_memory(self.process);
-        // From its end: adding up takes time itself when there is much.
-        self.memory_seen = Instant::now();
-        used
-    }
-
-    /// Bytes on disk in the folders; 0 between two looks.
-    fn disk(&mut self) -> u64 {
-        if self.disk_seen.elapsed() < DISK_EVERY {
-            return 0;
-        }
-        let used = self.folders.iter().map(|folder| size(folder)).sum();
-        self.disk_seen = Instant::now();
-        used
+        None
     }
 }
 
-/// The memory of a process and its descendants.
+/// Bytes of memory that belong to a process or its descendants alone.
 fn family_memory(process: u32) -> u64 {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut memory: HashMap<u32, u64> = HashMap::new();

@@ -38,7 +38,7 @@ impl Sandbox {
     /// watched.
     pub fn start(&self, command: &mut Command) -> Result<Watched> {
         let child = Child::spawn("the sandbox", command)?;
-        let mut watch = Watch::new(child.pid(), &self.watched_folders());
+        let mut watch = Watch::new(child.pid(), self.watched_folders());
         let limits = self.limits;
         let shared = Arc::new(Mutex::new(State { child, end: None }));
         let theirs = Arc::clone(&shared);
