@@ -52,8 +52,8 @@ fn run(options: &cli::Options) -> Result<bool> {
 
     let selected = checks::select(&options.only);
     if options.list {
-        for check in selected {
-            println!("{:<12} {}", check.group.name(), check.name);
+        for (group, (name, _)) in selected {
+            println!("{group:<12} {name}");
         }
         return Ok(true);
     }
@@ -64,8 +64,8 @@ fn run(options: &cli::Options) -> Result<bool> {
         generator: options.generator,
     };
     let mut report = report::Report::new(options.json, selected.len());
-    for check in selected {
-        report.add(check.group.name(), check.name, (check.run)(&subject));
+    for (group, (name, run)) in selected {
+        report.add(&group, name, run(&subject));
     }
     Ok(report.finish(options.strict))
 }

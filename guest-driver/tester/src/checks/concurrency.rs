@@ -1,7 +1,7 @@
 //! Many users at once.
 
 use super::readers::{ALONE, Reader};
-use super::{Check, Group, Subject, ensure_not_constant, numbers};
+use super::{Check, Subject, ensure_not_constant, numbers};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -14,16 +14,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub const CHECKS: &[Check] = &[
-    check("threads with a file each", threads),
-    check("threads that share a file", shared_file),
-    check("processes", processes),
-    check("threads share out a seeded sequence, no number lost or doubled", shared_sequence),
-    check("a signal does not end an ioctl that waits for other users", ioctl_goes_on),
+    ("threads with a file each", threads),
+    ("threads that share a file", shared_file),
+    ("processes", processes),
+    ("threads share out a seeded sequence, no number lost or doubled", shared_sequence),
+    ("a signal does not end an ioctl that waits for other users", ioctl_goes_on),
 ];
-
-const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check { group: Group::Concurrency, name, run }
-}
 
 const USERS: usize = 8;
 const HAMMERING: Duration = Duration::from_millis(500);

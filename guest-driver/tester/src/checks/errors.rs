@@ -1,6 +1,6 @@
 //! What has to be refused, and how.
 
-use super::{Check, Group, Subject};
+use super::{Check, Subject, in_own_thread};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
 use crate::sys::{IOCTL_RAND, IOCTL_SEED, ioctl_on_null, seed};
@@ -9,20 +9,15 @@ use rustix::fs::OFlags;
 use rustix::io::{self, Errno};
 use rustix::ioctl::{Opcode, opcode};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use std::thread;
 
 pub const CHECKS: &[Check] = &[
-    check("an unknown ioctl is ENOTTY", unknown_ioctl),
-    check("a known number with another size or direction is ENOTTY", similar_ioctl),
-    check("a bad address is EFAULT in both directions", bad_address),
-    check("seeding is EPERM for who may only read", seeding_needs_write),
-    check("writing is EINVAL", no_write),
-    check("the device still works", still_works),
+    ("an unknown ioctl is ENOTTY", unknown_ioctl),
+    ("a known number with another size or direction is ENOTTY", similar_ioctl),
+    ("a bad address is EFAULT in both directions", bad_address),
+    ("seeding is EPERM for who may only read", seeding_needs_write),
+    ("writing is EINVAL", no_write),
+    ("the device still works", still_works),
 ];
-
-const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check { group: Group::Errors, name, run }
-}
 
 fn ensure_fails<T: std::fmt::Debug>(result: io::Result<T>, expected: Errno) -> Result<()> {
     match result {
@@ -62,18 +57,14 @@ fn bad_address(subject: &Subject) -> Result<Outcome> {
 
 fn seeding_needs_write(subject: &Subject) -> Result<Outcome> {
     let device = CharacterDevice::open_with(&subject.device, OFlags::RDONLY)?;
-    // Capabilities belong to a thread: this one gives them up and ends.
-    let attempt = thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                let mut sets = capabilities(None)?;
-                sets.effective = CapabilitySet::empty();
-                set_capabilities(None, sets)?;
-                io::Result::Ok(seed(device.fd(), 42))
-            })
-            .join()
+    // Capabilities belong to a thread.
+    let attempt = in_own_thread(|| {
+        let mut sets = capabilities(None)?;
+        sets.effective = CapabilitySet::empty();
+        set_capabilities(None, sets)?;
+        io::Result::Ok(seed(device.fd(), 42))
     });
-    let seeding = attempt.expect("the thread does not panic").context("dropping capabilities")?;
+    let seeding = attempt.context("dropping capabilities")?;
     ensure_fails(seeding, Errno::PERM)?;
     Ok(Outcome::Pass)
 }

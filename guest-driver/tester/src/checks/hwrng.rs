@@ -1,6 +1,6 @@
 //! The kernel's hardware RNG framework.
 
-use super::{Check, Group, Subject};
+use super::{Check, Subject};
 use crate::report::Outcome;
 use anyhow::{Context as _, Result, ensure};
 use std::fs::{self, File};
@@ -8,11 +8,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 pub const CHECKS: &[Check] =
-    &[check("the device is listed", listed), check("/dev/hwrng reads from it once chosen", chosen)];
-
-const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check { group: Group::Hwrng, name, run }
-}
+    &[("the device is listed", listed), ("/dev/hwrng reads from it once chosen", chosen)];
 
 const FRAMEWORK: &str = "/sys/class/misc/hw_random";
 

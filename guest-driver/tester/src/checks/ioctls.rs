@@ -1,6 +1,6 @@
 //! The published ioctls.
 
-use super::{Check, Group, Subject, ensure_not_constant};
+use super::{Check, Subject, ensure_not_constant, in_own_thread};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
 use anyhow::{Context as _, Result};
@@ -8,18 +8,13 @@ use rustix::fs::OFlags;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use std::os::unix::fs::PermissionsExt as _;
-use std::thread;
 
 pub const CHECKS: &[Check] = &[
-    check("a program gets new numbers", new_numbers),
-    check("a program can seed", can_seed),
-    check("reading is enough to draw numbers", read_only_file),
-    check("an ordinary user draws numbers and seeds", ordinary_user),
+    ("a program gets new numbers", new_numbers),
+    ("a program can seed", can_seed),
+    ("reading is enough to draw numbers", read_only_file),
+    ("an ordinary user draws numbers and seeds", ordinary_user),
 ];
-
-const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check { group: Group::Ioctls, name, run }
-}
 
 fn new_numbers(subject: &Subject) -> Result<Outcome> {
     ensure_not_constant(&subject.open()?.randoms(16)?)?;
@@ -45,17 +40,13 @@ fn ordinary_user(subject: &Subject) -> Result<Outcome> {
         let reason = format!("the device is not for everybody: mode {:#o}", mode & 0o777);
         return Outcome::skip(reason);
     }
-    // A user belongs to a thread for the kernel: this one becomes nobody and ends.
-    let attempt = thread::scope(|scope| {
-        let attempt = || {
-            let nobody = Uid::from_raw(65534);
-            set_thread_res_uid(nobody, nobody, nobody).context("becoming nobody")?;
-            let device = subject.open()?;
-            device.seed(42)?;
-            device.random()
-        };
-        scope.spawn(attempt).join()
-    });
-    attempt.expect("the thread does not panic")?;
+    // A user belongs to a thread for the kernel.
+    in_own_thread(|| {
+        let nobody = Uid::from_raw(65534);
+        set_thread_res_uid(nobody, nobody, nobody).context("becoming nobody")?;
+        let device = subject.open()?;
+        device.seed(42)?;
+        device.random()
+    })?;
     Ok(Outcome::Pass)
 }

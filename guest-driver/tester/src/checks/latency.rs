@@ -1,18 +1,14 @@
 //! Measurements through the driver. They pass whatever the figures are: a loaded host is no fault
 //! of the device.
 
-use super::{Check, Group, Subject};
+use super::{Check, Subject};
 use crate::report::Outcome;
 use anyhow::{Result, ensure};
 use my_rng_model::latency::Latency;
 use serde_json::Map;
 use std::time::Instant;
 
-pub const CHECKS: &[Check] = &[check("one ioctl", one_ioctl), check("bulk read", bulk_read)];
-
-const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check { group: Group::Latency, name, run }
-}
+pub const CHECKS: &[Check] = &[("one ioctl", one_ioctl), ("bulk read", bulk_read)];
 
 /// Enough for a 99th percentile.
 const CALLS: usize = 10_000;

@@ -18,6 +18,7 @@ use crate::report::Outcome;
 use anyhow::Result;
 use clap::ValueEnum;
 use std::path::PathBuf;
+use std::thread;
 
 /// What is checked.
 #[derive(Debug)]
@@ -61,47 +62,42 @@ pub enum Group {
 
 impl Group {
     /// As on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Registers => "registers",
-            Self::Ioctls => "ioctls",
-            Self::Seeding => "seeding",
-            Self::Read => "read",
-            Self::Concurrency => "concurrency",
-            Self::Errors => "errors",
-            Self::Hwrng => "hwrng",
-            Self::Latency => "latency",
-        }
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
-/// One check.
-#[derive(Debug, Clone, Copy)]
-pub struct Check {
-    /// Its topic.
-    pub group: Group,
-    /// What holds when it passes.
-    pub name: &'static str,
-    /// Fails with what was seen instead.
-    pub run: fn(&Subject) -> Result<Outcome>,
+/// One check: what holds when it passes, and a function that fails with what was seen instead.
+pub type Check = (&'static str, fn(&Subject) -> Result<Outcome>);
+
+/// The checks of all groups.
+const ALL: [(Group, &[Check]); 9] = [
+    (Group::Identity, identity::CHECKS),
+    (Group::Registers, registers::CHECKS),
+    (Group::Ioctls, ioctls::CHECKS),
+    (Group::Seeding, seeding::CHECKS),
+    (Group::Read, read::CHECKS),
+    (Group::Concurrency, concurrency::CHECKS),
+    (Group::Errors, errors::CHECKS),
+    (Group::Hwrng, hwrng::CHECKS),
+    (Group::Latency, latency::CHECKS),
+];
+
+/// The checks of these groups, or all of them, with the names of their groups.
+pub fn select(groups: &[Group]) -> Vec<(String, Check)> {
+    let wanted = ALL.iter().filter(|(group, _)| groups.is_empty() || groups.contains(group));
+    wanted.flat_map(|(group, checks)| checks.iter().map(|check| (group.name(), *check))).collect()
 }
 
-/// The checks of these groups, or all of them.
-pub fn select(groups: &[Group]) -> Vec<Check> {
-    let all = [
-        identity::CHECKS,
-        registers::CHECKS,
-        ioctls::CHECKS,
-        seeding::CHECKS,
-        read::CHECKS,
-        concurrency::CHECKS,
-        errors::CHECKS,
-        hwrng::CHECKS,
-        latency::CHECKS,
-    ]
-    .concat();
-    all.into_iter().filter(|check| groups.is_empty() || groups.contains(&check.group)).collect()
+/// Passes when these numbers were seen.
+fn compare(seen: &[u32], expected: &[u32]) -> Result<Outcome> {
+    anyhow::ensure!(seen == expected, "{seen:x?} instead of {expected:x?}");
+    Ok(Outcome::Pass)
+}
+
+/// Does what changes the thread, as the kernel knows it, in one that ends then.
+fn in_own_thread<T: Send>(attempt: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(attempt).join()).expect("the thread does not panic")
 }
 
 /// Fails when a list of numbers is one number again and again.

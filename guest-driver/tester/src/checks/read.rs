@@ -1,7 +1,7 @@
 //! Bulk reads.
 
 use super::readers::{ALONE, ENDLESS, Reader, WARM_UP, time_for_endless};
-use super::{Check, Group, Subject, ensure_not_constant, numbers};
+use super::{Check, Subject, ensure_not_constant, numbers};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
 use anyhow::{Context as _, Result, ensure};
@@ -14,19 +14,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub const CHECKS: &[Check] = &[
-    check("every length is served in full", lengths),
-    check("the bytes are the numbers, low byte first", bytes_of_numbers),
-    check("each read starts with a new number", reads_start_anew),
-    check("O_NONBLOCK gives bytes when no other process reads", nonblocking),
-    check("O_NONBLOCK does not wait for other readers", nonblocking_beside_others),
-    check("there is no position to seek to", no_position),
-    check("a signal ends a long read with what it has", signal_ends_read),
-    check("a killed reader dies at once", killed_reader),
+    ("every length is served in full", lengths),
+    ("the bytes are the numbers, low byte first", bytes_of_numbers),
+    ("each read starts with a new number", reads_start_anew),
+    ("O_NONBLOCK gives bytes when no other process reads", nonblocking),
+    ("O_NONBLOCK does not wait for other readers", nonblocking_beside_others),
+    ("there is no position to seek to", no_position),
+    ("a signal ends a long read with what it has", signal_ends_read),
+    ("a killed reader dies at once", killed_reader),
 ];
-
-const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check { group: Group::Read, name, run }
-}
 
 /// Around a number, around the driver's step, a page, and many steps.
 const LENGTHS: [usize; 14] = [0, 1, 2, 3, 4, 5, 7, 255, 256, 257, 4095, 4096, 4097, 1 << 20];

@@ -1,6 +1,6 @@
 //! The registers through `resource0`, each access one load or store of the given size.
 
-use super::{Check, Group, Subject, ensure_not_constant};
+use super::{Check, Subject, compare, ensure_not_constant};
 use crate::expected::GeneratorKind;
 use crate::registers::{Access, map};
 use crate::report::Outcome;
@@ -10,22 +10,18 @@ use my_rng_model::latency::Latency;
 use my_rng_model::registers as device;
 
 pub const CHECKS: &[Check] = &[
-    check("RANDOM gives new numbers", |s| with_bar(s, random_changes)),
-    check("SEED reads as 0 in every size", |s| with_bar(s, seed_reads_zero)),
-    check("writing SEED restarts the sequence", |s| with_bar(s, seed_restarts)),
-    check("the numbers are the generator's", |s| with_bar(s, expected_numbers)),
-    check("short reads of RANDOM give low bytes of a new number", |s| with_bar(s, short_reads)),
-    check("an 8-byte read is RANDOM, then SEED", |s| with_bar(s, long_read)),
-    check("an 8-byte write reaches SEED with its upper half", |s| with_bar(s, long_write)),
-    check("the rest of the page reads as 0 in every size", |s| with_bar(s, rest_reads_zero)),
-    check("writes to the rest of the page are ignored", |s| with_bar(s, rest_ignores_writes)),
-    check("writing RANDOM does not disturb the sequence", |s| with_bar(s, random_ignores_writes)),
-    check("latency of one read", |s| with_bar(s, latency)),
+    ("RANDOM gives new numbers", |s| with_bar(s, random_changes)),
+    ("SEED reads as 0 in every size", |s| with_bar(s, seed_reads_zero)),
+    ("writing SEED restarts the sequence", |s| with_bar(s, seed_restarts)),
+    ("the numbers are the generator's", |s| with_bar(s, expected_numbers)),
+    ("short reads of RANDOM give low bytes of a new number", |s| with_bar(s, short_reads)),
+    ("an 8-byte read is RANDOM, then SEED", |s| with_bar(s, long_read)),
+    ("an 8-byte write reaches SEED with its upper half", |s| with_bar(s, long_write)),
+    ("the rest of the page reads as 0 in every size", |s| with_bar(s, rest_reads_zero)),
+    ("writes to the rest of the page are ignored", |s| with_bar(s, rest_ignores_writes)),
+    ("writing RANDOM does not disturb the sequence", |s| with_bar(s, random_ignores_writes)),
+    ("latency of one read", |s| with_bar(s, latency)),
 ];
-
-const fn check(name: &'static str, run: fn(&Subject) -> Result<Outcome>) -> Check {
-    Check { group: Group::Registers, name, run }
-}
 
 const RANDOM: usize = to_usize(device::RANDOM);
 const SEED: usize = to_usize(device::SEED);
@@ -82,9 +78,7 @@ fn expected_numbers(bar: &Mapping, generator: GeneratorKind) -> Result<Outcome> 
     let Some(expected) = generator.sequence(A_SEED, 16) else {
         return Outcome::skip("generator not known, see --generator");
     };
-    let seen = seeded(bar, A_SEED, 16);
-    ensure!(seen == expected, "{seen:x?} instead of {expected:x?}");
-    Ok(Outcome::Pass)
+    compare(&seeded(bar, A_SEED, 16), &expected)
 }
 
 fn short_reads(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
@@ -111,9 +105,7 @@ fn long_read(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
 fn long_write(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
     let sequence = seeded(bar, A_SEED, 4);
     bar.write(RANDOM, u64::from(A_SEED) << 32);
-    let seen = numbers(bar, 4);
-    ensure!(seen == sequence, "{seen:x?} instead of {sequence:x?}");
-    Ok(Outcome::Pass)
+    compare(&numbers(bar, 4), &sequence)
 }
 
 fn rest_reads_zero(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
@@ -134,18 +126,14 @@ fn rest_ignores_writes(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
     bar.write(REST, u16::MAX);
     bar.write(REST, u8::MAX);
     ensure_rest_is_zero::<u64>(bar)?;
-    let seen = numbers(bar, 4);
-    ensure!(seen == sequence, "{seen:x?} instead of {sequence:x?}");
-    Ok(Outcome::Pass)
+    compare(&numbers(bar, 4), &sequence)
 }
 
 fn random_ignores_writes(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
     let sequence = seeded(bar, A_SEED, 4);
     bar.write(SEED, A_SEED);
     bar.write(RANDOM, u32::MAX);
-    let seen = numbers(bar, 4);
-    ensure!(seen == sequence, "{seen:x?} instead of {sequence:x?}");
-    Ok(Outcome::Pass)
+    compare(&numbers(bar, 4), &sequence)
 }
 
 fn latency(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
