@@ -70,40 +70,28 @@ unsafe impl Ioctl for AnyIoctl {
 }
 
 /// A type that one load or store moves.
-pub trait Word: Copy {
+pub trait Word: Copy + Into<u64> + TryFrom<u64> {
     /// Bytes moved.
-    const SIZE: usize = size_of::<Self>();
+    const SIZE: usize = Self::MOVED as usize;
     /// The same, to choose an instruction by.
     const MOVED: Size;
-
-    /// What a load of this size gives.
-    fn of(loaded: u64) -> Self;
-
-    /// What a store of this size takes.
-    fn stored(self) -> u64;
 }
 
-macro_rules! word {
-    ($type:ty, $moved:expr) => {
-        impl Word for $type {
-            const MOVED: Size = $moved;
-
-            fn of(loaded: u64) -> Self {
-                let mut bytes = [0; size_of::<Self>()];
-                bytes.copy_from_slice(&loaded.to_le_bytes()[..size_of::<Self>()]);
-                Self::from_le_bytes(bytes)
-            }
-
-            fn stored(self) -> u64 {
-                self.into()
-            }
-        }
-    };
+impl Word for u8 {
+    const MOVED: Size = Size::One;
 }
-word!(u8, Size::One);
-word!(u16, Size::Two);
-word!(u32, Size::Four);
-word!(u64, Size::Eight);
+
+impl Word for u16 {
+    const MOVED: Size = Size::Two;
+}
+
+impl Word for u32 {
+    const MOVED: Size = Size::Four;
+}
+
+impl Word for u64 {
+    const MOVED: Size = Size::Eight;
+}
 
 /// Whether one load or store can be made at an offset of a device's registers. On x86-64 each can;
 /// elsewhere only those at multiples of the size.
@@ -136,7 +124,8 @@ impl Mapping {
     /// When the word is outside of the mapping or not aligned.
     pub fn read<T: Word>(&self, offset: usize) -> T {
         assert!(offset % T::SIZE == 0, "unaligned register access");
-        T::of(self.read_anywhere(offset, T::MOVED))
+        let loaded = T::try_from(self.read_anywhere(offset, T::MOVED));
+        loaded.ok().expect("what is above the loaded bytes is zero")
     }
 
     /// One store of a word.
@@ -145,7 +134,7 @@ impl Mapping {
     /// When the word is outside of the mapping or not aligned.
     pub fn write<T: Word>(&self, offset: usize, value: T) {
         assert!(offset % T::SIZE == 0, "unaligned register access");
-        self.write_anywhere(offset, T::MOVED, value.stored());
+        self.write_anywhere(offset, T::MOVED, value.into());
     }
 
     /// One load of a word at an offset that [`can_access`] allows. What becomes of an unaligned one

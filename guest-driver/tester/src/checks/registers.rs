@@ -147,11 +147,11 @@ fn latency(bar: &Mapping, _: GeneratorKind) -> Result<Outcome> {
     Ok(Outcome::timed(&latency))
 }
 
-fn ensure_rest_is_zero<T: Word + Into<u64>>(bar: &Mapping) -> Result<()> {
+fn ensure_rest_is_zero<T: Word>(bar: &Mapping) -> Result<()> {
     (REST..BAR_SIZE).step_by(T::SIZE).try_for_each(|offset| ensure_zero::<T>(bar, offset))
 }
 
-fn ensure_zero<T: Word + Into<u64>>(bar: &Mapping, offset: usize) -> Result<()> {
+fn ensure_zero<T: Word>(bar: &Mapping, offset: usize) -> Result<()> {
     let value: u64 = bar.read::<T>(offset).into();
     ensure!(value == 0, "{} bytes at {offset:#x} read as {value:#x}", T::SIZE);
     Ok(())
