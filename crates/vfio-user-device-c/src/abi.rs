@@ -261,5 +261,14 @@ unsafe fn slice_of<'a, T>(first: *const T, count: usize) -> &'a [T] {
     unsafe { slice::from_raw_parts(first, count) }
 }
 
+/// The same of bytes.
+///
+/// # Safety
+/// `data` is null or points to that many.
+pub(crate) unsafe fn bytes<'a>(data: *const c_void, length: usize) -> &'a [u8] {
+    // SAFETY: the caller's promise.
+    unsafe { slice_of(data.cast(), length) }
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use vfio_user_device::{Bus, DmaError, Rejected};
 
+use crate::abi::bytes;
 use crate::error;
 
 /// Drives the interrupt pin.
@@ -148,14 +149,4 @@ pub unsafe extern "C" fn vfio_user_cancel_timer(bus: &mut Bus, id: u32) {
 
 fn reason(rejected: Rejected) -> DmaError {
     rejected.error
-}
-
-/// # Safety
-/// `data` points to that many bytes, if there are any.
-pub(crate) unsafe fn bytes<'a>(data: *const c_void, length: usize) -> &'a [u8] {
-    if length == 0 {
-        return &[];
-    }
-    // SAFETY: the caller's promise.
-    unsafe { slice::from_raw_parts(data.cast(), length) }
 }

@@ -30,6 +30,14 @@ impl CDevice {
     pub unsafe fn new(config: DeviceConfig, ops: COps, opaque: *mut c_void) -> Self {
         CDevice { config, ops, opaque }
     }
+
+    /// Calls one of its callbacks, if there is one.
+    fn call(&self, callback: Option<unsafe extern "C" fn(*mut c_void, *mut Bus)>, bus: &mut Bus) {
+        if let Some(callback) = callback {
+            // SAFETY: the promise of `new`; the bus outlives the call.
+            unsafe { callback(self.opaque, bus) }
+        }
+    }
 }
 
 impl Device for CDevice {
@@ -72,10 +80,7 @@ impl Device for CDevice {
     }
 
     fn reset(&mut self, bus: &mut Bus) {
-        if let Some(reset) = self.ops.reset {
-            // SAFETY: as in `read`.
-            unsafe { reset(self.opaque, bus) }
-        }
+        self.call(self.ops.reset, bus);
     }
 
     fn on_timer(&mut self, bus: &mut Bus, id: u32) {
@@ -99,17 +104,11 @@ impl Device for CDevice {
     }
 
     fn on_wake(&mut self, bus: &mut Bus) {
-        if let Some(wake) = self.ops.wake {
-            // SAFETY: as in `read`.
-            unsafe { wake(self.opaque, bus) }
-        }
+        self.call(self.ops.wake, bus);
     }
 
     fn on_disconnect(&mut self, bus: &mut Bus) {
-        if let Some(disconnect) = self.ops.disconnect {
-            // SAFETY: as in `read`.
-            unsafe { disconnect(self.opaque, bus) }
-        }
+        self.call(self.ops.disconnect, bus);
     }
 
     fn save(&self) -> Result<DeviceState, StateError> {

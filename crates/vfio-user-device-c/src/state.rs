@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use vfio_user_device::Hex;
 use vfio_user_device::serde::{Deserialize, Serialize};
 
-use crate::bus::bytes;
+use crate::abi::bytes;
 use crate::error::fail;
 
 /// `struct vfio_user_state`.
