@@ -72,40 +72,36 @@ impl Arch {
         self != Self::host()
     }
 
+    /// The first of two names on x86-64, the second one on arm64.
+    const fn either(self, x86_64: &'static str, arm64: &'static str) -> &'static str {
+        match self {
+            Self::X86_64 => x86_64,
+            Self::Arm64 => arm64,
+        }
+    }
+
     /// Its name for users.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86-64",
-            Self::Arm64 => "arm64",
-        }
+        self.either("x86-64", "arm64")
     }
 
     /// Its name in Debian's archive.
     #[must_use]
     pub const fn debian(self) -> &'static str {
-        match self {
-            Self::X86_64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
+        self.either("amd64", "arm64")
     }
 
     /// GNU's name for it, which Debian's cross compilers and folders of libraries have.
     #[must_use]
     pub const fn triple(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-linux-gnu",
-            Self::Arm64 => "aarch64-linux-gnu",
-        }
+        self.either("x86_64-linux-gnu", "aarch64-linux-gnu")
     }
 
     /// Rust's name for it.
     #[must_use]
     pub const fn rust_target(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-unknown-linux-gnu",
-            Self::Arm64 => "aarch64-unknown-linux-gnu",
-        }
+        self.either("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
     }
 
     /// The name of a tool of GNU's that works on its programs: the plain one on the same
@@ -121,70 +117,45 @@ impl Arch {
         if !self.is_foreign() {
             return Vec::new();
         }
-        vec![format!("ARCH={}", self.kernel()), format!("CROSS_COMPILE={}", self.tool(""))]
-    }
-
-    /// The kernel's name for it, as its makefiles take it.
-    const fn kernel(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Arm64 => "arm64",
-        }
+        let kernel = self.either("x86_64", "arm64");
+        vec![format!("ARCH={kernel}"), format!("CROSS_COMPILE={}", self.tool(""))]
     }
 
     /// The C library's dynamic loader, as programs name it, without the first slash.
     #[must_use]
     pub const fn loader(self) -> &'static str {
-        match self {
-            Self::X86_64 => "lib64/ld-linux-x86-64.so.2",
-            Self::Arm64 => "lib/ld-linux-aarch64.so.1",
-        }
+        self.either("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1")
     }
 
     /// Where the loader looks first for libraries, likewise.
     #[must_use]
     pub const fn libraries(self) -> &'static str {
-        match self {
-            Self::X86_64 => "lib/x86_64-linux-gnu",
-            Self::Arm64 => "lib/aarch64-linux-gnu",
-        }
+        self.either("lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")
     }
 
     /// The name of the QEMU that runs its machines.
     #[must_use]
     pub const fn qemu(self) -> &'static str {
-        match self {
-            Self::X86_64 => "qemu-system-x86_64",
-            Self::Arm64 => "qemu-system-aarch64",
-        }
+        self.either("qemu-system-x86_64", "qemu-system-aarch64")
     }
 
     /// QEMU's machine for guests.
     #[must_use]
     pub const fn machine(self) -> &'static str {
-        match self {
-            Self::X86_64 => "pc",
-            Self::Arm64 => "virt",
-        }
+        self.either("pc", "virt")
     }
 
     /// The processor that QEMU emulates. Of Arm's, older ones let the kernel follow a program's pointer,
     /// which hides mistakes; newer ones sign their pointers, which is slow to emulate.
     #[must_use]
     pub const fn emulated_processor(self) -> &'static str {
-        match self {
-            Self::X86_64 => "max",
-            Self::Arm64 => "cortex-a76",
-        }
+        self.either("max", "cortex-a76")
     }
 
     /// The console of the machine, as the guest's kernel names it.
     #[must_use]
     pub const fn console(self) -> &'static str {
-        match self {
-            Self::X86_64 => "ttyS0",
-            Self::Arm64 => "ttyAMA0",
-        }
+        self.either("ttyS0", "ttyAMA0")
     }
 }
 
