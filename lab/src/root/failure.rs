@@ -3,8 +3,6 @@
 //! The words of a program are for people. They decide here only whether another try is worth its
 //! time and which advice is shown; words that are not known lead to the next suite.
 
-use std::fmt::Write as _;
-
 use super::MIRROR_VARIABLE;
 
 /// How many lines of apt's errors are shown.
@@ -98,11 +96,7 @@ impl Failure {
     /// The lines for a person, indented.
     #[must_use]
     pub fn lines(&self) -> String {
-        self.said.iter().fold(String::new(), |mut text, line| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "    {line}");
-            text
-        })
+        self.said.iter().map(|line| format!("    {line}\n")).collect()
     }
 }
 

@@ -1,17 +1,17 @@
-//! One try to make a root of the packages of some suites, by mmdebstrap.
+//! Fetches the packages of a root by mmdebstrap, from one suite after the other.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::suites::Suites;
 use super::{MIRROR_VARIABLE, Root};
 use crate::follow::follow;
 use crate::mmdebstrap::Mmdebstrap;
-use crate::{process, progress};
+use crate::{lock, process, progress};
 
 /// Adds the suites next to the release.
 const SETUP: &str = include_str!("setup.sh");
@@ -20,6 +20,8 @@ const EXTRACTED: &str = include_str!("extracted.sh");
 /// A root is read by others than its maker when it is shared, whatever the maker's umask is. The
 /// scripts are shown to mmdebstrap through the environment.
 const RUN: &str = r#"umask 022; exec "$@""#;
+/// How often a suite is tried whose files do not come: a mirror is updated in a moment, mostly.
+const TRIES: u32 = 2;
 /// How often apt itself tries again when a connection breaks.
 const RETRIES: &str = "--aptopt=Acquire::Retries \"3\"";
 
@@ -29,33 +31,94 @@ pub fn mirror() -> Option<OsString> {
     std::env::var_os(MIRROR_VARIABLE).filter(|mirror| !mirror.is_empty())
 }
 
-/// Runs mmdebstrap once. What it leaves in the folder after a failure is the caller's to remove.
-pub fn fetch(
-    root: &Root,
-    suites: Suites,
-    mirror: Option<&OsString>,
-    folder: &Path,
-    mmdebstrap: &Mmdebstrap,
-    wait: &mut progress::Wait,
-) -> Result<Result<(), Failure>> {
-    let arguments = mmdebstrap.arguments();
-    let mut command = process::contained("sh");
-    command.args(["-c", RUN, "sh"]).args(&arguments);
-    command.arg(if process::is_root() { "--mode=root" } else { "--mode=chrootless" });
-    command.args(["--variant=extract", "--format=directory", RETRIES]);
-    command.arg("--setup-hook=sh -c \"$LAB_ROOT_SETUP\" sh \"$1\"").env("LAB_ROOT_SETUP", SETUP);
-    command.arg("--extract-hook=sh -c \"$LAB_ROOT_EXTRACTED\" sh \"$1\"");
-    command.env("LAB_ROOT_EXTRACTED", EXTRACTED);
-    command.env("LAB_ROOT_BASE", suites.base);
-    command.env("LAB_ROOT_BESIDE", suites.beside.unwrap_or_default());
-    command.env("LAB_ROOT_SOURCE", root.source.unwrap_or_default());
-    command.env("LAB_ROOT_UNPACKED", root.unpacked.join(" "));
-    if !root.architectures.is_empty() {
-        command.arg(format!("--architectures={}", root.architectures.join(",")));
+/// A root that is being fetched.
+pub struct Fetch<'a> {
+    pub root: &'a Root,
+    pub mirror: Option<&'a OsString>,
+    /// Where it is made.
+    pub folder: &'a Path,
+    pub mmdebstrap: Mmdebstrap,
+    pub wait: progress::Wait,
+}
+
+impl Fetch<'_> {
+    /// Tries the suites until one has what the root is for, and returns it.
+    pub fn try_suites(&mut self) -> Result<Suites> {
+        let Root { purpose, size, suites, .. } = self.root;
+        let mut tried = String::new();
+        let mut advice = String::new();
+        for suites in *suites {
+            let Some(failure) = self.try_suite(*suites)? else {
+                return Ok(*suites);
+            };
+            progress::say(&format!("cannot get {purpose} from Debian's {suites}"));
+            tried.push_str(&format!("  tried {suites}:\n{}", failure.lines()));
+            advice = failure.advice();
+            if failure.kind == Kind::Unreachable {
+                break;
+            }
+        }
+        bail!(
+            "cannot get the Debian packages for {purpose} (about {size}); nothing was left \
+             behind.\n{tried}{advice}"
+        );
     }
-    command.args(root.packages.iter().map(|package| format!("--include={package}")));
-    command.arg(suites.base).arg(folder).args(mirror.map(|mirror| source_line(mirror, suites)));
-    run(&mut command, root, wait)
+
+    /// Tries a suite, again if its files did not come; nothing when it has what the root is for.
+    fn try_suite(&mut self, suites: Suites) -> Result<Option<Failure>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let Some(failure) = self.attempt(suites)? else {
+                return Ok(None);
+            };
+            lock::remove(self.folder)?;
+            if failure.kind != Kind::NotFetched || tries == TRIES {
+                return Ok(Some(failure));
+            }
+            progress::say(&format!("a package of Debian's {suites} did not come; trying again"));
+        }
+    }
+
+    /// Runs mmdebstrap once. What it leaves in the folder after a failure is the caller's to remove.
+    fn attempt(&mut self, suites: Suites) -> Result<Option<Failure>> {
+        let mut command = self.command(suites);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let (status, log) = follow(&mut command, |line| {
+            if let Some(stage) = line.and_then(stage) {
+                self.wait.label(&format!("{}: {stage}", self.root.purpose));
+            }
+            self.wait.tick();
+        })
+        .context("cannot run mmdebstrap")?;
+        if !status.success() {
+            return Ok(Some(Failure::of(&log)));
+        }
+        Ok(self.root.complete(self.folder).err().map(|lack| Failure::incomplete(&lack)))
+    }
+
+    fn command(&self, suites: Suites) -> Command {
+        let root = self.root;
+        let mut command = process::contained("sh");
+        command.args(["-c", RUN, "sh"]).args(self.mmdebstrap.arguments());
+        command.arg(if process::is_root() { "--mode=root" } else { "--mode=chrootless" });
+        command.args(["--variant=extract", "--format=directory", RETRIES]);
+        command.arg("--setup-hook=sh -c \"$LAB_ROOT_SETUP\" sh \"$1\"");
+        command.env("LAB_ROOT_SETUP", SETUP);
+        command.arg("--extract-hook=sh -c \"$LAB_ROOT_EXTRACTED\" sh \"$1\"");
+        command.env("LAB_ROOT_EXTRACTED", EXTRACTED);
+        command.env("LAB_ROOT_BASE", suites.base);
+        command.env("LAB_ROOT_BESIDE", suites.beside.unwrap_or_default());
+        command.env("LAB_ROOT_SOURCE", root.source.unwrap_or_default());
+        command.env("LAB_ROOT_UNPACKED", root.unpacked.join(" "));
+        if !root.architectures.is_empty() {
+            command.arg(format!("--architectures={}", root.architectures.join(",")));
+        }
+        command.args(root.packages.iter().map(|package| format!("--include={package}")));
+        command.arg(suites.base).arg(self.folder);
+        command.args(self.mirror.map(|mirror| source_line(mirror, suites)));
+        command
+    }
 }
 
 /// What mmdebstrap takes for a mirror: a URL as it is, and one with apt's options before it, as in
@@ -66,22 +129,6 @@ fn source_line(mirror: &OsString, suites: Suites) -> OsString {
         return format!("deb {mirror_text} {} main", suites.base).into();
     }
     mirror.clone()
-}
-
-fn run(
-    command: &mut Command,
-    root: &Root,
-    wait: &mut progress::Wait,
-) -> Result<Result<(), Failure>> {
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let (status, log) = follow(command, |line| {
-        if let Some(stage) = line.and_then(stage) {
-            wait.label(&format!("{}: {stage}", root.purpose));
-        }
-        wait.tick();
-    })
-    .context("cannot run mmdebstrap")?;
-    Ok(if status.success() { Ok(()) } else { Err(Failure::of(&log)) })
 }
 
 /// The stage that a line of mmdebstrap's announces.

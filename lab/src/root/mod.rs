@@ -14,7 +14,6 @@ mod fetch;
 pub mod suites;
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,7 +23,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::arch::Arch;
 use crate::mmdebstrap::Mmdebstrap;
 use crate::{files, lock, paths, process, progress};
-use failure::{Failure, Kind};
+use fetch::Fetch;
 use suites::Suites;
 
 /// The environment variable that names another Debian mirror.
@@ -36,8 +35,6 @@ pub const STAMP: &str = ".lab-stamp";
 pub const VERSIONS: &str = ".lab-versions";
 /// The list of all roots' versions, in the folder of the roots.
 pub const ALL_VERSIONS: &str = "versions.txt";
-/// How often a suite is tried whose files do not come: a mirror is updated in a moment, mostly.
-const TRIES: u32 = 2;
 
 /// What is to be in a root.
 #[derive(Debug, Clone)]
@@ -142,73 +139,20 @@ impl Root {
         mirror: Option<&OsString>,
         right: &lock::Preparing,
     ) -> Result<()> {
-        let mmdebstrap = Mmdebstrap::get(right)?;
         let partial = folder.join(&self.name).with_extension("partial");
         let label = format!("fetching Debian packages: {} (about {})", self.purpose, self.size);
-        let mut wait = progress::Wait::new(&label);
-        let suites = self.try_suites(&partial, mirror, &mmdebstrap, &mut wait)?;
+        let mut fetch = Fetch {
+            root: self,
+            mirror,
+            folder: &partial,
+            mmdebstrap: Mmdebstrap::get(right)?,
+            wait: progress::Wait::new(&label),
+        };
+        let suites = fetch.try_suites()?;
         self.finish(&partial, suites)?;
         exchange(&partial, &folder.join(&self.name))?;
-        wait.done(&format!("fetched {} from Debian's {suites}", self.purpose));
+        fetch.wait.done(&format!("fetched {} from Debian's {suites}", self.purpose));
         Ok(())
-    }
-
-    /// Tries the suites until one has what the root is for, and returns it.
-    fn try_suites(
-        &self,
-        partial: &Path,
-        mirror: Option<&OsString>,
-        mmdebstrap: &Mmdebstrap,
-        wait: &mut progress::Wait,
-    ) -> Result<Suites> {
-        let mut tried = String::new();
-        let mut last = None;
-        for suites in self.suites {
-            let failure = self.try_suite(*suites, partial, mirror, mmdebstrap, wait)?;
-            let Some(failure) = failure else {
-                return Ok(*suites);
-            };
-            progress::say(&format!("cannot get {} from Debian's {suites}", self.purpose));
-            // Writing to a string cannot fail.
-            let _ = write!(tried, "  tried {suites}:\n{}", failure.lines());
-            let unreachable = failure.kind == Kind::Unreachable;
-            last = Some(failure);
-            if unreachable {
-                break;
-            }
-        }
-        bail!(
-            "cannot get the Debian packages for {} (about {}); nothing was left behind.\n{tried}{}",
-            self.purpose,
-            self.size,
-            last.map(|failure| failure.advice()).unwrap_or_default()
-        );
-    }
-
-    /// Tries a suite, again if its files did not come; nothing when it has what the root is for.
-    fn try_suite(
-        &self,
-        suites: Suites,
-        partial: &Path,
-        mirror: Option<&OsString>,
-        mmdebstrap: &Mmdebstrap,
-        wait: &mut progress::Wait,
-    ) -> Result<Option<Failure>> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let fetched = fetch::fetch(self, suites, mirror, partial, mmdebstrap, wait)?;
-            let result = fetched
-                .and_then(|()| self.complete(partial).map_err(|lack| Failure::incomplete(&lack)));
-            let Err(failure) = result else {
-                return Ok(None);
-            };
-            lock::remove(partial)?;
-            if failure.kind != Kind::NotFetched || tries == TRIES {
-                return Ok(Some(failure));
-            }
-            progress::say(&format!("a package of Debian's {suites} did not come; trying again"));
-        }
     }
 
     /// Checks that all is there that has to be.
@@ -248,18 +192,13 @@ fn exchange(partial: &Path, place: &Path) -> Result<()> {
 
 /// Writes the versions of all roots in a folder to one file, which a report can name.
 fn list_versions(folder: &Path) -> Result<()> {
-    let roots: Vec<(String, String)> = files::entries(folder)?
-        .iter()
-        .filter_map(|entry| {
-            let list = std::fs::read_to_string(entry.path().join(VERSIONS)).ok()?;
-            Some((entry.file_name().to_string_lossy().into_owned(), list))
-        })
-        .collect();
-    let text = roots.iter().fold(String::new(), |text, (name, list)| {
-        list.lines().fold(text, |text, line| text + name + " " + line + "\n")
-    });
-    let path = folder.join(ALL_VERSIONS);
-    files::write(&path, text)
+    let mut text = String::new();
+    for entry in files::entries(folder)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let list = std::fs::read_to_string(entry.path().join(VERSIONS)).unwrap_or_default();
+        text.extend(list.lines().map(|line| format!("{name} {line}\n")));
+    }
+    files::write(folder.join(ALL_VERSIONS), text)
 }
 
 /// A command that runs a program with the libraries of a private root.
@@ -283,11 +222,7 @@ pub fn loader(root: &Path) -> [String; 3] {
 /// The end of a long log, indented, for an error message.
 pub fn last_lines(lines: &[String], count: usize) -> String {
     let start = lines.len().saturating_sub(count);
-    lines[start..].iter().fold(String::new(), |mut text, line| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "    {line}");
-        text
-    })
+    lines[start..].iter().map(|line| format!("    {line}\n")).collect()
 }
 
 #[cfg(test)]
