@@ -18,7 +18,7 @@ use crate::kernel::Kernel;
 use crate::packages::Roots;
 use crate::process::Child;
 use crate::qemu::{self, Machine, Qemu};
-use crate::{files, lock, paths, process, progress};
+use crate::{files, lock, paths, process, progress, variables};
 
 /// The environment variable that chooses.
 pub const VARIABLE: &str = "ACCEL";
@@ -38,21 +38,11 @@ impl Accel {
         Self { name, reason: reason.into() }
     }
 
-    /// Emulation.
-    #[must_use]
-    pub fn tcg(reason: &str) -> Self {
-        Self::new("tcg", reason)
-    }
-
-    /// Whether guests run on the processor.
-    fn is_kvm(&self) -> bool {
-        self.name == "kvm"
-    }
-
     /// QEMU's arguments for it.
     #[must_use]
     pub fn arguments(&self) -> [String; 4] {
-        let processor = if self.is_kvm() { "max" } else { Arch::guest().emulated_processor() };
+        let arch = Arch::guest();
+        let processor = if self.name == "kvm" { "max" } else { arch.emulated_processor() };
         ["-accel", self.name, "-cpu", processor].map(str::to_owned)
     }
 }
@@ -83,24 +73,20 @@ pub fn choose(
 /// Chooses if that needs no probe: because the user said so, because there is no `/dev/kvm` to
 /// open, or because it was tried before.
 fn without_probe(qemu: &Qemu) -> Result<Option<Accel>> {
-    if let Some(name) = qemu::one_of(VARIABLE, &["tcg", "kvm"])? {
+    if let Some(name) = variables::one_of(VARIABLE, &["tcg", "kvm"])? {
         return Ok(Some(Accel::new(name, format!("chosen by {VARIABLE}="))));
     }
     let arch = Arch::guest();
     if arch.is_foreign() {
         let reason = format!("this machine's processors are not {arch}");
-        return Ok(Some(Accel::tcg(&reason)));
+        return Ok(Some(Accel::new("tcg", reason)));
     }
     if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        return Ok(Some(Accel::tcg(&format!("/dev/kvm cannot be opened: {error}"))));
+        return Ok(Some(Accel::new("tcg", format!("/dev/kvm cannot be opened: {error}"))));
     }
-    let Ok(kept) = std::fs::read_to_string(verdict_path()) else {
-        return Ok(None);
-    };
-    Ok(kept
-        .split_once('\n')
-        .filter(|(tried, _)| *tried == probed(qemu))
-        .map(|(_, verdict)| from_verdict(verdict)))
+    let kept = std::fs::read_to_string(verdict_path()).unwrap_or_default();
+    let kept = kept.split_once('\n').filter(|(tried, _)| *tried == probed(qemu));
+    Ok(kept.map(|(_, verdict)| from_verdict(verdict)))
 }
 
 /// What a verdict is about: this boot of the system and this QEMU.
@@ -117,7 +103,7 @@ fn verdict_path() -> PathBuf {
 const RUNS: &str = "a guest ran under KVM";
 
 fn from_verdict(verdict: &str) -> Accel {
-    if verdict == RUNS { Accel::new("kvm", RUNS) } else { Accel::tcg(verdict) }
+    Accel::new(if verdict == RUNS { "kvm" } else { "tcg" }, verdict)
 }
 
 /// Boots a guest under KVM until its first words.
@@ -155,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_a_guest_that_ran_means_kvm() {
-        assert!(from_verdict(RUNS).is_kvm());
-        assert!(!from_verdict("/dev/kvm is there, but").is_kvm());
+        assert_eq!(from_verdict(RUNS).name, "kvm");
+        assert_eq!(from_verdict("/dev/kvm is there, but").name, "tcg");
     }
 }

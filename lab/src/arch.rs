@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+use crate::variables;
+
 /// The environment variable that chooses the guests' architecture.
 pub const VARIABLE: &str = "LAB_ARCH";
 
@@ -56,9 +58,7 @@ impl Arch {
     }
 
     fn from_environment() -> Result<Self> {
-        let Some(named) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) else {
-            return Ok(Self::host());
-        };
+        let Some(named) = variables::get(VARIABLE) else { return Ok(Self::host()) };
         let named = named.to_string_lossy();
         match <Self as ValueEnum>::from_str(&named, false) {
             Ok(arch) => Ok(arch),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::arch::Arch;
 use crate::once::{OnceResult, once};
-use crate::{cross_cargo, paths, process, progress};
+use crate::{cross_cargo, paths, process, progress, variables};
 
 /// Cargo's environment variable that names another target folder.
 const TARGET_VARIABLE: &str = "CARGO_TARGET_DIR";
@@ -109,11 +109,11 @@ fn run(what: &str, arguments: &[impl AsRef<OsStr>]) -> Result<String> {
     let mut command = process::contained(cargo);
     let (verb, rest) = arguments.split_first().context("cargo needs a command")?;
     command.arg(verb).arg("--message-format=json-render-diagnostics");
-    if std::env::var_os(VERBOSE_VARIABLE).is_none_or(|value| value.is_empty()) {
+    if variables::get(VERBOSE_VARIABLE).is_none() {
         command.arg("--quiet");
     }
     command.args(rest);
-    if std::env::var_os(TARGET_VARIABLE).is_none_or(|folder| folder.is_empty()) {
+    if variables::get(TARGET_VARIABLE).is_none() {
         command.env(TARGET_VARIABLE, paths::checkout().join("target"));
     }
     // Its progress bar would share a line with the lab's own.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::arch::Arch;
 use crate::process::{self, Identity};
 use crate::root::Root;
-use crate::{files, lock, packages, paths, progress};
+use crate::{files, lock, packages, paths, progress, variables};
 
 /// Where the target folder is inside.
 const TARGET: &str = "/tmp/target";
@@ -143,7 +143,7 @@ fn fetch_crates() -> Result<()> {
 
 /// Where this system's cargo keeps the crates.
 fn cargo_home() -> Result<PathBuf> {
-    let named = std::env::var_os("CARGO_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let named = variables::get("CARGO_HOME").map(PathBuf::from);
     let usual = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
     named.or_else(usual).context("neither CARGO_HOME nor HOME says where cargo keeps its crates")
 }

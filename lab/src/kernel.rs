@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::files;
+use crate::{files, variables};
 
 /// The environment variable that chooses the guest's kernel.
 pub const VARIABLE: &str = "KERNEL";
@@ -33,11 +33,8 @@ impl fmt::Display for Choice {
 impl Choice {
     /// What the user chose by [`VARIABLE`], or the default.
     pub fn from_environment() -> Result<Self> {
-        match std::env::var(VARIABLE).as_deref() {
-            Err(_) | Ok("" | "6.12") => Ok(Self::V6_12),
-            Ok("newest") => Ok(Self::Newest),
-            Ok(other) => bail!("{VARIABLE}={other}: choose 6.12 or newest"),
-        }
+        let chosen = variables::one_of(VARIABLE, &["6.12", "newest"])?;
+        Ok(if chosen == Some("newest") { Self::Newest } else { Self::V6_12 })
     }
 }
 

@@ -31,7 +31,8 @@
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
 //!   prepare the same thing at once, [`slots`] that tests do not start more guests than the machine
 //!   can run, [`progress`] tells the user what takes so long, which [`follow`] listens to; [`files`]
-//!   is `std::fs` with errors that name the file, and [`once`] keeps what is made once.
+//!   is `std::fs` with errors that name the file, [`once`] keeps what is made once, and [`variables`]
+//!   has what the user chose by the environment.
 //!
 //! Packages are under `target/lab` of the checkout, or in `LAB_DIR`, which users can share; what a
 //! user's lab makes is the user's own ([`paths`]).
@@ -77,6 +78,7 @@ pub mod server;
 pub mod skip;
 pub mod slots;
 pub mod system;
+pub mod variables;
 
 pub use arch::Arch;
 pub use guest::Guest;

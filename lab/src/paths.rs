@@ -10,6 +10,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::variables;
+
 /// The checkout this lab was built from.
 #[must_use]
 pub fn checkout() -> PathBuf {
@@ -29,11 +31,9 @@ pub fn packages() -> PathBuf {
     static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
     PACKAGES
         .get_or_init(|| {
-            let named = std::env::var_os(VARIABLE).filter(|path| !path.is_empty());
             // It only fails without a current folder.
-            named
-                .and_then(|path| std::path::absolute(path).ok())
-                .unwrap_or_else(|| checkout().join("target/lab"))
+            let named = variables::get(VARIABLE).and_then(|path| std::path::absolute(path).ok());
+            named.unwrap_or_else(|| checkout().join("target/lab"))
         })
         .clone()
 }
@@ -60,10 +60,9 @@ fn is_ours(folder: &Path) -> bool {
 
 /// The folder of this checkout in the user's cache.
 fn cache() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty());
-    let cache = set("XDG_CACHE_HOME")
+    let cache = variables::get("XDG_CACHE_HOME")
         .map(PathBuf::from)
-        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .or_else(|| variables::get("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .unwrap_or_else(std::env::temp_dir);
     cache.join("my-rng-lab").join(key(&checkout()))
 }

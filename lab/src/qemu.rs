@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::arch::Arch;
 use crate::root::{self, Root};
-use crate::{lock, process};
+use crate::{lock, process, variables};
 
 /// The environment variable that names a QEMU.
 pub const VARIABLE: &str = "QEMU";
@@ -47,7 +47,7 @@ impl Qemu {
 
     /// Finds one without fetching the private root.
     pub fn present(root: &Root) -> Result<Option<Self>> {
-        if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        if let Some(path) = variables::get(VARIABLE) {
             return Self::named(&named_program(path.into())).map(Some);
         }
         let program = Arch::guest().qemu();
@@ -273,20 +273,6 @@ impl Machine {
 #[must_use]
 pub fn escape(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
-}
-
-/// What the user chose by an environment variable, checked.
-pub fn one_of(variable: &str, allowed: &[&'static str]) -> Result<Option<&'static str>> {
-    let Ok(value) = std::env::var(variable) else {
-        return Ok(None);
-    };
-    if value.is_empty() {
-        return Ok(None);
-    }
-    match allowed.iter().find(|name| **name == value) {
-        Some(name) => Ok(Some(name)),
-        None => bail!("{variable}={value}: choose {}", allowed.join(" or ")),
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::progress;
+use crate::{progress, variables};
 
 /// The environment variable that names the file.
 pub const VARIABLE: &str = "LAB_SKIPPED";
@@ -16,9 +16,7 @@ pub const VARIABLE: &str = "LAB_SKIPPED";
 pub fn skip(test: &str, why: &anyhow::Error) {
     let line = format!("SKIPPED {test}: {}", format!("{why:#}").replace('\n', " "));
     progress::say(&line);
-    let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) else {
-        return;
-    };
+    let Some(path) = variables::get(VARIABLE) else { return };
     let path = PathBuf::from(path);
     let written = OpenOptions::new()
         .create(true)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{Choice, RunDir, Server, cargo_build, qemu};
+use crate::{Choice, RunDir, Server, cargo_build, variables};
 
 /// What a live guest is to be like.
 #[derive(Debug, Clone, Default)]
@@ -57,8 +57,7 @@ pub(super) fn start<'run>(
     let device = match program {
         Some(program) => Server::start_program(run, name, program, &options)?,
         None => {
-            let generator = qemu::one_of("GENERATOR", &["glibc", "chacha20"])?.unwrap_or("glibc");
-            options.extend(["--generator", generator]);
+            options.extend(["--generator", variables::generator()?]);
             Server::start_program(run, name, &cargo_build::server()?, &options)?
         }
     };

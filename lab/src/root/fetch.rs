@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::Root;
 use super::failure::{Failure, Kind};
 use super::suites::Suites;
-use super::{MIRROR_VARIABLE, Root};
 use crate::follow::follow;
 use crate::mmdebstrap::Mmdebstrap;
 use crate::{lock, process, progress};
@@ -25,15 +25,10 @@ const TRIES: u32 = 2;
 /// How often apt itself tries again when a connection breaks.
 const RETRIES: &str = "--aptopt=Acquire::Retries \"3\"";
 
-/// Where the packages come from: what the user named, or nothing for Debian's own mirrors.
-#[must_use]
-pub fn mirror() -> Option<OsString> {
-    std::env::var_os(MIRROR_VARIABLE).filter(|mirror| !mirror.is_empty())
-}
-
 /// A root that is being fetched.
 pub struct Fetch<'a> {
     pub root: &'a Root,
+    /// Where the packages come from; nothing for Debian's own mirrors.
     pub mirror: Option<&'a OsString>,
     /// Where it is made.
     pub folder: &'a Path,

@@ -22,7 +22,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::arch::Arch;
 use crate::mmdebstrap::Mmdebstrap;
-use crate::{files, lock, paths, process, progress};
+use crate::{files, lock, paths, process, progress, variables};
 use fetch::Fetch;
 use suites::Suites;
 
@@ -128,7 +128,7 @@ impl Root {
     pub fn make(&self, right: &lock::Preparing) -> Result<()> {
         let folder = paths::lab();
         lock::remove_partial(&folder, right)?;
-        self.make_in(&folder, fetch::mirror().as_ref(), right)?;
+        self.make_in(&folder, variables::get(MIRROR_VARIABLE).as_ref(), right)?;
         list_versions(&folder)
     }
 

@@ -7,7 +7,7 @@
 
 use anyhow::Result;
 use lab::guest::Builder;
-use lab::{Guest, RunDir, Server, patched_qemu, qemu};
+use lab::{Guest, RunDir, Server, patched_qemu, variables};
 use serde_json::Value;
 
 use crate::say;
@@ -20,7 +20,8 @@ pub const GLIBC: &str = "glibc";
 
 /// Whether the tests are to run with the device inside QEMU.
 pub fn inside_qemu() -> bool {
-    let chosen = qemu::one_of(VARIABLE, &["server", "qemu"]).expect("MY_RNG is server or qemu");
+    let chosen =
+        variables::one_of(VARIABLE, &["server", "qemu"]).expect("MY_RNG is server or qemu");
     chosen == Some("qemu")
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lab::{Guest, RunDir, Server, progress};
+use lab::{Guest, RunDir, Server, progress, variables};
 
 /// How long the tester may take.
 const TESTER: Duration = Duration::from_secs(300);
@@ -16,7 +16,7 @@ const CHECKS: &str = "identity,registers,ioctls,seeding,errors,hwrng";
 pub fn run(record: Option<PathBuf>) -> Result<bool> {
     let kernel = crate::prepare()?;
     let run = RunDir::create("demonstration")?;
-    let generator = crate::generator()?;
+    let generator = variables::generator()?;
     let mut options = vec!["--generator", generator, "-v"];
     if let Some(file) = &record {
         options.extend(["--record", file.to_str().context("--record: a path in UTF-8 is needed")?]);

@@ -197,8 +197,3 @@ fn prepare() -> Result<Choice> {
     module_build::build(environment?.kernel(choice))?;
     Ok(choice)
 }
-
-/// The server's generator for a person's session.
-fn generator() -> Result<&'static str> {
-    Ok(lab::qemu::one_of("GENERATOR", &["glibc", "chacha20"])?.unwrap_or("glibc"))
-}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use lab::{LiveGuest, RunDir, progress};
+use lab::{LiveGuest, RunDir, progress, variables};
 
 use crate::changes::Changes;
 use crate::own::Own;
@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> Result<bool> {
     if options.debug {
         debug::introduce(live.device_pid());
     }
-    eprintln!("\nA root shell in the guest. Try:\n{}", advice(&own, crate::generator()?));
+    eprintln!("\nA root shell in the guest. Try:\n{}", advice(&own, variables::generator()?));
     eprintln!(
         "Every register access is logged in {}/device-*.log\n\
          Leave with exit, poweroff, or Ctrl-A x.\n",

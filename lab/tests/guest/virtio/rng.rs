@@ -9,7 +9,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 use lab::guest::Builder;
-use lab::{Guest, RunDir, Server, qemu};
+use lab::{Guest, RunDir, Server, variables};
 use my_rng_model::generator::{ChaCha20, Generator};
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ pub struct Rng<'run> {
 
 /// Whether the user chose a device that has no such thing; says so.
 pub fn chosen_has_no(what: &str) -> bool {
-    let chosen = qemu::one_of(VARIABLE, CHOICES).expect("one of the choices");
+    let chosen = variables::one_of(VARIABLE, CHOICES).expect("one of the choices");
     let without = chosen == Some("vhost-user");
     if without {
         crate::say(&format!("skipped: vhost-user has no {what}"));
@@ -84,7 +84,7 @@ pub fn chosen_has_no(what: &str) -> bool {
 /// Whether the user chose QEMU's own device and Linux hangs with that limit of it: the rest of a
 /// period is more than a half of 64 bytes, and less than all. Says so.
 pub fn chosen_hangs_with(limit: Limit) -> bool {
-    let chosen = qemu::one_of(VARIABLE, CHOICES).expect("one of the choices");
+    let chosen = variables::one_of(VARIABLE, CHOICES).expect("one of the choices");
     let hangs = chosen == Some("qemu") && (33..64).contains(&(limit.bytes % 64));
     if hangs {
         crate::say(&format!("skipped: Linux hangs with QEMU's own device and {limit:?}"));
@@ -95,7 +95,7 @@ pub fn chosen_hangs_with(limit: Limit) -> bool {
 impl<'run> Rng<'run> {
     /// Makes the device the user chose; the name is the server's and QEMU's id.
     pub fn start(run: &'run RunDir, name: &str, options: &Options) -> Result<Self> {
-        match qemu::one_of(VARIABLE, CHOICES)? {
+        match variables::one_of(VARIABLE, CHOICES)? {
             Some("qemu") => Self::inside_qemu(run, name, options),
             Some("vhost-user") => Self::over_vhost_user(run, name, options),
             _ => Self::of_our_server(run, name, options),
