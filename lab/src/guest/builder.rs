@@ -29,7 +29,7 @@ pub mod saved;
 const KERNEL_ARGUMENTS: &str = "quiet panic=-1 iomem=relaxed";
 
 /// What a guest is to be like.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Builder<'run> {
     run: &'run RunDir,
     name: String,
@@ -258,10 +258,7 @@ impl<'run> Builder<'run> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.run.file(&log)?);
 
         // QEMU connects to all of them: sockets of its own would be left when the lab is interrupted.
-        let console = match self.console {
-            true => Some(self.run.listen(&file("console.sock"))?),
-            false => None,
-        };
+        let console = self.console.then(|| self.run.listen(&file("console.sock"))).transpose()?;
         let agent = self.run.listen(&file("agent.sock"))?;
         let qmp = self.run.listen(&file("qmp.sock"))?;
         let mut child = Child::spawn("QEMU", &mut command)?;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::{Builder, KERNEL_ARGUMENTS};
-use crate::guest::Guest;
+use crate::guest::{Guest, ONLY};
 use crate::run_dir::RunDir;
 use crate::slots::Slot;
 use crate::{environment, files, lock, paths, process, progress};
@@ -172,18 +172,9 @@ impl<'run> Builder<'run> {
     /// Boots a guest without devices and writes its state to a file.
     fn make(&self, state: &Path, slot: &Arc<Slot>) -> Result<()> {
         let run = RunDir::create("saved-guest")?;
-        let mut machine = self.machine.clone();
-        machine.extra.clear();
-        let builder = Builder {
-            qemu: self.qemu.clone(),
-            kernel: self.kernel,
-            driver: self.driver,
-            kernel_image: self.kernel_image,
-            tools: self.tools,
-            append: self.append.clone(),
-            machine,
-            ..Builder::new(&run)
-        };
+        let name = ONLY.to_owned();
+        let mut builder = Builder { run: &run, name, devices: Vec::new(), ..self.clone() };
+        builder.machine.extra.clear();
         let mut guest = builder.start_in(Arc::clone(slot))?;
         guest.wait_until_ready()?;
         guest.run(&list_devices())?;
