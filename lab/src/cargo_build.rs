@@ -26,7 +26,7 @@ pub(crate) const OPTIMISED: &[&str] = if cfg!(debug_assertions) { &[] } else { &
 /// The daemon.
 pub fn server() -> Result<PathBuf> {
     static SERVER: OnceResult<PathBuf> = OnceResult::new();
-    once(&SERVER, || build("my-rng-server", OPTIMISED, &[])).cloned()
+    once(&SERVER, || build("my-rng-server", "my-rng-server", OPTIMISED, &[])).cloned()
 }
 
 /// Links statically: the guest has no C library to speak of. What only debuggers read would be most
@@ -47,15 +47,8 @@ pub fn exerciser() -> Result<PathBuf> {
 
 /// The checker's program that builds drivers.
 pub fn driver_builder() -> Result<PathBuf> {
-    const NAME: &str = "build-driver";
     static BUILDER: OnceResult<PathBuf> = OnceResult::new();
-    once(&BUILDER, || {
-        let mut arguments = vec!["build", "--package", "checker", "--bin", NAME];
-        arguments.extend(OPTIMISED);
-        let built = programs(NAME, &arguments)?.pop();
-        built.with_context(|| format!("cargo built {NAME} and did not say where it is"))
-    })
-    .cloned()
+    once(&BUILDER, || build("checker", "build-driver", OPTIMISED, &[])).cloned()
 }
 
 /// The device kit for C, as a static library.
@@ -72,19 +65,19 @@ pub fn c_kit() -> Result<PathBuf> {
     .cloned()
 }
 
-/// Builds the program of a package that has its name, and says where it is.
-fn build(package: &str, profile: &[&str], rustc: &[&str]) -> Result<PathBuf> {
-    let mut arguments = vec!["rustc", "--package", package, "--bin", package];
+/// Builds a program of a package, and says where it is.
+fn build(package: &str, program: &str, profile: &[&str], rustc: &[&str]) -> Result<PathBuf> {
+    let mut arguments = vec!["rustc", "--package", package, "--bin", program];
     arguments.extend(profile.iter().chain(rustc));
-    let built = programs(package, &arguments)?.pop();
-    built.with_context(|| format!("cargo built {package} and did not say where it is"))
+    let built = programs(program, &arguments)?.pop();
+    built.with_context(|| format!("cargo built {program} and did not say where it is"))
 }
 
-/// As [`build`], for the guest.
+/// As [`build`], for the guest: the program that has its package's name.
 fn build_for_guest(package: &str, profile: &[&str]) -> Result<PathBuf> {
     let arch = Arch::guest();
     if !arch.is_foreign() {
-        return build(package, profile, &STATIC);
+        return build(package, package, profile, &STATIC);
     }
     let mut arguments = vec!["rustc", "--package", package, "--bin", package];
     arguments.extend(profile);
@@ -107,8 +100,8 @@ fn run(what: &str, arguments: &[impl AsRef<OsStr>]) -> Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Cargo has children, which would go on writing to the target folder when only it was killed.
     let mut command = process::contained(cargo);
-    let (verb, rest) = arguments.split_first().context("cargo needs a command")?;
-    command.arg(verb).arg("--message-format=json-render-diagnostics");
+    let (subcommand, rest) = arguments.split_first().context("cargo needs a command")?;
+    command.arg(subcommand).arg("--message-format=json-render-diagnostics");
     if variables::get(VERBOSE_VARIABLE).is_none() {
         command.arg("--quiet");
     }
@@ -151,19 +144,20 @@ fn output_of(what: &str, command: &mut Command) -> Result<Output> {
 
 /// The last static library in cargo's messages.
 fn static_library(messages: &str) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let files = messages.filter_map(|message| message["filenames"].as_array().cloned()).flatten();
+    let files = parsed(messages).filter_map(|message| message["filenames"].as_array().cloned());
+    let files = files.flatten();
     let mut paths = files.filter_map(|file| file.as_str().map(PathBuf::from));
     paths.rfind(|path| path.extension().is_some_and(|extension| extension == "a"))
 }
 
-/// The programs in cargo's messages, one JSON document per line.
+/// The programs in cargo's messages.
 fn executables(messages: &str) -> Vec<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .collect()
+    parsed(messages).filter_map(|message| Some(message["executable"].as_str()?.into())).collect()
+}
+
+/// Cargo's messages, one JSON document per line.
+fn parsed(messages: &str) -> impl DoubleEndedIterator<Item = Value> {
+    messages.lines().filter_map(|line| serde_json::from_str(line).ok())
 }
 
 #[cfg(test)]
