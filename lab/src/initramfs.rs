@@ -20,13 +20,14 @@ use crate::{files, paths, process, root};
 /// What `/init` prints on the console first.
 pub const FIRST_WORDS: &str = "lab: the guest is up";
 
-const INIT: &str = include_str!("../guest-files/init");
-const AGENT: &str = include_str!("../guest-files/agent");
-const SHELL: &str = include_str!("../guest-files/interactive-shell");
-const REG: &str = include_str!("../guest-files/reg");
-
-/// The scripts that each guest runs. A guest that was saved with others cannot be talked to.
-pub const SCRIPTS: [&str; 4] = [INIT, AGENT, SHELL, REG];
+/// The scripts that each guest runs, with their places. A guest that was saved with others cannot be
+/// talked to.
+pub const SCRIPTS: [(&str, &str); 4] = [
+    ("init", include_str!("../guest-files/init")),
+    ("sbin/agent", include_str!("../guest-files/agent")),
+    ("sbin/interactive-shell", include_str!("../guest-files/interactive-shell")),
+    ("bin/reg", include_str!("../guest-files/reg")),
+];
 
 /// The contents of an initramfs.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Initramfs {
         Ok(hasher.finish())
     }
 
-    /// Writes it to a file that nobody else uses.
+    /// Writes it to a file that nothing else uses.
     pub fn write_to(&self, path: &Path) -> Result<()> {
         files::write(path, self.archive()?)
     }
@@ -121,10 +122,9 @@ impl Initramfs {
             archive.folder(folder);
         }
         archive.character_device("dev/console", 5, 1);
-        archive.file("init", 0o755, INIT.as_bytes());
-        archive.file("sbin/agent", 0o755, AGENT.as_bytes());
-        archive.file("sbin/interactive-shell", 0o755, SHELL.as_bytes());
-        archive.file("bin/reg", 0o755, REG.as_bytes());
+        for (place, script) in SCRIPTS {
+            archive.file(place, 0o755, script.as_bytes());
+        }
         self.busybox(&mut archive)?;
         if let Some(kernel) = &self.tools {
             self.add_tools(&mut archive)?;
@@ -264,6 +264,6 @@ mod tests {
 
     #[test]
     fn the_first_program_says_the_first_words() {
-        assert!(INIT.contains(FIRST_WORDS));
+        assert!(SCRIPTS[0].1.contains(FIRST_WORDS));
     }
 }
