@@ -1,7 +1,7 @@
 //! Locks between processes, by files the kernel unlocks when their owner dies.
 
 use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -24,16 +24,13 @@ pub fn preparing() -> Result<Preparing> {
     let own = open(&folder.join(paths::LOCK), OpenOptions::new().create(true).write(true))?;
     lock(&own, &folder, FlockOperation::LockExclusive)?;
     let packages = paths::packages();
-    let shared: Option<PathBuf> =
-        Some(packages.join(paths::LOCK)).filter(|lock| packages != folder && lock.is_file());
-    let shared = match shared {
-        Some(path) => {
-            let file = open(&path, OpenOptions::new().read(true))?;
-            lock(&file, &packages, FlockOperation::LockShared)?;
-            Some(file)
-        }
-        None => None,
-    };
+    let path = packages.join(paths::LOCK);
+    let mut shared = None;
+    if packages != folder && path.is_file() {
+        let file = open(&path, OpenOptions::new().read(true))?;
+        lock(&file, &packages, FlockOperation::LockShared)?;
+        shared = Some(file);
+    }
     Ok(Preparing { _own: own, _packages: shared })
 }
 
