@@ -7,10 +7,9 @@ use std::ffi::OsStr;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+use crate::entry::filter::{Rules, program};
 
 /// The capabilities that Docker leaves to root.
 const CAPABILITIES: &str = "-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,\
@@ -51,7 +50,7 @@ pub fn inside<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     })
 }
 
-fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
+fn refused() -> Result<Rules> {
     let mut rules = BTreeMap::from(REFUSED.map(|call| (call, Vec::new())));
     let makes = |flag: i32| {
         let flag = u64::from(flag.unsigned_abs());
@@ -63,10 +62,6 @@ fn refused() -> Result<BTreeMap<i64, Vec<SeccompRule>>> {
     Ok(rules)
 }
 
-fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, error: i32) -> Result<()> {
-    let machine = std::env::consts::ARCH.try_into()?;
-    let refused = SeccompAction::Errno(error.unsigned_abs());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, machine)?;
-    let program: BpfProgram = filter.try_into()?;
-    seccompiler::apply_filter(&program).context("cannot filter system calls")
+fn apply(rules: Rules, error: i32) -> Result<()> {
+    seccompiler::apply_filter(&program(rules, error)?).context("cannot filter system calls")
 }

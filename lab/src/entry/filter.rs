@@ -27,10 +27,7 @@ pub fn filter() -> Result<Vec<u8>> {
     let other = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, unix)?;
     let mut rules = BTreeMap::from(UNKNOWN.map(|call| (call, Vec::new())));
     rules.insert(libc::SYS_socket, vec![SeccompRule::new(vec![other])?]);
-    let refused = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    let machine = std::env::consts::ARCH.try_into()?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, machine)?;
-    let program: BpfProgram = filter.try_into()?;
+    let program = program(rules, libc::ENOSYS)?;
     // struct sock_filter of linux/filter.h
     let instructions = program.iter().flat_map(|instruction| {
         let [low, high] = instruction.code.to_ne_bytes();
@@ -38,4 +35,15 @@ pub fn filter() -> Result<Vec<u8>> {
         [low, high, instruction.jt, instruction.jf, a, b, c, d]
     });
     Ok(instructions.collect())
+}
+
+/// Calls, and with which arguments.
+pub type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// A filter that refuses calls with an error.
+pub fn program(rules: Rules, error: i32) -> Result<BpfProgram> {
+    let machine = std::env::consts::ARCH.try_into()?;
+    let refused = SeccompAction::Errno(error.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, machine)?;
+    Ok(filter.try_into()?)
 }

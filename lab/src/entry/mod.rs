@@ -8,7 +8,7 @@
 //!   changes the paths in them. It needs no right at all, so it is what plain containers and systems
 //!   that restrict namespaces have. It is slower.
 
-mod filter;
+pub(crate) mod filter;
 mod proot;
 
 use std::path::Path;
