@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 pub mod status;
 mod traced;
@@ -149,15 +150,8 @@ impl Child {
 
     /// Asks it to end, as `kill` does.
     pub fn terminate(&self) -> Result<()> {
-        self.signal(rustix::process::Signal::TERM)
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
-        let pid = i32::try_from(self.pid())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-            .with_context(|| format!("{} has no usable process id", self.name))?;
-        rustix::process::kill_process(pid, signal)
+        let signal = Signal::TERM;
+        kill_process(Pid::from_child(&self.inner), signal)
             .with_context(|| format!("cannot send {signal:?} to {}", self.name))
     }
 
