@@ -103,11 +103,6 @@ pub fn check_newer(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a new root has a kernel's headers.
-pub fn check_any(root: &Path) -> Result<()> {
-    newest(root).map(drop)
-}
-
 /// Whether a release is of a later series than 6.12, as backports' kernels are.
 #[must_use]
 pub fn is_newer(release: &str) -> bool {

@@ -17,7 +17,7 @@ use crate::process::{self, Child};
 use crate::run_dir::RunDir;
 use crate::sandbox::{End, Limits, Outcome, Sandbox};
 use crate::slots::Slot;
-use crate::{Choice, cargo_build, environment, files, lock, packages};
+use crate::{Choice, cargo_build, environment, files, packages};
 
 /// The run's folder, as the user sees it: the place of their files and sockets.
 pub const HOME: &str = "/run/lab";
@@ -52,8 +52,7 @@ impl<'run> Session<'run> {
     /// Starts libvirt for a user whose home is the run's folder.
     pub fn start(run: &'run RunDir) -> Result<Self> {
         let environment = environment::get()?;
-        let root = packages::libvirt();
-        let root = if root.ready() { root.path() } else { root.ensure(&lock::preparing()?)? };
+        let root = packages::libvirt().get()?;
         let slot = run.slot();
         let home = Path::new(HOME);
         let user = Sandbox::empty(LIMITS)?

@@ -71,7 +71,7 @@ fn name(name: &str, arch: Arch) -> String {
     if arch.is_foreign() { format!("{name}-{arch}") } else { name.to_owned() }
 }
 
-fn strings(list: &[&str]) -> Vec<String> {
+pub(crate) fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|entry| (*entry).to_owned()).collect()
 }
 
@@ -92,8 +92,6 @@ pub fn guest(arch: Arch) -> Root {
         name: name("guest", arch),
         arch,
         suites: &[suites::RELEASE, suites::BACKPORTS, suites::TESTING],
-        source: None,
-        unpacked: Vec::new(),
         ..Root::default()
     };
     let (uefi, uefi_file) = uefi(arch);
@@ -172,40 +170,44 @@ fn cross(arch: Arch) -> Root {
     }
 }
 
+/// What building modules for a kernel needs: these packages of the kernel with a compiler, or all of a
+/// kernel of another architecture.
+fn for_modules(arch: Arch, kernel: &[String]) -> Root {
+    if arch.is_foreign() {
+        return cross(arch);
+    }
+    Root {
+        arch,
+        packages: [kernel, &[MODULE_TOOLS.to_owned()]].concat(),
+        proof: strings(&MODULE_PROOF),
+        ..Root::default()
+    }
+}
+
 /// A kernel that is newer than the release's, with what building modules for it needs.
 #[must_use]
 pub fn newest_kernel(arch: Arch) -> Root {
-    let root = Root {
+    Root {
         name: name("kernel-newest", arch),
         purpose: "the newest kernel and its compiler",
         size: "150 MB",
         suites: &[suites::BACKPORTS, suites::TESTING],
         check: |root, _| kernel::check_newer(root),
-        ..cross(arch)
-    };
-    if arch.is_foreign() {
-        return root;
+        ..for_modules(arch, &[kernel_image(arch), kernel_headers(arch)])
     }
-    let packages = vec![kernel_image(arch), kernel_headers(arch), MODULE_TOOLS.to_owned()];
-    Root { packages, architectures: Vec::new(), unpacked: Vec::new(), ..root }
 }
 
 /// The headers of the release before, to build modules against.
 #[must_use]
 pub fn previous_headers(arch: Arch) -> Root {
-    let root = Root {
+    Root {
         name: name("kernel-previous", arch),
         purpose: "the headers of the previous release's kernel and its compiler",
         size: "110 MB",
         suites: &[suites::PREVIOUS],
-        check: |root, _| kernel::check_any(root),
-        ..cross(arch)
-    };
-    if arch.is_foreign() {
-        return root;
+        check: |root, _| kernel::newest(root).map(drop),
+        ..for_modules(arch, &[kernel_headers(arch)])
     }
-    let packages = vec![kernel_headers(arch), MODULE_TOOLS.to_owned()];
-    Root { packages, architectures: Vec::new(), unpacked: Vec::new(), ..root }
 }
 
 /// The QEMU for hosts whose own has no vfio-user-pci.

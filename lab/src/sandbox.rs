@@ -35,7 +35,7 @@ use crate::arch::Arch;
 use crate::entry::{self, Entry};
 use crate::kernel::Kernel;
 use crate::process::{self, Child};
-use crate::{files, lock, packages};
+use crate::{files, packages};
 
 mod limits;
 mod namespaces;
@@ -101,11 +101,8 @@ impl Sandbox {
             Entry::Namespaces => None,
             Entry::Proot(proot) => Some(Arc::new(Stage::new(proot)?)),
         };
-        // Without the lock when there is nothing to prepare: another process may prepare something else.
-        let root = packages::build(Arch::guest());
-        let build_root = if root.ready() { root.path() } else { root.ensure(&lock::preparing()?)? };
         Ok(Self {
-            build_root,
+            build_root: packages::build(Arch::guest()).get()?,
             places: Vec::new(),
             environment: Vec::new(),
             folder: "/".into(),

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::guest::Guest;
+use crate::packages::strings;
+use crate::process;
 use crate::root::{Root, suites};
 use crate::run_dir::RunDir;
-use crate::{lock, process};
 
 /// What the system is made of: systemd, dpkg, and what maintainer scripts call.
 #[must_use]
 pub fn root() -> Root {
-    let strings = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect();
     Root {
         name: "system".to_owned(),
         purpose: "a Debian system with systemd",
@@ -53,9 +53,7 @@ const MEMORY: u32 = 768;
 
 /// Boots it with files in `/root`, and waits until it takes commands.
 pub fn boot<'run>(run: &'run RunDir, files: &[&Path]) -> Result<Guest<'run>> {
-    let root = root();
-    let root = if root.ready() { root.path() } else { root.ensure(&lock::preparing()?)? };
-    let archive = pack(run, &root)?;
+    let archive = pack(run, &root().get()?)?;
     let boot = run.path().join("boot-system");
     std::fs::write(&boot, BOOT)
         .and_then(|()| {

@@ -56,11 +56,9 @@ pub struct Proot {
 impl Proot {
     /// What there is, or a new one.
     pub(super) fn find(right: Option<&lock::Preparing>) -> Result<Self> {
-        let root = root();
-        let root = match (root.ready(), right) {
-            (true, _) => root.path(),
-            (false, Some(right)) => root.ensure(right)?,
-            (false, None) => root.ensure(&lock::preparing()?)?,
+        let root = match right {
+            Some(right) => root().ensure(right)?,
+            None => root().get()?,
         };
         let files = paths::lab().join("tmp");
         files::create_folder(&files)?;

@@ -124,6 +124,11 @@ impl Root {
         Ok(self.path())
     }
 
+    /// The same, without the lock when it is there: another process may prepare something else.
+    pub fn get(&self) -> Result<PathBuf> {
+        if self.ready() { Ok(self.path()) } else { self.ensure(&lock::preparing()?) }
+    }
+
     /// Makes it anew beside the one that is there, and puts it in its place when it is complete.
     pub fn make(&self, right: &lock::Preparing) -> Result<()> {
         let folder = paths::lab();
