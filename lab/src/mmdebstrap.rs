@@ -7,53 +7,33 @@ use anyhow::{Context, Result, bail};
 
 use crate::{files, lock, paths, process, progress};
 
-/// How to call mmdebstrap.
-#[derive(Debug)]
-pub struct Mmdebstrap {
-    program: PathBuf,
-    /// Debian's keys, when they came with our own copy.
-    keyring: Option<PathBuf>,
+/// The words that start what there is already, without installing anything.
+#[must_use]
+pub fn present() -> Option<Vec<String>> {
+    if process::in_path("mmdebstrap") {
+        return Some(vec!["mmdebstrap".to_owned()]);
+    }
+    let copy = copy();
+    let inside = |path| copy.join(path).display().to_string();
+    // Debian's keys came with our own copy.
+    let keyring = format!("--keyring={}", inside("usr/share/keyrings"));
+    copy.is_dir().then(|| vec![inside("usr/bin/mmdebstrap"), keyring])
 }
 
-impl Mmdebstrap {
-    /// The arguments with which to start it.
-    #[must_use]
-    pub fn arguments(&self) -> Vec<String> {
-        let mut arguments = vec![self.program.display().to_string()];
-        if let Some(keyring) = &self.keyring {
-            arguments.push(format!("--keyring={}", keyring.display()));
-        }
-        arguments
+/// The same of what there is, or of a new one: installed by root, downloaded to `target/lab` by others.
+pub fn get(right: &lock::Preparing) -> Result<Vec<String>> {
+    if let Some(present) = present() {
+        return Ok(present);
     }
-
-    /// What there is already, without installing anything.
-    #[must_use]
-    pub fn present() -> Option<Self> {
-        if process::in_path("mmdebstrap") {
-            return Some(Self { program: "mmdebstrap".into(), keyring: None });
-        }
-        let copy = copy();
-        copy.is_dir().then(|| Self {
-            program: copy.join("usr/bin/mmdebstrap"),
-            keyring: Some(copy.join("usr/share/keyrings")),
-        })
+    if !process::in_path("apt-get") {
+        bail!("{MISSING}, and there is no apt-get here to get it with. {BY_HAND}");
     }
-
-    /// What there is, or a new one: installed by root, downloaded to `target/lab` by others.
-    pub fn get(right: &lock::Preparing) -> Result<Self> {
-        if let Some(present) = Self::present() {
-            return Ok(present);
-        }
-        if !process::in_path("apt-get") {
-            bail!("{MISSING}, and there is no apt-get here to get it with. {BY_HAND}");
-        }
-        if process::is_root() {
-            install()?
-        } else {
-            download(right)?
-        }
-        Self::present().with_context(|| format!("{MISSING} still. {BY_HAND}"))
+    if process::is_root() {
+        install()?
+    } else {
+        download(right)?
     }
+    present().with_context(|| format!("{MISSING} still. {BY_HAND}"))
 }
 
 /// What is wrong without it.
@@ -116,7 +96,7 @@ fn fetch(folder: &Path) -> Result<()> {
     fetch.args(["download", "-qq", "mmdebstrap", "debian-archive-keyring"]).current_dir(folder);
     process::output("apt-get download", &mut fetch)
         .with_context(|| format!("{MISSING}, and it could not be downloaded. {BY_HAND}"))?;
-    for entry in std::fs::read_dir(folder)?.flatten() {
+    for entry in files::entries(folder)? {
         unpack(&entry.path(), folder)?;
     }
     Ok(())

@@ -10,7 +10,6 @@ use super::Root;
 use super::failure::{Failure, Kind};
 use super::suites::Suites;
 use crate::follow::follow;
-use crate::mmdebstrap::Mmdebstrap;
 use crate::{lock, process, progress};
 
 /// Adds the suites next to the release.
@@ -32,7 +31,8 @@ pub struct Fetch<'a> {
     pub mirror: Option<&'a OsString>,
     /// Where it is made.
     pub folder: &'a Path,
-    pub mmdebstrap: Mmdebstrap,
+    /// The words that start it.
+    pub mmdebstrap: Vec<String>,
     pub wait: progress::Wait,
 }
 
@@ -95,7 +95,7 @@ impl Fetch<'_> {
     fn command(&self, suites: Suites) -> Command {
         let root = self.root;
         let mut command = process::contained("sh");
-        command.args(["-c", RUN, "sh"]).args(self.mmdebstrap.arguments());
+        command.args(["-c", RUN, "sh"]).args(&self.mmdebstrap);
         command.arg(if process::is_root() { "--mode=root" } else { "--mode=chrootless" });
         command.args(["--variant=extract", "--format=directory", RETRIES]);
         command.arg("--setup-hook=sh -c \"$LAB_ROOT_SETUP\" sh \"$1\"");

@@ -21,8 +21,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::arch::Arch;
-use crate::mmdebstrap::Mmdebstrap;
-use crate::{files, lock, paths, process, progress, variables};
+use crate::{files, lock, mmdebstrap, paths, process, progress, variables};
 use fetch::Fetch;
 use suites::Suites;
 
@@ -150,7 +149,7 @@ impl Root {
             root: self,
             mirror,
             folder: &partial,
-            mmdebstrap: Mmdebstrap::get(right)?,
+            mmdebstrap: mmdebstrap::get(right)?,
             wait: progress::Wait::new(&label),
         };
         let suites = fetch.try_suites()?;

@@ -2,11 +2,10 @@
 //! but the kept verdict about KVM.
 
 use anyhow::Result;
-use lab::mmdebstrap::Mmdebstrap;
 use lab::packages::Roots;
 use lab::qemu::Qemu;
 use lab::root::{self, Root};
-use lab::{Arch, accel, entry, kernel, lock, packages, paths, process};
+use lab::{Arch, accel, entry, kernel, lock, mmdebstrap, packages, paths, process};
 
 /// Prints the report; true when the lab will run.
 pub fn report() -> Result<bool> {
@@ -151,7 +150,7 @@ fn preparation(report: &mut Report, fetched: bool) {
     if fetched {
         return;
     }
-    if Mmdebstrap::present().is_some() {
+    if mmdebstrap::present().is_some() {
         report.good("mmdebstrap", "is there, for fetching Debian packages");
     } else if process::in_path("apt-get") {
         let how = if process::is_root() {
