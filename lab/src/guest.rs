@@ -81,7 +81,6 @@ pub struct Guest<'run> {
 
 impl<'run> Guest<'run> {
     /// Describes a guest: on the usual machine of its architecture without default devices, with shared memory.
-    #[must_use]
     pub fn builder(run: &'run RunDir) -> Builder<'run> {
         Builder::new(run)
     }

@@ -31,6 +31,7 @@ pub const SCRIPTS: [(&str, &str); 4] = [
 
 /// The contents of an initramfs.
 #[derive(Debug)]
+#[must_use]
 pub struct Initramfs {
     roots: Roots,
     files: Vec<(String, PathBuf)>,
@@ -49,21 +50,18 @@ const MODULES: [&str; 1] = ["virtio-rng"];
 
 impl Initramfs {
     /// Just enough to boot.
-    #[must_use]
     pub fn minimal(roots: &Roots) -> Self {
         Self { roots: roots.clone(), files: Vec::new(), tools: None }
     }
 
     /// With lspci, setpci, kexec and rngtest, and with those of a kernel's own modules that are of use
     /// here, for `modprobe`.
-    #[must_use]
     pub fn tools(mut self, kernel: &Kernel) -> Self {
         self.tools = Some(kernel.clone());
         self
     }
 
     /// With a file of the host.
-    #[must_use]
     pub fn file(mut self, in_guest: &str, on_host: &Path) -> Self {
         self.files.push((in_guest.to_owned(), on_host.to_path_buf()));
         self

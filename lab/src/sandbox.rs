@@ -78,6 +78,7 @@ enum Place {
 
 /// A sandbox: what is inside, and the limits.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Sandbox {
     /// The root with bubblewrap, and with what builds for the guest.
     build_root: PathBuf,
@@ -131,7 +132,6 @@ impl Sandbox {
     }
 
     /// Shows a root's programs and libraries, and of its settings only what those need.
-    #[must_use]
     pub fn programs_of(mut self, root: &Path) -> Self {
         for name in ["usr", "bin", "sbin", "lib", "lib64"] {
             let path = root.join(name);
@@ -153,21 +153,18 @@ impl Sandbox {
 
     /// Lets programs reserve as much address space as they like, as those with the address sanitizer
     /// do. What they use of it is limited all the same.
-    #[must_use]
     pub fn reserves_memory(mut self) -> Self {
         self.address_space = false;
         self
     }
 
     /// Shows a file or folder of the host, read-only.
-    #[must_use]
     pub fn shows(self, path: &Path, inside: &Path) -> Self {
         self.bind(path, inside, false)
     }
 
     /// Shows a folder of the host that the program may write to. When root runs it, all that is in
     /// it belongs to the program's user from then on.
-    #[must_use]
     pub fn writable(self, path: &Path, inside: &Path) -> Self {
         self.bind(path, inside, true)
     }
@@ -193,14 +190,12 @@ impl Sandbox {
     }
 
     /// The folder the program starts in, as seen from inside.
-    #[must_use]
     pub fn folder(mut self, inside: &Path) -> Self {
         inside.clone_into(&mut self.folder);
         self
     }
 
     /// Sets a variable of the program's environment, which is empty otherwise.
-    #[must_use]
     pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));
         self

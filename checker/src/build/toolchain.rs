@@ -97,7 +97,7 @@ pub fn compiled_kit() -> Result<PathBuf> {
         return Ok(folder);
     }
     // Before the lock, which this may need itself.
-    Sandbox::with_host_programs(Limits::BUILD)?;
+    drop(Sandbox::with_host_programs(Limits::BUILD)?);
     let _right = lock::preparing()?;
     if current() {
         return Ok(folder);

@@ -30,6 +30,7 @@ const KERNEL_ARGUMENTS: &str = "quiet panic=-1 iomem=relaxed";
 
 /// What a guest is to be like.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Builder<'run> {
     run: &'run RunDir,
     name: String,
@@ -71,70 +72,60 @@ impl<'run> Builder<'run> {
     }
 
     /// The guest's name in the run, when there are several.
-    #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
     }
 
     /// The QEMU it runs on, instead of the lab's usual one.
-    #[must_use]
     pub fn qemu(mut self, qemu: &Qemu) -> Self {
         self.qemu = Some(qemu.clone());
         self
     }
 
     /// The kernel it boots.
-    #[must_use]
     pub fn kernel(mut self, choice: Choice) -> Self {
         self.kernel = choice;
         self
     }
 
     /// Without anything to boot: QEMU's firmware is all that runs.
-    #[must_use]
     pub fn nothing_to_boot(mut self) -> Self {
         self.boot = false;
         self
     }
 
     /// Without our kernel module and tester.
-    #[must_use]
     pub fn without_driver(mut self) -> Self {
         self.driver = false;
         self
     }
 
     /// With its kernel's image in `/boot/vmlinuz`, to start it from inside.
-    #[must_use]
     pub fn kernel_image(mut self) -> Self {
         self.kernel_image = true;
         self
     }
 
     /// Without lspci and its like: it boots faster.
-    #[must_use]
     pub fn without_tools(mut self) -> Self {
         self.tools = false;
         self
     }
 
     /// With a file of the host.
-    #[must_use]
     pub fn file(mut self, in_guest: &str, on_host: &Path) -> Self {
         self.files.push((in_guest.to_owned(), on_host.to_path_buf()));
         self
     }
 
     /// With the console on a socket, for a person ([`Guest::console`]).
-    #[must_use]
     pub fn console(mut self) -> Self {
         self.console = true;
         self
     }
 
     /// More words for the kernel's command line.
-    #[must_use]
     pub fn append(mut self, words: &str) -> Self {
         self.append.push(' ');
         self.append.push_str(words);
@@ -142,62 +133,53 @@ impl<'run> Builder<'run> {
     }
 
     /// QEMU's machine type with options: `q35`, `pc,usb=off`.
-    #[must_use]
     pub fn machine(mut self, machine: &str) -> Self {
         machine.clone_into(&mut self.machine.machine);
         self
     }
 
     /// With the devices QEMU adds by itself, its network card in particular.
-    #[must_use]
     pub fn default_devices(mut self) -> Self {
         self.machine.default_devices = true;
         self
     }
 
     /// So many processors.
-    #[must_use]
     pub fn processors(mut self, count: u8) -> Self {
         self.machine.processors = count;
         self
     }
 
     /// So much memory.
-    #[must_use]
     pub fn memory(mut self, mebibytes: u32) -> Self {
         self.machine.memory = mebibytes;
         self
     }
 
     /// Memory that servers cannot map.
-    #[must_use]
     pub fn private_memory(mut self) -> Self {
         self.machine.shared = false;
         self
     }
 
     /// Processors that wait for QMP's `cont`.
-    #[must_use]
     pub fn paused(mut self) -> Self {
         self.machine.paused = true;
         self
     }
 
     /// With devices that can be unplugged, on every machine: those that are attached from here on.
-    #[must_use]
     pub fn removable(mut self) -> Self {
         self.removable = true;
         self
     }
 
     /// With the device of a server.
-    #[must_use]
     pub fn attach(self, server: &Server) -> Self {
         self.device(&server.device())
     }
 
     /// With a device, as QEMU is told of it.
-    #[must_use]
     pub fn device(mut self, device: &Value) -> Self {
         let mut device = device.clone();
         let number = self.devices.len();
@@ -211,7 +193,6 @@ impl<'run> Builder<'run> {
     }
 
     /// More arguments for QEMU.
-    #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.machine.extra.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         self
