@@ -13,7 +13,7 @@
 //!
 //! * The environment: [`root`] makes private folders of Debian packages with [`mmdebstrap`], [`packages`]
 //!   says which ones, and [`arch`] what differs between processor architectures; [`environment`] has what
-//!   was found in them, [`entry`] how their programs are run. [`skip`] counts the tests that a missing one leaves out, [`kernel`] finds the
+//!   was found in them, [`entry`] how their programs are run. [`kernel`] finds the
 //!   kernels in them, [`qemu`] chooses the QEMU, and [`accel`] finds out whether KVM really works
 //!   here. [`patched_qemu`] builds a QEMU that has the teaching device inside, to compare ours with.
 //! * What goes into the guest: [`module_build`] compiles the kernel module, [`cargo_build`] the
@@ -24,8 +24,6 @@
 //!   [saved](guest::saved) when it had booted, and talks to the guest through [`agent`] and to
 //!   QEMU through [`qmp`]; [`live_guest`] exchanges devices and drivers while it runs, and says what
 //!   [`oops`] the guest's kernel has met.
-//! * Others: [`libvirt`] is a session of a libvirt user, with the programs that they have; [`system`]
-//!   a guest that is a Debian system with systemd.
 //! * Submissions: [`sandbox`] runs what was handed in with few rights; [`container`] tries the lab
 //!   where there are no namespaces.
 //! * Order: [`process`] makes sure that nothing outlives the lab, [`lock`] that two labs do not
@@ -56,7 +54,6 @@ pub mod guest;
 pub mod initramfs;
 pub mod interruption;
 pub mod kernel;
-pub mod libvirt;
 pub mod lines;
 pub mod live_guest;
 pub mod lock;
@@ -75,9 +72,7 @@ pub mod root;
 pub mod run_dir;
 pub mod sandbox;
 pub mod server;
-pub mod skip;
 pub mod slots;
-pub mod system;
 pub mod variables;
 
 pub use arch::Arch;

@@ -71,7 +71,7 @@ fn name(name: &str, arch: Arch) -> String {
     if arch.is_foreign() { format!("{name}-{arch}") } else { name.to_owned() }
 }
 
-pub(crate) fn strings(list: &[&str]) -> Vec<String> {
+fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|entry| (*entry).to_owned()).collect()
 }
 

@@ -1,6 +1,5 @@
 //! The daemon of a run: `my-rng-server`, or another program with a device.
 
-mod crash;
 mod exchange;
 mod guard;
 
@@ -61,8 +60,7 @@ impl<'run> Server<'run> {
     /// sockets are to be `GUEST.sock`.
     pub fn start_configured(run: &'run RunDir, name: &str, configuration: &str) -> Result<Self> {
         let file = format!("{name}.toml");
-        fs::write(run.path().join(&file), configuration)
-            .with_context(|| format!("cannot write {file}"))?;
+        files::write(run.path().join(&file), configuration)?;
         let program = cargo_build::server()?;
         let mut command = process::tied(&program);
         command.args(["--config", &file]);
@@ -164,24 +162,6 @@ impl<'run> Server<'run> {
             Some(successor) => Ok(successor.runs()),
             None => Ok(self.child.ended()?.is_none()),
         }
-    }
-
-    /// How many descriptors it has open.
-    pub fn descriptors(&self) -> Result<usize> {
-        Ok(files::entries(format!("/proc/{}/fd", self.pid()))?.len())
-    }
-
-    /// How much guest memory it has mapped, as the names of the mappings say.
-    pub fn guest_memory_maps(&self) -> Result<usize> {
-        let maps = files::read_text(format!("/proc/{}/maps", self.pid()))?;
-        Ok(maps.lines().filter(|line| line.contains("memfd:")).count())
-    }
-
-    /// How much memory it has in use, in KiB.
-    pub fn memory(&self) -> Result<usize> {
-        let path = format!("/proc/{}/status", self.pid());
-        let memory = process::status::number(&files::read_text(&path)?, "VmRSS:");
-        memory.with_context(|| format!("{path} says nothing about memory"))
     }
 
     /// Ends it at once, as `kill -9` does.

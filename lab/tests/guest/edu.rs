@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use lab::device_source::DeviceSource;
 use lab::module_build::{build_folder, complaints};
-use lab::skip::skip;
 use lab::{Arch, Choice, Guest, RunDir, Server, environment, patched_qemu, paths};
 
+use crate::skip::skip;
 use crate::{assert_kernel_is_content, say};
 
 /// How QEMU names its own device.

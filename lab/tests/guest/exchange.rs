@@ -7,6 +7,7 @@ use std::process::Command;
 use lab::{Guest, RunDir, Server};
 use my_rng_model::generator::{Generator, Glibc};
 
+use crate::server_process::{descriptors, memory};
 use crate::{assert_kernel_is_content, load_module, say};
 
 /// How often each server is exchanged while the guest reads.
@@ -71,8 +72,8 @@ fn exchange_one(server: &mut Server<'_>) -> usize {
 fn exchange(servers: &mut [Server<'_>], exchanges: usize) {
     let held = |servers: &[Server<'_>]| -> Vec<(usize, usize)> {
         let count = |server: &Server<'_>| {
-            let descriptors = server.descriptors().expect("it runs");
-            (descriptors, server.memory().expect("it runs"))
+            let descriptors = descriptors(server).expect("it runs");
+            (descriptors, memory(server).expect("it runs"))
         };
         servers.iter().map(count).collect()
     };

@@ -3,6 +3,7 @@
 use lab::{Guest, RunDir};
 
 use crate::my_rng::{GLIBC, MyRng, Options};
+use crate::server_process::descriptors;
 use crate::{assert_kernel_is_content, load_module, run_tester, say, usual};
 
 #[test]
@@ -13,7 +14,7 @@ fn plugging_in_and_out_again_and_again() {
     let mut guest =
         device.announce(Guest::builder(&run)).boot_from_saved().expect("the guest boots");
     guest.run("insmod my_rng.ko").expect("the module loads without a device");
-    let descriptors = || device.server().map(|server| server.descriptors().expect("countable"));
+    let descriptors = || device.server().map(|server| descriptors(server).expect("countable"));
     let before = descriptors();
     for round in 0..10 {
         say(&format!("round {round}"));

@@ -4,6 +4,7 @@ use lab::{Guest, RunDir, Server};
 
 use crate::exchange::{assert_nothing_is_missing, guest_with_readers};
 use crate::say;
+use crate::server_process::crash;
 
 /// Two servers are killed so often, while a guest reads from my_rng and twice from virtio-rng.
 fn a_guest_notices_nothing(name: &str, kills: usize, vectors: &str, shared: bool) {
@@ -20,8 +21,8 @@ fn a_guest_notices_nothing(name: &str, kills: usize, vectors: &str, shared: bool
     let mut guest = guest_with_readers(builder.boot().expect("the guest boots"));
     say("killing the servers");
     for _ in 0..kills {
-        my_rng.crash().expect("it is started again");
-        virtio_rng.crash().expect("it is started again");
+        crash(&my_rng).expect("it is started again");
+        crash(&virtio_rng).expect("it is started again");
         // Else the next kill would be under no load.
         let before = guest.run("wc -l < /tmp/read1").expect("readable");
         let before: usize = before.trim().parse().expect("a number");

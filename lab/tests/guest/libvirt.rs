@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use entropy::limiter::Limit;
 use lab::agent::Agent;
-use lab::libvirt::{AGENT, HOME, INITRAMFS, KERNEL, Session};
 use lab::{RunDir, paths};
 use my_rng_server::config::{Configuration, GuestSource};
 use serde_json::Value;
 
 use crate::{left_out_beside_pcs, say};
+
+mod session;
+
+use session::{AGENT, HOME, INITRAMFS, KERNEL, Session};
 
 /// How long a command in the guest may take.
 const COMMAND: Duration = Duration::from_secs(60);

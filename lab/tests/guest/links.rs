@@ -6,6 +6,7 @@ use lab::{Guest, RunDir, Server};
 use serde_json::json;
 
 use crate::my_rng::{MyRng, Options};
+use crate::server_process::{descriptors, guest_memory_maps};
 use crate::{
     assert_kernel_is_content, bases, devmem, expected_lspci, load_module, lspci, say, served,
     served_removable,
@@ -92,29 +93,29 @@ fn a_guest_survives_its_server_and_takes_a_new_one() {
 fn a_server_survives_its_guests_and_keeps_nothing_of_them() {
     let run = RunDir::create("qemu-killed").expect("a run can be made");
     let mut server = Server::start(&run, "my-rng", &["-v"]).expect("the server starts");
-    let mut before = server.descriptors().expect("countable");
+    let mut before = descriptors(&server).expect("countable");
     for round in 0..3 {
         say(&format!("killing QEMU, round {round}"));
         let guest = Guest::builder(&run).attach(&server);
         let mut guest = if round == 0 { guest.boot() } else { guest.nothing_to_boot().start() }
             .expect("QEMU starts");
-        assert!(server.guest_memory_maps().expect("countable") > 0, "it has the guest's memory");
+        assert!(guest_memory_maps(&server).expect("countable") > 0, "it has the guest's memory");
         assert!(guest.running().expect("QEMU can be asked"));
         guest.kill().expect("QEMU can be killed");
         let begun = Instant::now();
-        while server.descriptors().expect("countable") > before
-            || server.guest_memory_maps().expect("countable") != 0
+        while descriptors(&server).expect("countable") > before
+            || guest_memory_maps(&server).expect("countable") != 0
         {
             assert!(
                 begun.elapsed() < Duration::from_secs(20),
                 "{} descriptors, {before} before the first guest; {} maps",
-                server.descriptors().expect("countable"),
-                server.guest_memory_maps().expect("countable")
+                descriptors(&server).expect("countable"),
+                guest_memory_maps(&server).expect("countable")
             );
             std::thread::sleep(Duration::from_millis(50));
         }
         assert!(server.running().expect("the server can be asked"));
-        before = server.descriptors().expect("countable");
+        before = descriptors(&server).expect("countable");
     }
     let status = server.stop().expect("it ends when asked to");
     assert!(status.success(), "{status}");

@@ -1,10 +1,10 @@
 //! The kernel module: built for every kernel, and at work on those that are booted.
 
 use lab::module_build::{build, complaints};
-use lab::skip::skip;
 use lab::{Choice, Guest, RunDir, environment, kernel};
 
 use crate::my_rng::{self, GLIBC, MyRng, Options};
+use crate::skip::skip;
 use crate::{assert_kernel_is_content, bases, expected_lspci, load_module, lspci, run_tester, say};
 
 #[test]

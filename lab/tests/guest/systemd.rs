@@ -3,9 +3,11 @@
 
 use std::path::PathBuf;
 
-use lab::{Guest, RunDir, system};
+use lab::{Guest, RunDir};
 
 use crate::say;
+
+mod system;
 
 /// The environment variable that names the package.
 const PACKAGE: &str = "MY_RNG_DEB";

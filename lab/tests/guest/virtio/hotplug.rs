@@ -3,6 +3,7 @@
 use lab::{Guest, RunDir};
 
 use super::{Options, Rng, assert_delivers, guest, hwrng, start_reader};
+use crate::server_process::{descriptors, memory};
 use crate::{assert_kernel_is_content, say};
 
 /// The round after which the server's memory is compared with what it was then.
@@ -52,7 +53,7 @@ fn plugging(name: &str, rounds: usize) {
 /// The descriptors and KiB of memory that the device's server uses.
 fn used(rng: &Rng) -> Option<(usize, usize)> {
     let server = rng.server()?;
-    Some((server.descriptors().expect("countable"), server.memory().expect("known")))
+    Some((descriptors(server).expect("countable"), memory(server).expect("known")))
 }
 
 #[test]

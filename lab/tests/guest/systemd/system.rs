@@ -7,16 +7,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-
-use crate::guest::Guest;
-use crate::packages::strings;
-use crate::process;
-use crate::root::{Root, suites};
-use crate::run_dir::RunDir;
+use lab::root::{Root, suites};
+use lab::{Guest, RunDir, process};
 
 /// What the system is made of: systemd, dpkg, and what maintainer scripts call.
 #[must_use]
 pub fn root() -> Root {
+    let strings = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect();
     Root {
         name: "system".to_owned(),
         purpose: "a Debian system with systemd",
@@ -37,7 +34,7 @@ pub fn root() -> Root {
 }
 
 /// The first program of the guest.
-const BOOT: &str = include_str!("../guest-files/boot-system");
+const BOOT: &str = include_str!("../../../guest-files/boot-system");
 /// What a server needs nothing of.
 const LEFT_OUT: [&str; 7] = [
     "./usr/share/doc",

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::{progress, variables};
+use lab::{progress, variables};
 
 /// The environment variable that names the file.
 pub const VARIABLE: &str = "LAB_SKIPPED";

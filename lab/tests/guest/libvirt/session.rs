@@ -1,7 +1,7 @@
 //! A user who runs guests with libvirt: `virsh` in a session of their own, and our server.
 //!
 //! libvirt comes from Debian packages in a private root and runs in the lab's sandbox
-//! ([`crate::sandbox`]), as an ordinary user without a network and without `/dev/kvm`. All that the
+//! ([`lab::sandbox`]), as an ordinary user without a network and without `/dev/kvm`. All that the
 //! user sees of the run's folder is [`HOME`]; the server runs behind a sandbox of its own, with the
 //! libraries that it was built for, as the same user and with the same folder.
 
@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::agent::Agent;
-use crate::initramfs::Initramfs;
-use crate::process::{self, Child};
-use crate::run_dir::RunDir;
-use crate::sandbox::{End, Limits, Outcome, Sandbox};
-use crate::slots::Slot;
-use crate::{Choice, cargo_build, environment, files, packages};
+use lab::agent::Agent;
+use lab::initramfs::Initramfs;
+use lab::process::{self, Child};
+use lab::sandbox::{End, Limits, Outcome, Sandbox};
+use lab::slots::Slot;
+use lab::{Choice, RunDir, cargo_build, environment, files, packages};
 
 /// The run's folder, as the user sees it: the place of their files and sockets.
 pub const HOME: &str = "/run/lab";
