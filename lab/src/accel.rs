@@ -39,7 +39,6 @@ impl Accel {
     }
 
     /// QEMU's arguments for it.
-    #[must_use]
     pub fn arguments(&self) -> [String; 4] {
         let arch = Arch::guest();
         let processor = if self.name == "kvm" { "max" } else { arch.emulated_processor() };

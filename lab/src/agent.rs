@@ -26,7 +26,6 @@ pub struct Agent {
 
 impl Agent {
     /// Talks to the agent over a socket.
-    #[must_use]
     pub fn new(stream: UnixStream) -> Self {
         Self { lines: Lines::new("the guest", stream), sent: 0 }
     }

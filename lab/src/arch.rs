@@ -31,13 +31,11 @@ static GUEST: OnceLock<Arch> = OnceLock::new();
 
 impl Arch {
     /// That of this program.
-    #[must_use]
     pub const fn host() -> Self {
         if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 }
     }
 
     /// That of the guests.
-    #[must_use]
     pub fn guest() -> Self {
         // A name that is none is reported by `check`.
         *GUEST.get_or_init(|| Self::from_environment().unwrap_or(Self::host()))
@@ -67,7 +65,6 @@ impl Arch {
     }
 
     /// Whether this machine's processors are of another one.
-    #[must_use]
     pub fn is_foreign(self) -> bool {
         self != Self::host()
     }
@@ -81,38 +78,32 @@ impl Arch {
     }
 
     /// Its name for users.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         self.either("x86-64", "arm64")
     }
 
     /// Its name in Debian's archive.
-    #[must_use]
     pub const fn debian(self) -> &'static str {
         self.either("amd64", "arm64")
     }
 
     /// GNU's name for it, which Debian's cross compilers and folders of libraries have.
-    #[must_use]
     pub const fn triple(self) -> &'static str {
         self.either("x86_64-linux-gnu", "aarch64-linux-gnu")
     }
 
     /// Rust's name for it.
-    #[must_use]
     pub const fn rust_target(self) -> &'static str {
         self.either("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
     }
 
     /// The name of a tool of GNU's that works on its programs: the plain one on the same
     /// architecture.
-    #[must_use]
     pub fn tool(self, name: &str) -> String {
         if self.is_foreign() { format!("{}-{name}", self.triple()) } else { name.to_owned() }
     }
 
     /// What the kernel's make has to be told to build for it.
-    #[must_use]
     pub fn make_variables(self) -> Vec<String> {
         if !self.is_foreign() {
             return Vec::new();
@@ -122,38 +113,32 @@ impl Arch {
     }
 
     /// The C library's dynamic loader, as programs name it, without the first slash.
-    #[must_use]
     pub const fn loader(self) -> &'static str {
         self.either("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1")
     }
 
     /// Where the loader looks first for libraries, likewise.
-    #[must_use]
     pub const fn libraries(self) -> &'static str {
         self.either("lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")
     }
 
     /// The name of the QEMU that runs its machines.
-    #[must_use]
     pub const fn qemu(self) -> &'static str {
         self.either("qemu-system-x86_64", "qemu-system-aarch64")
     }
 
     /// QEMU's machine for guests.
-    #[must_use]
     pub const fn machine(self) -> &'static str {
         self.either("pc", "virt")
     }
 
     /// The processor that QEMU emulates. Of Arm's, older ones let the kernel follow a program's pointer,
     /// which hides mistakes; newer ones sign their pointers, which is slow to emulate.
-    #[must_use]
     pub const fn emulated_processor(self) -> &'static str {
         self.either("max", "cortex-a76")
     }
 
     /// The console of the machine, as the guest's kernel names it.
-    #[must_use]
     pub const fn console(self) -> &'static str {
         self.either("ttyS0", "ttyAMA0")
     }

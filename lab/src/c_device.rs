@@ -35,7 +35,6 @@ pub struct CDevice {
 
 impl CDevice {
     /// Whether there is C at a path, or a patch.
-    #[must_use]
     pub fn is_one(path: &Path) -> bool {
         if path.is_dir() {
             return c_files(path).is_ok_and(|files| !files.is_empty());
@@ -44,13 +43,11 @@ impl CDevice {
     }
 
     /// The source at a path, and a folder for what is made of it.
-    #[must_use]
     pub fn new(source: &Path, folder: &Path, sanitize: bool) -> Self {
         Self { source: source.to_path_buf(), folder: folder.to_path_buf(), sanitize }
     }
 
     /// What the author edits.
-    #[must_use]
     pub fn source(&self) -> &Path {
         &self.source
     }
@@ -109,7 +106,6 @@ impl CDevice {
 }
 
 /// Whether a device's build depends on a file.
-#[must_use]
 pub fn is_source(path: &Path) -> bool {
     is_c(path) || is_patch(path) || has_extension(path, &["h"])
 }
@@ -172,7 +168,6 @@ fn unpack(patch: &str, tree: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// QEMU's device API in this checkout.
-#[must_use]
 pub fn api() -> PathBuf {
     paths::checkout().join("qemu-device")
 }
@@ -212,7 +207,6 @@ fn newest(folder: &Path) -> Option<SystemTime> {
 
 /// The lines of a device's log that tell of a mistake in it: sentences, places, and what a sanitizer
 /// found.
-#[must_use]
 pub fn mistake_in(log: &str) -> String {
     let tells = |line: &&str| {
         line.starts_with("error: ") || line.starts_with("  /") || line.contains(": runtime error: ")

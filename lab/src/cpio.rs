@@ -48,7 +48,6 @@ impl Archive {
     }
 
     /// The finished archive.
-    #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, (0, 0), &[]);
         self.bytes

@@ -74,7 +74,6 @@ impl DeviceCrate {
     }
 
     /// What the author edits: the file, or the crate's folder.
-    #[must_use]
     pub fn source(&self) -> &Path {
         &self.source
     }
@@ -120,7 +119,6 @@ impl DeviceCrate {
 
 /// Cargo's arguments that make the device kit of a crate with this manifest the checkout's, with
 /// the feature that its `main` needs: a crate need not name it.
-#[must_use]
 pub fn kit_arguments(manifest: &Path) -> Vec<OsString> {
     let kit = toml_string(&kit().to_string_lossy());
     let mut arguments: Vec<OsString> =

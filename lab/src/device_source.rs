@@ -46,7 +46,6 @@ impl DeviceSource {
     }
 
     /// What the author edits: the file, or the folder.
-    #[must_use]
     pub fn source(&self) -> &Path {
         match self {
             Self::Rust(device) => device.source(),
@@ -64,7 +63,6 @@ impl DeviceSource {
     }
 
     /// Whether its build depends on a file.
-    #[must_use]
     pub fn depends_on(&self, path: &Path) -> bool {
         match self {
             Self::Rust(_) => device_crate::is_source(path),

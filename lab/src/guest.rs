@@ -164,7 +164,6 @@ impl<'run> Guest<'run> {
     }
 
     /// QEMU's process id.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.pid()
     }
@@ -217,13 +216,11 @@ impl<'run> Guest<'run> {
     }
 
     /// What the console has shown so far.
-    #[must_use]
     pub fn console_log(&self) -> String {
         self.run.read(&format!("{}console.log", prefix(&self.name)))
     }
 
     /// What QEMU itself complained about.
-    #[must_use]
     pub fn qemu_log(&self) -> String {
         self.run.read(&format!("{}qemu.log", prefix(&self.name)))
     }

@@ -104,13 +104,11 @@ pub fn check_newer(root: &Path) -> Result<()> {
 }
 
 /// Whether a release is of a later series than 6.12, as backports' kernels are.
-#[must_use]
 pub fn is_newer(release: &str) -> bool {
     version(release) >= vec![6, 13]
 }
 
 /// The numbers at the start of a release, for comparing: `6.12.94+deb13` is 6, 12, 94.
-#[must_use]
 pub fn version(release: &str) -> Vec<u32> {
     let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
     let (numbers, rest) = release.split_at(end);

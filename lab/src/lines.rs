@@ -21,7 +21,6 @@ pub struct Lines {
 
 impl Lines {
     /// Talks over a socket.
-    #[must_use]
     pub fn new(peer: &str, stream: UnixStream) -> Self {
         Self { peer: peer.to_owned(), stream, pending: Vec::new() }
     }

@@ -84,7 +84,6 @@ impl<'run> LiveGuest<'run> {
     }
 
     /// How many guests there were so far.
-    #[must_use]
     pub fn guests(&self) -> u32 {
         self.guests
     }
@@ -109,13 +108,11 @@ impl<'run> LiveGuest<'run> {
     }
 
     /// The process id of the device's program.
-    #[must_use]
     pub fn device_pid(&self) -> u32 {
         self.device.pid()
     }
 
     /// Whether a debugger may stop the device.
-    #[must_use]
     pub fn debugged(&self) -> bool {
         self.setup.debug
     }
@@ -229,7 +226,6 @@ impl<'run> LiveGuest<'run> {
     }
 
     /// Whether the next exchange boots another guest.
-    #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lost
     }
@@ -244,7 +240,6 @@ impl<'run> LiveGuest<'run> {
     }
 
     /// Whether no module of the user's is loaded: not yet, or the guest is another one since.
-    #[must_use]
     pub fn driver_is_gone(&self) -> bool {
         self.driver.is_none()
     }
@@ -330,7 +325,6 @@ impl<'run> LiveGuest<'run> {
 const PRINTED_LINES: usize = 10;
 
 /// Where a program panicked and what it said, as its log has it.
-#[must_use]
 pub fn panic_in(log: &str) -> Option<String> {
     let mut lines = log.lines();
     let place = lines.find_map(|line| line.split_once(" panicked at ").map(|(_, place)| place))?;

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use crate::{files, lock, paths, process, progress};
 
 /// The words that start what there is already, without installing anything.
-#[must_use]
 pub fn present() -> Option<Vec<String>> {
     if process::in_path("mmdebstrap") {
         return Some(vec!["mmdebstrap".to_owned()]);

@@ -117,7 +117,6 @@ fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> 
 }
 
 /// Whether a build needs it. Changes of these files are worth a new build.
-#[must_use]
 pub fn is_source(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     // Kbuild makes this one.
@@ -142,7 +141,6 @@ fn stamp(kernel: &Kernel, source: &Path, sources: &[PathBuf]) -> Result<String> 
 
 /// The lines of a build in which something is complained about. That the kernel was built by
 /// another version of the compiler is not about our source.
-#[must_use]
 pub fn complaints(said: &str) -> Vec<&str> {
     said.lines()
         .filter(|line| line.to_lowercase().contains("warning"))

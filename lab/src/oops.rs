@@ -28,7 +28,6 @@ pub struct Oops {
 }
 
 /// The first failure in a console's log.
-#[must_use]
 pub fn first(console: &str) -> Option<Oops> {
     let mut lines = console.lines().map(message).skip_while(|said| !begins(said));
     let said = lines.next()?.trim().to_owned();
@@ -68,7 +67,6 @@ fn place(said: &str) -> Option<String> {
 impl Oops {
     /// What happened and where, for a person; the module, as it was before it was stripped, knows the
     /// lines of its source.
-    #[must_use]
     pub fn told(&self, module: Option<&Path>) -> String {
         let mut told = format!("the guest's kernel has failed: {}", self.said);
         let debug = module.map(with_debug_information).filter(|path| path.is_file());
@@ -82,7 +80,6 @@ impl Oops {
 }
 
 /// The module that a build keeps beside the one without debug information.
-#[must_use]
 pub fn with_debug_information(module: &Path) -> PathBuf {
     let mut path = module.as_os_str().to_owned();
     path.push(".debug");

@@ -76,7 +76,6 @@ fn strings(list: &[&str]) -> Vec<String> {
 }
 
 /// The UEFI firmware that a guest can start from instead of the machine's usual one, and its file.
-#[must_use]
 pub fn uefi(arch: Arch) -> (&'static str, &'static str) {
     match arch {
         Arch::X86_64 => ("ovmf", "usr/share/ovmf/OVMF.fd"),
@@ -86,7 +85,6 @@ pub fn uefi(arch: Arch) -> (&'static str, &'static str) {
 
 /// The programs that go into a guest. If the host can run them, also a compiler, and the release's
 /// kernel with its headers.
-#[must_use]
 pub fn guest(arch: Arch) -> Root {
     let root = Root {
         name: name("guest", arch),
@@ -127,7 +125,6 @@ pub fn guest(arch: Arch) -> Root {
 
 /// What the host runs to build for a guest, and the guest's kernel: the same root as [`guest`] if
 /// the host can run that.
-#[must_use]
 pub fn build(arch: Arch) -> Root {
     if !arch.is_foreign() {
         return guest(arch);
@@ -185,7 +182,6 @@ fn for_modules(arch: Arch, kernel: &[String]) -> Root {
 }
 
 /// A kernel that is newer than the release's, with what building modules for it needs.
-#[must_use]
 pub fn newest_kernel(arch: Arch) -> Root {
     Root {
         name: name("kernel-newest", arch),
@@ -198,7 +194,6 @@ pub fn newest_kernel(arch: Arch) -> Root {
 }
 
 /// The headers of the release before, to build modules against.
-#[must_use]
 pub fn previous_headers(arch: Arch) -> Root {
     Root {
         name: name("kernel-previous", arch),
@@ -211,7 +206,6 @@ pub fn previous_headers(arch: Arch) -> Root {
 }
 
 /// The QEMU for hosts whose own has no vfio-user-pci.
-#[must_use]
 pub fn qemu(arch: Arch) -> Root {
     let (packages, firmware) = match arch {
         Arch::X86_64 => ("qemu-system-x86,seabios,ipxe-qemu", "usr/share/seabios/bios-256k.bin"),
@@ -231,7 +225,6 @@ pub fn qemu(arch: Arch) -> Root {
 }
 
 /// libvirt, and a QEMU for it: the programs of an administrator.
-#[must_use]
 pub fn libvirt() -> Root {
     Root {
         name: "libvirt".to_owned(),
@@ -258,7 +251,6 @@ pub fn libvirt() -> Root {
 
 /// What shows recordings: Wireshark's text form, and a browser without a screen. For tests that are
 /// not run every day.
-#[must_use]
 pub fn viewers() -> Root {
     Root {
         name: "viewers".to_owned(),
@@ -279,7 +271,6 @@ pub fn viewers() -> Root {
 }
 
 /// Rust's standard library for 64-bit RISC-V, to check that crates compile for it.
-#[must_use]
 pub fn riscv64() -> Root {
     Root {
         name: "rust-riscv64".to_owned(),
@@ -296,7 +287,6 @@ pub fn riscv64() -> Root {
 
 /// What runs programs of another architecture on this one, for tests. It is the previous release's: newer
 /// ones do not emulate pages of another size.
-#[must_use]
 pub fn emulator() -> Root {
     Root {
         name: "qemu-user-static".to_owned(),

@@ -13,7 +13,6 @@ use std::sync::OnceLock;
 use crate::variables;
 
 /// The checkout this lab was built from.
-#[must_use]
 pub fn checkout() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().unwrap_or(tests).to_path_buf()
@@ -26,7 +25,6 @@ pub const VARIABLE: &str = "LAB_DIR";
 pub const LOCK: &str = "lock";
 
 /// The folder with the packages: `target/lab`, or what the user named. It can be read-only.
-#[must_use]
 pub fn packages() -> PathBuf {
     static PACKAGES: OnceLock<PathBuf> = OnceLock::new();
     PACKAGES
@@ -39,7 +37,6 @@ pub fn packages() -> PathBuf {
 }
 
 /// This user's folder: everything the lab builds and logs, and packages that [`packages`] lacks.
-#[must_use]
 pub fn lab() -> PathBuf {
     static LAB: OnceLock<PathBuf> = OnceLock::new();
     LAB.get_or_init(|| own(&[packages(), checkout().join("target/lab"), cache()])).clone()
@@ -68,7 +65,6 @@ fn cache() -> PathBuf {
 }
 
 /// A short name for a path that no other path has.
-#[must_use]
 pub fn key(path: &Path) -> String {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);

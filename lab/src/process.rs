@@ -91,13 +91,11 @@ fn probe_namespaces() -> Result<(), String> {
 }
 
 /// Whether this is root.
-#[must_use]
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Whether a program of that name can be found.
-#[must_use]
 pub fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
@@ -122,7 +120,6 @@ impl Child {
     }
 
     /// The process id.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.inner.id()
     }
@@ -207,7 +204,6 @@ pub fn output(name: &str, command: &mut Command) -> Result<Vec<u8>> {
 }
 
 /// An exit status in words.
-#[must_use]
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),

@@ -170,7 +170,6 @@ fn start_private(root: &Path, program: &Path) -> Vec<String> {
 }
 
 /// The `-device` (or QMP `device_add`) description of a device served on a socket.
-#[must_use]
 pub fn vfio_user_device(id: &str, socket: &str) -> Value {
     json!({"driver": "vfio-user-pci", "id": id, "socket": {"type": "unix", "path": socket}})
 }
@@ -214,28 +213,24 @@ pub const PORTS: usize = 4;
 const FIRST_PORT: usize = 0x18;
 
 /// The name of a port, from 0 on.
-#[must_use]
 pub fn port(number: usize) -> String {
     format!("port{number}")
 }
 
 impl Machine {
     /// Whether its root bus takes no devices while it runs, so that it has ports for them.
-    #[must_use]
     pub fn has_ports(&self) -> bool {
         self.machine.split(',').next() == Some("virt")
     }
 
     /// The slot of the device with this number, from 0 on, where QEMU would choose another one than
     /// on a PC: teaching pages and guests' scripts know it there.
-    #[must_use]
     pub fn slot(&self, number: usize) -> Option<usize> {
         let first = if self.default_devices { 4 } else { 2 };
         self.has_ports().then_some(first + number)
     }
 
     /// The arguments that describe it.
-    #[must_use]
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> =
             ["-no-user-config", "-display", "none"].map(str::to_owned).to_vec();
@@ -270,7 +265,6 @@ impl Machine {
 }
 
 /// A path as a value among QEMU's comma-separated options.
-#[must_use]
 pub fn escape(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }

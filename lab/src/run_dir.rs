@@ -66,7 +66,6 @@ impl RunDir {
     }
 
     /// Where it is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -77,7 +76,6 @@ impl RunDir {
     }
 
     /// A path to a file in it that is short enough for a socket, for this process only.
-    #[must_use]
     pub fn short(&self, name: &str) -> PathBuf {
         format!("/proc/self/fd/{}/{name}", self.handle.as_raw_fd()).into()
     }
@@ -102,14 +100,12 @@ impl RunDir {
     }
 
     /// What a log in it says; nothing when there is none.
-    #[must_use]
     pub fn read(&self, name: &str) -> String {
         let bytes = fs::read(self.path.join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// The last lines of a log, with its path, for an error message.
-    #[must_use]
     pub fn tail(&self, name: &str) -> String {
         let text = self.read(name);
         let lines: Vec<&str> = text.lines().collect();

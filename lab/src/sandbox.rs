@@ -184,7 +184,6 @@ impl Sandbox {
     }
 
     /// The user that the program is inside; its group has the same number.
-    #[must_use]
     pub fn user(&self) -> u32 {
         self.user.unwrap_or(SANDBOX_USERS.start)
     }

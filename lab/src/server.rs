@@ -105,13 +105,11 @@ impl<'run> Server<'run> {
     }
 
     /// Its name in the run.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The device it serves, as QEMU is told.
-    #[must_use]
     pub fn device(&self) -> serde_json::Value {
         let mut device = qemu::vfio_user_device(&self.name, &socket(&self.name));
         if self.debugged {
@@ -122,26 +120,22 @@ impl<'run> Server<'run> {
     }
 
     /// The device of one of its guests, if it has a configuration file.
-    #[must_use]
     pub fn device_of(&self, guest: &str) -> serde_json::Value {
         qemu::vfio_user_device(guest, &socket(guest))
     }
 
     /// Its process id.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.successor.as_ref().map_or(self.child.pid(), Successor::pid)
     }
 
     /// What it has logged so far.
-    #[must_use]
     pub fn log(&self) -> String {
         self.run.read(&format!("{}.log", self.name))
     }
 
     /// What it has logged since a process was refused that was to take its place: that one has told
     /// its mistake in the same log.
-    #[must_use]
     pub fn own_log(&self) -> String {
         self.log().get(self.refused..).unwrap_or_default().to_owned()
     }

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use anyhow::{Result, bail};
 
 /// The value of a variable.
-#[must_use]
 pub fn get(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -18,7 +18,6 @@ use crate::root::{self, Root, suites};
 use crate::{files, lock, paths, process};
 
 /// Where proot comes from.
-#[must_use]
 pub fn root() -> Root {
     Root {
         name: "proot".to_owned(),
@@ -121,25 +120,21 @@ impl Proot {
     }
 
     /// The options of setpriv that set the filter of system calls.
-    #[must_use]
     pub fn filter(&self) -> [OsString; 2] {
         ["--seccomp-filter".into(), self.filter.clone().into_os_string()]
     }
 
     /// The program that starts the others.
-    #[must_use]
     pub fn loader(&self) -> &Path {
         &self.loader
     }
 
     /// The folder with its programs.
-    #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// The words that start a program of proot's root with the root's own libraries.
-    #[must_use]
     pub fn program(&self, name: &str) -> Vec<OsString> {
         let mut words: Vec<OsString> = root::loader(&self.root).map(OsString::from).to_vec();
         words.push(self.root.join("usr/bin").join(name).into_os_string());
@@ -148,7 +143,6 @@ impl Proot {
 
     /// The words that start proot with a root folder; binds, a folder to start in and the program
     /// follow. The command needs the [variables](Self::set_variables).
-    #[must_use]
     pub fn words(&self, root: &Path) -> Vec<OsString> {
         let mut words = self.program("proot");
         // Quiet, except for what is fatal.
@@ -165,7 +159,6 @@ impl Proot {
 
 /// A path and where it is to be seen, as proot takes them. That place may be a link, which is not
 /// followed.
-#[must_use]
 pub fn bind(path: &Path, inside: &Path) -> OsString {
     let mut words = path.as_os_str().to_owned();
     words.push(":");

@@ -29,7 +29,6 @@ use tree::Tree;
 pub const DEVICE: &str = "my_rng";
 
 /// What QEMU is built from and with, and the firmware it needs to run.
-#[must_use]
 pub fn tools() -> Root {
     let packages = [
         // What the building of QEMU asks for.
@@ -75,7 +74,6 @@ fn check_source(root: &Path) -> Result<()> {
 }
 
 /// The patch that adds the device, in the checkout.
-#[must_use]
 pub fn patch() -> PathBuf {
     paths::checkout().join("qemu-patches/0001-hw-misc-add-my_rng.patch")
 }
@@ -113,13 +111,11 @@ pub fn build() -> Result<Built> {
 }
 
 /// The program, which runs with the libraries of [`tools`].
-#[must_use]
 pub fn program() -> PathBuf {
     tree::program_in(&folder())
 }
 
 /// Its source, once it was built.
-#[must_use]
 pub fn source() -> PathBuf {
     folder().join("source")
 }
@@ -130,7 +126,6 @@ fn folder() -> PathBuf {
 }
 
 /// QEMU's description of its own device; without a seed the operating system chooses.
-#[must_use]
 pub fn device(id: &str, seed: Option<u32>) -> Value {
     let mut device = json!({"driver": DEVICE, "id": id});
     if let Some(seed) = seed {

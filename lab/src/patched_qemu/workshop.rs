@@ -37,7 +37,6 @@ impl Workshop {
     }
 
     /// The device's source, to begin with.
-    #[must_use]
     pub fn device_source(&self) -> PathBuf {
         self.folder.path().join("source").join(DEVICE_SOURCE)
     }

@@ -53,7 +53,6 @@ pub struct Failure {
 
 impl Failure {
     /// Understands a log.
-    #[must_use]
     pub fn of(log: &[String]) -> Self {
         let said = [is_error, is_failed_file]
             .into_iter()
@@ -66,13 +65,11 @@ impl Failure {
     }
 
     /// A root that came without what it is for.
-    #[must_use]
     pub fn incomplete(lack: &anyhow::Error) -> Self {
         Self { kind: Kind::Other, said: vec![format!("the packages came, but {lack:#}")] }
     }
 
     /// What to do about it.
-    #[must_use]
     pub fn advice(&self) -> String {
         match self.kind {
             Kind::Unreachable => format!(
@@ -94,7 +91,6 @@ impl Failure {
     }
 
     /// The lines for a person, indented.
-    #[must_use]
     pub fn lines(&self) -> String {
         self.said.iter().map(|line| format!("    {line}\n")).collect()
     }

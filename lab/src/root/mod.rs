@@ -85,14 +85,12 @@ impl Default for Root {
 
 impl Root {
     /// Where it is, or will be: among the packages that are shared, if it is ready there.
-    #[must_use]
     pub fn path(&self) -> PathBuf {
         let shared = paths::packages().join(&self.name);
         if self.ready_at(&shared) { shared } else { paths::lab().join(&self.name) }
     }
 
     /// Whether it is there and made of what it should be made of.
-    #[must_use]
     pub fn ready(&self) -> bool {
         self.ready_at(&self.path())
     }
@@ -177,7 +175,6 @@ impl Root {
     }
 
     /// The versions that apt chose for this root: its suites, and a package a line.
-    #[must_use]
     pub fn versions(&self) -> Option<String> {
         std::fs::read_to_string(self.path().join(VERSIONS)).ok()
     }
@@ -216,7 +213,6 @@ pub fn command(root: &Path, program: &Path) -> Command {
 
 /// What comes before a program that is to have the libraries of a private root: that root's loader
 /// and its arguments.
-#[must_use]
 pub fn loader(root: &Path) -> [String; 3] {
     let inside = |path: &str| root.join("usr").join(path).display().to_string();
     let host = Arch::host();

@@ -61,13 +61,11 @@ pub enum End {
 
 impl End {
     /// Whether it ended by itself and was content.
-    #[must_use]
     pub fn success(self) -> bool {
         matches!(self, Self::Ended(status) if status.success())
     }
 
     /// In words, for a sentence that begins with the program's name.
-    #[must_use]
     pub fn describe(self) -> String {
         match self {
             Self::Ended(status) => format!("ended with {}", process::describe(status)),
@@ -91,7 +89,6 @@ pub struct Outcome {
 
 impl Outcome {
     /// Its standard output and its standard error as text.
-    #[must_use]
     pub fn text(&self) -> String {
         let output = String::from_utf8_lossy(&self.output);
         format!("{output}{}", String::from_utf8_lossy(&self.errors))

@@ -42,7 +42,6 @@ impl Protection {
     }
 
     /// Whether the files of the user who runs the lab are safe.
-    #[must_use]
     pub fn keeps_files(self) -> bool {
         self != Self::Nothing
     }

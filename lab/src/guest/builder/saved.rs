@@ -27,7 +27,6 @@ const PLUG_TIMEOUT: u32 = 30;
 const DEVICES: &str = "/run/devices";
 
 /// What QEMU is told to write a state to a file, or read it from there.
-#[must_use]
 pub fn address(state: &Path) -> String {
     format!("file:{}", state.display())
 }
@@ -94,7 +93,6 @@ fn wait(guest: &mut Guest<'_>) -> Result<()> {
 }
 
 /// A command for a guest that writes down which devices it has, for [`plug`].
-#[must_use]
 pub fn list_devices() -> String {
     format!("ls /sys/bus/pci/devices >{DEVICES}")
 }
