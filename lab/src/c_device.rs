@@ -124,8 +124,7 @@ fn has_extension(path: &Path, wanted: &[&str]) -> bool {
 
 /// The C files in a folder, in the order of their names.
 fn c_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let paths = files::entries(folder)?.into_iter().map(|entry| entry.path());
-    Ok(paths.filter(|path| is_c(path) && path.is_file()).collect())
+    files::paths(folder, |path| is_c(path) && path.is_file())
 }
 
 /// Writes the C files and headers that a patch adds to a folder, and returns the C files. What else

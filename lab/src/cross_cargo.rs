@@ -110,14 +110,9 @@ fn command(
     arguments: &[impl AsRef<OsStr>],
 ) -> Result<Command> {
     fetch_crates()?;
-    let root = {
-        let right = lock::preparing()?;
-        packages::build(arch).ensure(&right)?
-    };
-    let more = match more {
-        Some(more) => more.ensure(&lock::preparing()?)?,
-        None => PathBuf::new(),
-    };
+    let ensure = |root: &Root| root.ensure(&lock::preparing()?);
+    let root = ensure(&packages::build(arch))?;
+    let more = more.map(ensure).transpose()?.unwrap_or_default();
     let target = target(arch);
     files::create_folder(&target)?;
     if let Err(reason) = process::namespaces() {

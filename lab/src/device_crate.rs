@@ -1,4 +1,4 @@
-//! A device of somebody's own, as source: a crate's folder, or a single Rust file.
+//! A device of the user's own, as source: a crate's folder, or a single Rust file.
 //!
 //! Either is a program that takes the kit's usual options (`vfio_user_device::main`). A file needs no
 //! more than itself: the lab writes a crate around it, with the device kit as its only dependency.
@@ -54,8 +54,7 @@ impl DeviceCrate {
         let source = path.canonicalize().with_context(|| {
             format!("no device at {}: name a Rust file or a crate's folder", path.display())
         })?;
-        let name = format!("{}-{}", program_name(&source), paths::key(&source));
-        Self::open_in(&source, &paths::lab().join("devices").join(name))
+        Self::open_in(&source, &folder_of(&source))
     }
 
     /// As [`DeviceCrate::open`], with another place for the crate around a file.
@@ -100,9 +99,7 @@ impl DeviceCrate {
             (Some(_), false) => bail!("{what} has several programs: leave one, the device"),
         }
     }
-}
 
-impl DeviceCrate {
     /// Copies a program that was built to this source's own folder.
     fn keep(&self, program: &Path) -> Result<PathBuf> {
         let name = program.file_name().context("a program has a name")?;
@@ -166,6 +163,12 @@ fn write_crate(file: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(manifest)
 }
 
+/// The lab's folder for what is made of a device's source.
+pub(crate) fn folder_of(source: &Path) -> PathBuf {
+    let name = format!("{}-{}", program_name(source), paths::key(source));
+    paths::lab().join("devices").join(name)
+}
+
 /// Whether a device's build depends on a file.
 pub(crate) fn is_source(path: &Path) -> bool {
     let ending = path.extension().is_some_and(|extension| extension == "rs" || extension == "toml");
@@ -173,7 +176,7 @@ pub(crate) fn is_source(path: &Path) -> bool {
 }
 
 /// A package's name for a file or folder.
-pub(crate) fn program_name(source: &Path) -> String {
+fn program_name(source: &Path) -> String {
     let stem = source.file_stem().unwrap_or_default().to_string_lossy();
     let plain: String = stem
         .chars()

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::c_device::{self, CDevice};
 use crate::device_crate::{self, DeviceCrate};
-use crate::paths;
 
 /// A device's source.
 #[derive(Debug, Clone)]
@@ -27,8 +26,7 @@ impl DeviceSource {
                 path.display()
             )
         })?;
-        let name = format!("{}-{}", device_crate::program_name(&source), paths::key(&source));
-        Self::open_in(&source, &paths::lab().join("devices").join(name), sanitize)
+        Self::open_in(&source, &device_crate::folder_of(&source), sanitize)
     }
 
     /// As [`DeviceSource::open`], with another place for what is made of it.

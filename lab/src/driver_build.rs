@@ -33,7 +33,7 @@ pub fn build_app(source: &Path, work: &Path) -> Result<Built> {
 
 fn build_with(options: &[&str], source: &Path, work: &Path) -> Result<Built> {
     // What the program says of how it enters a root is not shown; this says it.
-    entry::get()?;
+    entry::get(None)?;
     let program = cargo_build::driver_builder()?;
     lock::remove(work)?;
     files::create_folder(work)?;

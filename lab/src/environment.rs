@@ -7,6 +7,7 @@ use crate::kernel::{self, Choice, Kernel};
 use crate::once::{OnceResult, once};
 use crate::packages::Roots;
 use crate::qemu::Qemu;
+use crate::root::Root;
 use crate::{accel, lock, packages, patched_qemu, paths, progress};
 
 /// Everything that is the same for all guests of this process.
@@ -69,16 +70,16 @@ pub fn get() -> Result<&'static Environment> {
 
 fn newest_kernel() -> Result<&'static Kernel> {
     static KERNEL: OnceResult<Kernel> = OnceResult::new();
-    once(&KERNEL, || {
-        kernel::newest(&packages::newest_kernel(Arch::guest()).ensure(&lock::preparing()?)?)
-    })
+    once(&KERNEL, || kernel_of(&packages::newest_kernel(Arch::guest())))
 }
 
 fn previous_headers() -> Result<&'static Kernel> {
     static KERNEL: OnceResult<Kernel> = OnceResult::new();
-    once(&KERNEL, || {
-        kernel::newest(&packages::previous_headers(Arch::guest()).ensure(&lock::preparing()?)?)
-    })
+    once(&KERNEL, || kernel_of(&packages::previous_headers(Arch::guest())))
+}
+
+fn kernel_of(root: &Root) -> Result<Kernel> {
+    kernel::newest(&root.ensure(&lock::preparing()?)?)
 }
 
 fn prepare() -> Result<Environment> {

@@ -1,7 +1,7 @@
 //! `std::fs`, with errors that name the file.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -21,6 +21,12 @@ pub fn entries(path: impl AsRef<Path>) -> Result<Vec<fs::DirEntry>> {
     let mut entries = read().with_context(|| format!("cannot read {}", path.as_ref().display()))?;
     entries.sort_by_key(fs::DirEntry::file_name);
     Ok(entries)
+}
+
+/// The paths in a folder that are wanted, in the order of the names.
+pub fn paths(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
+    let paths = entries(folder)?.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| wanted(path)).collect())
 }
 
 /// Makes a file have these contents.

@@ -38,7 +38,7 @@ pub fn build_folder(source: &Path, kernel: &Kernel) -> Result<Built> {
     let source = &std::path::absolute(source).context("cannot find the current folder")?;
     let release = &kernel.release;
     let folder = paths::lab().join("modules").join(release).join(folder_name(source));
-    let sources = files(source, is_source)?;
+    let sources = files::paths(source, is_source)?;
     let stamp = stamp(kernel, source, &sources)?;
     let stamp_path = folder.join("stamp");
     let said_path = folder.join("said");
@@ -46,7 +46,7 @@ pub fn build_folder(source: &Path, kernel: &Kernel) -> Result<Built> {
         let said = files::read_text(&said_path)?;
         return Ok(Built { module: module_in(&folder, source)?, said });
     }
-    let entry = entry::with(&right)?;
+    let entry = entry::get(Some(&right))?;
     progress::say(&format!("building the module of {} for {release}", source.display()));
     // What is in the folder is not complete until it has a stamp.
     lock::remove(&folder)?;
@@ -99,7 +99,8 @@ fn make(entry: &Entry, folder: &Path, kernel: &Kernel) -> Result<String> {
 
 /// The module that was built.
 fn module_in(folder: &Path, source: &Path) -> Result<PathBuf> {
-    let mut modules = files(folder, |path| path.extension().is_some_and(|end| end == "ko"))?;
+    let is_module = |path: &Path| path.extension().is_some_and(|end| end == "ko");
+    let mut modules = files::paths(folder, is_module)?;
     match (modules.pop(), modules.is_empty()) {
         (Some(module), true) => Ok(module),
         (None, _) => bail!(
@@ -108,12 +109,6 @@ fn module_in(folder: &Path, source: &Path) -> Result<PathBuf> {
         ),
         (Some(_), false) => bail!("{} makes several modules: leave one", source.display()),
     }
-}
-
-/// The files in a folder that are wanted, in the order of their names.
-fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>> {
-    let paths = files::entries(folder)?.into_iter().map(|entry| entry.path());
-    Ok(paths.filter(|path| wanted(path)).collect())
 }
 
 /// Whether a build needs it. Changes of these files are worth a new build.

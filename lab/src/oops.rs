@@ -29,16 +29,13 @@ pub struct Oops {
 
 /// The first failure in a console's log.
 pub fn first(console: &str) -> Option<Oops> {
+    let begins = |said: &&str| SIGNS.iter().any(|sign| said.starts_with(sign));
     let mut lines = console.lines().map(message).skip_while(|said| !begins(said));
     let said = lines.next()?.trim().to_owned();
     let rest = lines.take_while(|said| !said.starts_with("---[ end trace"));
     let mut places: Vec<String> = rest.filter_map(place).collect();
     places.dedup();
     Some(Oops { said, places })
-}
-
-fn begins(said: &str) -> bool {
-    SIGNS.iter().any(|sign| said.starts_with(sign))
 }
 
 /// A line without its time and the caller that some kernels name.

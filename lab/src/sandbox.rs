@@ -98,7 +98,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// With no files at all but `/proc`, `/dev` and an empty `/tmp`.
     pub fn empty(limits: Limits) -> Result<Self> {
-        let stage = match entry::get()? {
+        let stage = match entry::get(None)? {
             Entry::Namespaces => None,
             Entry::Proot(proot) => Some(Arc::new(Stage::new(proot)?)),
         };

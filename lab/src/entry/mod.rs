@@ -45,17 +45,9 @@ pub enum Entry {
     Proot(Proot),
 }
 
-/// The way on this system. The lab must not be locked: proot may have to be fetched.
-pub fn get() -> Result<&'static Entry> {
-    choose(None)
-}
-
-/// As [`get`], for those who have the lock.
-pub fn with(right: &lock::Preparing) -> Result<&'static Entry> {
-    choose(Some(right))
-}
-
-fn choose(right: Option<&lock::Preparing>) -> Result<&'static Entry> {
+/// The way on this system. Without the right, the lab must not be locked: proot may have to be
+/// fetched.
+pub fn get(right: Option<&lock::Preparing>) -> Result<&'static Entry> {
     static ENTRY: OnceLock<Entry> = OnceLock::new();
     if let Some(entry) = ENTRY.get() {
         return Ok(entry);

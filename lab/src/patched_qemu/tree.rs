@@ -59,7 +59,8 @@ pub struct Tree {
 impl Tree {
     /// What is in a folder, or will be; with the root that has the tools.
     pub fn new(root: &Path, folder: &Path, right: &lock::Preparing) -> Result<Self> {
-        Ok(Self { entry: entry::with(right)?, root: root.to_owned(), folder: folder.to_owned() })
+        let entry = entry::get(Some(right))?;
+        Ok(Self { entry, root: root.to_owned(), folder: folder.to_owned() })
     }
 
     /// Makes the source be that of the root with this patch, configured.

@@ -25,7 +25,7 @@ pub enum Protection {
 impl Protection {
     /// What there is on this system. The lab must not be locked: see [`entry::get`].
     pub fn here() -> Result<Self> {
-        Ok(match entry::get()? {
+        Ok(match entry::get(None)? {
             Entry::Namespaces => Self::Namespaces,
             Entry::Proot(proot) => Self::traced(proot),
         })

@@ -28,15 +28,12 @@ pub fn wait_for_enter() -> Result<()> {
 
 /// The command that attaches the best debugger there is.
 fn attach(pid: u32) -> String {
-    let Some(debugger) = ["rust-gdb", "gdb"].into_iter().find(|name| usable(name)) else {
+    // rust-gdb is a script of the compiler's around gdb, and comes without it.
+    let usable = |name: &&str| process::in_path(name) && process::in_path("gdb");
+    let Some(debugger) = ["rust-gdb", "gdb"].into_iter().find(usable) else {
         return format!("sudo apt install gdb; gdb -p {pid}");
     };
     let restricted = fs::read_to_string(PTRACE_SCOPE).is_ok_and(|scope| scope.trim() != "0");
     let sudo = if restricted && !process::is_root() { "sudo " } else { "" };
     format!("{sudo}{debugger} -p {pid}")
-}
-
-/// rust-gdb is a script of the compiler's around gdb, and comes without it.
-fn usable(debugger: &str) -> bool {
-    process::in_path(debugger) && process::in_path("gdb")
 }
