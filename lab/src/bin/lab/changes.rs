@@ -41,23 +41,22 @@ impl Change {
     pub fn what(&self) -> String {
         let parts =
             [(self.device, "the device"), (self.driver, "the module"), (self.app, "the program")];
-        let saved: Vec<&str> =
-            parts.iter().filter(|(saved, _)| *saved).map(|(_, what)| *what).collect();
-        let verb = if saved.len() == 1 { "was" } else { "were" };
-        format!("{} {verb} saved", saved.join(" and "))
+        let saved = parts.into_iter().filter_map(|(saved, what)| saved.then_some(what));
+        let saved: Vec<&str> = saved.collect();
+        let were = if saved.len() == 1 { "was" } else { "were" };
+        format!("{} {were} saved", saved.join(" and "))
     }
 }
 
 /// Changes of the sources.
 #[derive(Debug)]
-pub struct Changes {
+pub struct Changes<'a> {
+    /// What is watched.
+    pub own: &'a Own<'a>,
     events: Receiver<notify::Result<Event>>,
     sender: Sender<notify::Result<Event>>,
     /// Watches as long as it lives.
     _watcher: notify::RecommendedWatcher,
-    device: Option<DeviceSource>,
-    driver: Option<PathBuf>,
-    app: Option<PathBuf>,
 }
 
 /// Ends a wait for changes.
@@ -72,9 +71,9 @@ impl End {
     }
 }
 
-impl Changes {
+impl<'a> Changes<'a> {
     /// From now on.
-    pub fn new(own: &Own) -> Result<Self> {
+    pub fn new(own: &'a Own<'a>) -> Result<Self> {
         let (sender, events) = channel();
         let heard = sender.clone();
         // The receiver is gone only when the program ends.
@@ -95,8 +94,7 @@ impl Changes {
         for path in device.into_iter().chain(others) {
             watch(path)?;
         }
-        let (device, driver, app) = (own.device.clone(), own.driver.clone(), own.app.clone());
-        Ok(Self { events, sender, _watcher: watcher, device, driver, app })
+        Ok(Self { own, events, sender, _watcher: watcher })
     }
 
     /// What ends a wait from another thread.
@@ -122,18 +120,16 @@ impl Changes {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(error) => return Err(error).context("cannot watch files any longer"),
             };
-            let of_app =
-                |path: &Path| module_build::is_source(path) || self.app.as_deref() == Some(path);
-            let (device, driver, app) = (
-                self.device.as_ref().is_some_and(|device| {
-                    touches(&event, Some(device.source()), |path| device.depends_on(path))
-                }),
-                // Of what is handed in as one file, that file.
-                touches(&event, self.driver.as_deref(), |path| {
-                    module_build::is_source(path) || self.driver.as_deref() == Some(path)
-                }),
-                touches(&event, self.app.as_deref(), of_app),
-            );
+            let Own { device, driver, app, .. } = self.own;
+            // Of what is handed in as one file, that file.
+            let touches_c = |place: &PathBuf| {
+                touches(&event, place, |path| module_build::is_source(path) || path == place)
+            };
+            let device = device.as_ref().is_some_and(|device| {
+                touches(&event, device.source(), |path| device.depends_on(path))
+            });
+            let driver = driver.as_ref().is_some_and(touches_c);
+            let app = app.as_ref().is_some_and(touches_c);
             // Others may be read or written beside them all the time.
             if device || driver || app {
                 last = Instant::now();
@@ -147,8 +143,7 @@ impl Changes {
 }
 
 /// Whether something has changed in a place that a build depends on.
-fn touches(event: &Event, place: Option<&Path>, wanted: impl Fn(&Path) -> bool) -> bool {
-    let in_place =
-        |path: &PathBuf| place.is_some_and(|place| path.starts_with(place)) && wanted(path);
+fn touches(event: &Event, place: &Path, wanted: impl Fn(&Path) -> bool) -> bool {
+    let in_place = |path: &PathBuf| path.starts_with(place) && wanted(path);
     !event.kind.is_access() && event.paths.iter().any(in_place)
 }

@@ -28,6 +28,7 @@ pub struct Own<'a> {
 /// What was built of it.
 #[derive(Debug)]
 pub struct Built {
+    device: Option<PathBuf>,
     module: Result<Option<PathBuf>>,
     app: Result<Option<PathBuf>>,
 }
@@ -38,12 +39,12 @@ impl<'a> Own<'a> {
         let files = options.file.iter().map(|file| (file.in_guest.clone(), file.on_host.clone()));
         let setup = Setup {
             kernel: crate::prepare()?,
-            program: None,
             debug: options.debug,
             console: options.shell,
             others: u16::from(options.devices.get()).saturating_sub(1),
             files: files.collect(),
             record: options.record()?,
+            ..Setup::default()
         };
         let open = |path| DeviceSource::open(path, !options.no_sanitize);
         Ok(Self {
@@ -56,10 +57,9 @@ impl<'a> Own<'a> {
     }
 
     /// Builds all of it. What does not compile needs no guest, unless the user goes on working at it.
-    pub fn build(&mut self, run: &RunDir, goes_on: bool) -> Result<Built> {
-        self.setup.program = self.device.as_ref().map(DeviceSource::build).transpose()?;
-        let built = Built { module: self.build_driver(run), app: self.build_app(run) };
-        match built {
+    pub fn build(&self, run: &RunDir, goes_on: bool) -> Result<Built> {
+        let device = self.device.as_ref().map(DeviceSource::build).transpose()?;
+        match (Built { device, module: self.build_driver(run), app: self.build_app(run) }) {
             Built { module: Err(error), .. } | Built { app: Err(error), .. } if !goes_on => {
                 Err(error)
             }
@@ -68,8 +68,8 @@ impl<'a> Own<'a> {
     }
 
     /// Boots a guest with the device.
-    pub fn boot<'run>(&self, run: &'run RunDir) -> Result<LiveGuest<'run>> {
-        LiveGuest::boot(run, self.setup.clone())
+    pub fn boot<'run>(&self, built: &Built, run: &'run RunDir) -> Result<LiveGuest<'run>> {
+        LiveGuest::boot(run, Setup { program: built.device.clone(), ..self.setup.clone() })
     }
 
     /// Loads the driver, and puts the program into the guest.

@@ -22,12 +22,12 @@ const PROMPT: &[u8] = b"guest:";
 
 /// Boots the guest and connects its console to the terminal, until either side ends it.
 pub fn run(options: &Options) -> Result<bool> {
-    let mut own = Own::open(options)?;
+    let own = Own::open(options)?;
     // From here on, so that no change is missed.
     let changes = options.watch.then(|| Changes::new(&own)).transpose()?;
     let run = RunDir::create("shell")?;
     let built = own.build(&run, options.watch)?;
-    let mut live = own.boot(&run)?;
+    let mut live = own.boot(&built, &run)?;
     if let Err(error) = own.load(built, &mut live) {
         progress::say(&format!("{error:#}"));
     }
@@ -50,8 +50,8 @@ pub fn run(options: &Options) -> Result<bool> {
     let end = changes.as_ref().map(Changes::end);
     let shown = std::thread::scope(|scope| {
         if let Some(changes) = changes {
-            let (own, run, live) = (&own, &run, &live);
-            scope.spawn(move || watch(own, &changes, run, live));
+            let (run, live) = (&run, &live);
+            scope.spawn(move || watch(&changes, run, live));
         }
         let shown = show(console, &live, &keys);
         if let Some(end) = end {
@@ -99,11 +99,11 @@ fn show(
 }
 
 /// Exchanges what is saved, until the shell ends.
-fn watch(own: &Own<'_>, changes: &Changes, run: &RunDir, live: &Mutex<LiveGuest<'_>>) {
+fn watch(changes: &Changes<'_>, run: &RunDir, live: &Mutex<LiveGuest<'_>>) {
     while let Ok(change) = changes.next() {
         progress::say(&change.what());
         let mut live = lock(live);
-        match own.exchange(&change, run, &mut live) {
+        match changes.own.exchange(&change, run, &mut live) {
             Ok(compiled) => change.took(compiled),
             Err(error) => progress::say(&format!("{error:#}\nthe guest goes on with what it has")),
         }

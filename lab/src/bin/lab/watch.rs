@@ -13,12 +13,12 @@ use crate::{Options, debug};
 
 /// Shows what the user asked for; with `--watch` again and again, until the user ends it.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let mut own = Own::open(options)?;
+    let own = Own::open(options)?;
     // From here on, so that no change is missed.
     let changes = options.watch.then(|| Changes::new(&own)).transpose()?;
     let run = RunDir::create("live-guest")?;
     let built = own.build(&run, options.watch)?;
-    let mut live = own.boot(&run)?;
+    let mut live = own.boot(&built, &run)?;
     if options.debug {
         debug::introduce(live.device_pid());
         debug::wait_for_enter()?;
