@@ -124,7 +124,12 @@ impl Child {
         self.inner.id()
     }
 
-    /// The process's standard output, when it was made a pipe and nobody took it yet.
+    /// The same, to send signals to.
+    pub fn process(&self) -> Pid {
+        Pid::from_child(&self.inner)
+    }
+
+    /// The process's standard output, when it was made a pipe and was not taken yet.
     pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
         self.inner.stdout.take()
     }
@@ -148,7 +153,7 @@ impl Child {
     /// Asks it to end, as `kill` does.
     pub fn terminate(&self) -> Result<()> {
         let signal = Signal::TERM;
-        kill_process(Pid::from_child(&self.inner), signal)
+        kill_process(self.process(), signal)
             .with_context(|| format!("cannot send {signal:?} to {}", self.name))
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use exchange::Successor;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::process::{self, Child};
 use crate::run_dir::RunDir;
@@ -126,7 +126,11 @@ impl<'run> Server<'run> {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.successor.as_ref().map_or(self.child.pid(), Successor::pid)
+        self.process().as_raw_pid().unsigned_abs()
+    }
+
+    fn process(&self) -> Pid {
+        self.successor.as_ref().map_or(self.child.process(), |successor| successor.process)
     }
 
     /// What it has logged so far.

@@ -7,32 +7,28 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::guard::Guard;
 use super::{Server, WAIT_TIMEOUT};
-use crate::process;
+use crate::process::{self, status};
 
 /// The process that has taken a server's place. It is killed when the value goes, or the lab ends.
 #[derive(Debug)]
 pub struct Successor {
-    process: Pid,
+    /// Its process.
+    pub process: Pid,
     #[expect(dead_code, reason = "ends the process when the lab is killed")]
     guard: Guard,
 }
 
 impl Successor {
     fn new(process: Pid) -> Result<Self> {
-        let guard = Guard::of(number(process));
-        Ok(Self { process, guard: guard.context("the new server has ended")? })
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        number(self.process)
+        let guard = Guard::of(process).context("the new server has ended")?;
+        Ok(Self { process, guard })
     }
 
     /// Whether it runs. A process that has ended and was not waited for does not.
     pub fn runs(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        state.is_some_and(|state| state != 'Z')
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process));
+        let status = status.unwrap_or_default();
+        status::word(&status, "State:").is_some_and(|state| state != "Z")
     }
 
     /// Sends it a signal, and waits for its end.
@@ -52,10 +48,6 @@ impl Drop for Successor {
     }
 }
 
-fn number(process: Pid) -> u32 {
-    process.as_raw_nonzero().get().unsigned_abs()
-}
-
 impl Server<'_> {
     /// Has the program start its file anew, and waits until that process has taken its place. The
     /// guest runs on.
@@ -64,9 +56,7 @@ impl Server<'_> {
     /// The old process goes on, and why.
     pub fn exchange(&mut self) -> Result<()> {
         let seen = self.log().len();
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        let pid = pid.context("the server has no usable process id")?;
-        kill_process(pid, Signal::USR2).context("cannot signal the server")?;
+        kill_process(self.process(), Signal::USR2).context("cannot signal the server")?;
         let next = process::wait_for(WAIT_TIMEOUT, || {
             // Asked first: what it says before its end is in the log then.
             let runs = self.running()?;

@@ -7,6 +7,7 @@
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result};
+use rustix::process::Pid;
 
 use crate::files;
 
@@ -29,7 +30,7 @@ impl Guard {
     ///
     /// # Errors
     /// The process does not run, or there is no shell.
-    pub fn of(pid: u32) -> Result<Self> {
+    pub fn of(pid: Pid) -> Result<Self> {
         let stat = format!("/proc/{pid}/stat");
         let text = files::read_text(&stat)?;
         let rest = text.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
@@ -61,18 +62,19 @@ mod tests {
     use super::*;
 
     /// A process that is no child of this one, as after an exchange.
-    fn orphan() -> u32 {
+    fn orphan() -> Pid {
         let script = "sleep 1000 >/dev/null 2>&1 & echo $!";
         let output = Command::new("sh").args(["-c", script]).output().expect("sh runs");
-        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+        let number = String::from_utf8_lossy(&output.stdout).trim().parse();
+        Pid::from_raw(number.expect("a number")).expect("not 0")
     }
 
-    fn runs(pid: u32) -> bool {
+    fn runs(pid: Pid) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 
-    fn wait_for_the_end_of(pid: u32) {
+    fn wait_for_the_end_of(pid: Pid) {
         let begun = Instant::now();
         while runs(pid) {
             assert!(begun.elapsed() < Duration::from_secs(20), "process {pid} runs");
@@ -100,6 +102,6 @@ mod tests {
     fn a_process_that_has_ended_has_no_guard() {
         let mut ended = Command::new("true").spawn().expect("true runs");
         ended.wait().expect("it ends");
-        assert!(Guard::of(ended.id()).is_err());
+        assert!(Guard::of(Pid::from_child(&ended)).is_err());
     }
 }
