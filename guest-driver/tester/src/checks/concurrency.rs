@@ -1,13 +1,13 @@
 //! Many users at once.
 
-use super::readers::{ALONE, Reader};
+use super::readers::{ALONE, Reader, start_copy};
 use super::{Check, Subject, ensure_not_constant, numbers};
 use crate::character_device::CharacterDevice;
 use crate::report::Outcome;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::process::{Signal, getpid, kill_process};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -65,14 +65,8 @@ fn shared_file(subject: &Subject) -> Result<Outcome> {
 }
 
 fn processes(subject: &Subject) -> Result<Outcome> {
-    let start = || {
-        Command::new("/proc/self/exe")
-            .args(["--hammer", &HAMMERING.as_millis().to_string(), "--device"])
-            .arg(&subject.device)
-            .stdin(Stdio::null())
-            .spawn()
-            .context("starting a copy of this program")
-    };
+    let options = ["--hammer", &HAMMERING.as_millis().to_string()];
+    let start = || start_copy(&options, &subject.device, Stdio::inherit());
     let children = (0..USERS).map(|_| start()).collect::<Result<Vec<_>>>()?;
     let statuses = children.into_iter().map(|mut child| Ok(child.wait()?));
     for status in statuses.collect::<Result<Vec<_>>>()? {

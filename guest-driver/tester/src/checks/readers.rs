@@ -40,6 +40,13 @@ pub fn time_for_endless(device: &CharacterDevice) -> Result<Duration> {
     Ok(start.elapsed() * u32::try_from(PARTS)?)
 }
 
+/// Starts a copy of this program that uses the device.
+pub fn start_copy(options: &[&str], device: &Path, output: Stdio) -> Result<Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(options).arg("--device").arg(device).stdin(Stdio::null()).stdout(output);
+    command.spawn().context("starting a copy of this program")
+}
+
 /// A process that reads; it is killed when the value goes.
 #[derive(Debug)]
 pub struct Reader(Child);
@@ -47,16 +54,7 @@ pub struct Reader(Child);
 impl Reader {
     /// Starts one and waits until its read is under way.
     pub fn start(path: &Path) -> Result<Self> {
-        let mut reader = Self(
-            Command::new("/proc/self/exe")
-                .arg("--read-once")
-                .arg("--device")
-                .arg(path)
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .spawn()
-                .context("starting a copy of this program")?,
-        );
+        let mut reader = Self(start_copy(&["--read-once"], path, Stdio::piped())?);
         let pipe = reader.0.stdout.as_mut().context("its standard output is a pipe")?;
         pipe.read_exact(&mut [0; b"reading\n".len()]).context("a copy of this program")?;
         thread::sleep(WARM_UP);
