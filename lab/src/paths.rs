@@ -20,7 +20,7 @@ pub fn checkout() -> PathBuf {
 
 /// The environment variable that names another folder for the packages.
 pub const VARIABLE: &str = "LAB_DIR";
-/// The file that tells a folder of this user's from another user's: whoever may write to it may
+/// The file that tells a folder of this user's from another user's: a user who may write to it may
 /// change what is in the folder.
 pub const LOCK: &str = "lock";
 

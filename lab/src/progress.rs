@@ -26,7 +26,7 @@ fn print(text: &str, overwritable: bool) {
     let seconds = started().elapsed().as_secs();
     let start = if *pending { "\r\x1b[K" } else { "" };
     let end = if overwritable { "" } else { "\n" };
-    // Nobody to tell when standard error is gone; the work goes on.
+    // When standard error is gone, the work goes on.
     let _ = write!(std::io::stderr(), "{start}lab [{seconds:3} s] {text}{end}");
     *pending = overwritable;
 }

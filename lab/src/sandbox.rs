@@ -1,6 +1,6 @@
 //! A sandbox for an untrusted program or build.
 //!
-//! What a student handed in is code that anybody may have written: a Makefile, a `build.rs`, a
+//! What a student handed in is untrusted code: a Makefile, a `build.rs`, a
 //! device. It sees a file system of nothing but what was asked for, all of it read-only except for
 //! the folders that were made [`writable`](Sandbox::writable), has no network, no privileges and
 //! nothing of the lab's environment. There are two ways to that:
@@ -50,7 +50,7 @@ use traced::Stage;
 pub use watched::Watched;
 
 /// The users that programs run as: those that systemd gives to services without a user of their
-/// own, and that nobody owns files by.
+/// own, and that own no files.
 const SANDBOX_USERS: std::ops::Range<u32> = 61184..65520;
 /// Where busybox is inside, to set the limits with.
 const BUSYBOX: &str = "/busybox";
@@ -201,7 +201,7 @@ impl Sandbox {
     }
 
     /// The command that runs a program in the sandbox; add the program's arguments. Everything in
-    /// there dies with the process, which dies with the calling thread. Nobody watches the sums of
+    /// there dies with the process, which dies with the calling thread. Nothing watches the sums of
     /// memory and disk of what is started from it otherwise than with [`Self::start`].
     pub fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         for folder in self.writable_folders() {
@@ -293,7 +293,7 @@ fn keep(mut pipe: impl Read + Send + 'static, most: usize) -> JoinHandle<Vec<u8>
 }
 
 /// A user for a program, when this is a root that can become other users. The root of a user
-/// namespace has often nobody else.
+/// namespace has often no other user.
 fn sandbox_user() -> Option<u32> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();

@@ -102,7 +102,7 @@ impl Sandbox {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(["--pdeathsig", "QUIT", "--nnp"]).args(stage.proot.filter());
         let landlock = Protection::traced(stage.proot) == Protection::Landlock;
-        self.become_stranger(&mut command, landlock);
+        self.become_user(&mut command, landlock);
         if landlock {
             command.args(["--landlock-access", "fs"]);
             let own = [(stage.proot.loader(), READ_FILE), (stage.proot.root(), READ_FOLDER)];
@@ -156,7 +156,7 @@ impl Sandbox {
 
     /// Root becomes the program's user. With Landlock, which keeps it to its own files, it gets to
     /// them whatever folders they are in, as `/root` is closed to all others.
-    fn become_stranger(&self, command: &mut Command, landlock: bool) {
+    fn become_user(&self, command: &mut Command, landlock: bool) {
         let Some(user) = self.user else { return };
         let user = user.to_string();
         command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);

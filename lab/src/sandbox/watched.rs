@@ -19,7 +19,7 @@ use crate::process::{self, Child};
 #[derive(Debug)]
 pub struct Watched {
     shared: Arc<Mutex<State>>,
-    /// Gone when nobody needs to look any more.
+    /// Gone when no thread needs to look any more.
     done: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
     /// Has to stay while the program runs.
@@ -77,7 +77,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Watched {
-    /// Its standard output, when it was made a pipe and nobody took it yet.
+    /// Its standard output, when it was made a pipe and was not taken yet.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         lock(&self.shared).child.take_stdout()
     }
