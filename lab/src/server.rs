@@ -6,7 +6,7 @@ mod guard;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -51,9 +51,8 @@ impl<'run> Server<'run> {
         program: &Path,
         options: &[&str],
     ) -> Result<Self> {
-        let mut command = process::tied(program);
-        command.args(["--socket-path", &socket(name)]).args(options);
-        Self::launch(run, name, program, &mut command)
+        let socket = socket(name);
+        Self::launch(run, name, program, &[&["--socket-path", &socket], options].concat())
     }
 
     /// Starts our daemon with a configuration file, `NAME.toml` in the run's folder. Its guests'
@@ -61,24 +60,17 @@ impl<'run> Server<'run> {
     pub fn start_configured(run: &'run RunDir, name: &str, configuration: &str) -> Result<Self> {
         let file = format!("{name}.toml");
         files::write(run.path().join(&file), configuration)?;
-        let program = cargo_build::server()?;
-        let mut command = process::tied(&program);
-        command.args(["--config", &file]);
-        Self::launch(run, name, &program, &mut command)
+        Self::launch(run, name, &cargo_build::server()?, &["--config", &file])
     }
 
-    fn launch(
-        run: &'run RunDir,
-        name: &str,
-        program: &Path,
-        command: &mut Command,
-    ) -> Result<Self> {
+    fn launch(run: &'run RunDir, name: &str, program: &Path, options: &[&str]) -> Result<Self> {
         let log = format!("{name}.log");
+        let mut command = process::tied(program);
         // Its standard output is what it announces its readiness on.
-        command.args(["--ready-fd", "1"]).current_dir(run.path());
+        command.args(options).args(["--ready-fd", "1"]).current_dir(run.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(append(run, &log)?);
         let called = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut child = Child::spawn(&called, command)?;
+        let mut child = Child::spawn(&called, &mut command)?;
         let mut ready = child.take_stdout().context("its standard output is a pipe")?;
         let mut newline = [0];
         // It closes the pipe when it ends, so this ends too.
