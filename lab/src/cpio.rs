@@ -21,29 +21,23 @@ pub struct Archive {
 impl Archive {
     /// Adds a folder and those it is in; the path has no slash at its start or end.
     pub fn folder(&mut self, path: &str) {
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        for end in ends {
-            if self.folders.insert(path[..end].to_owned()) {
-                self.entry(&path[..end], FOLDER, (0, 0), &[]);
-            }
+        if self.folders.insert(path.to_owned()) {
+            self.entry(path, FOLDER, (0, 0), &[]);
         }
     }
 
     /// Adds a file with its permissions.
     pub fn file(&mut self, path: &str, permissions: u32, contents: &[u8]) {
-        self.folder_of(path);
         self.entry(path, REGULAR | (permissions & 0o7777), (0, 0), contents);
     }
 
     /// Adds a symbolic link.
     pub fn link(&mut self, path: &str, target: &str) {
-        self.folder_of(path);
         self.entry(path, LINK, (0, 0), target.as_bytes());
     }
 
     /// Adds a character device.
     pub fn character_device(&mut self, path: &str, major: u32, minor: u32) {
-        self.folder_of(path);
         self.entry(path, CHARACTER_DEVICE, (major, minor), &[]);
     }
 
@@ -53,13 +47,11 @@ impl Archive {
         self.bytes
     }
 
-    fn folder_of(&mut self, path: &str) {
-        if let Some((folder, _)) = path.rsplit_once('/') {
+    /// Adds something, and the folders that it is in.
+    fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), contents: &[u8]) {
+        if let Some((folder, _)) = name.rsplit_once('/') {
             self.folder(folder);
         }
-    }
-
-    fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), contents: &[u8]) {
         self.entries += 1;
         let links = if mode == FOLDER { 2 } else { 1 };
         // Nothing that goes into a guest comes near 4 GiB.
