@@ -60,10 +60,7 @@ pub fn try_exclusive(file: &File) -> bool {
 /// Removes what an interrupted preparation left in a folder. To be called with the lock held: then
 /// no other process is still writing it.
 pub fn remove_partial(folder: &Path, _right: &Preparing) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(());
-    };
-    for entry in entries.flatten() {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "partial") {
             remove(&path)?;

@@ -40,37 +40,27 @@ const MISSING: &str = "mmdebstrap is missing, which fetches the Debian packages 
 /// What a user can do.
 const BY_HAND: &str = "Install the packages mmdebstrap and debian-archive-keyring";
 
+/// What root does.
+const INSTALL: &str = "install -y -qq --no-install-recommends mmdebstrap debian-archive-keyring";
+
 fn copy() -> PathBuf {
     paths::lab().join("mmdebstrap")
 }
 
 fn install() -> Result<()> {
     progress::say("installing packages on this system: mmdebstrap debian-archive-keyring");
-    for arguments in [
-        &["update", "-qq"][..],
-        &[
-            "install",
-            "-y",
-            "-qq",
-            "--no-install-recommends",
-            "mmdebstrap",
-            "debian-archive-keyring",
-        ],
-    ] {
+    for arguments in ["update -qq", INSTALL] {
         // Not tied to the lab's life: dpkg is not to be killed half way.
         let status = Command::new("apt-get")
-            .args(arguments)
+            .args(arguments.split(' '))
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .status()
             .context("cannot run apt-get")?;
         if !status.success() {
-            bail!(
-                "`apt-get {}` ended with {}. {BY_HAND}",
-                arguments.join(" "),
-                process::describe(status)
-            );
+            let end = process::describe(status);
+            bail!("`apt-get {arguments}` ended with {end}. {BY_HAND}");
         }
     }
     Ok(())
