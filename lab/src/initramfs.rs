@@ -189,22 +189,17 @@ impl Initramfs {
         let stage = tempfile::tempdir().context("cannot make a temporary folder")?;
         let in_guest = format!("lib/modules/{}", kernel.release);
         let folder = stage.path().join(&in_guest);
-        let write = |name: &str, contents: &[u8]| {
-            fs::write(folder.join(name), contents)
-                .with_context(|| format!("cannot write to {}", folder.display()))
-        };
         files::create_folder(&folder)?;
         for name in MODULES {
-            write(&format!("{name}.ko"), &self.module(&kernel.modules, name)?)?;
+            let module = self.module(&kernel.modules, name)?;
+            files::write(folder.join(format!("{name}.ko")), module)?;
         }
         for name in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
-            let from = kernel.modules.join(name);
-            let list = files::read(&from)?;
-            write(name, &list)?;
+            files::copy(kernel.modules.join(name), folder.join(name))?;
         }
         let mut index = self.roots.command("usr/sbin/depmod");
         process::output("depmod", index.arg("-b").arg(stage.path()).arg(&kernel.release))?;
-        for entry in fs::read_dir(&folder).context("cannot read a temporary folder")?.flatten() {
+        for entry in files::entries(&folder)? {
             let name = entry.file_name().to_string_lossy().into_owned();
             add(archive, &format!("{in_guest}/{name}"), &entry.path())?;
         }
