@@ -112,11 +112,6 @@ impl<'run> LiveGuest<'run> {
         self.device.pid()
     }
 
-    /// Whether a debugger may stop the device.
-    pub fn debugged(&self) -> bool {
-        self.setup.debug
-    }
-
     /// What the device's program has said of its end, if that was a mistake of its own.
     pub fn device_failure(&mut self) -> Result<Option<String>> {
         if c_device::mistake_in(&self.device.own_log()).is_empty() {

@@ -97,7 +97,7 @@ impl<'a> Own<'a> {
             let program = device.build().context("the old device stays")?;
             built += begun.elapsed();
             live.exchange_device(&program)?;
-            if live.debugged() {
+            if self.setup.debug {
                 debug::introduce(live.device_pid());
             }
         }
