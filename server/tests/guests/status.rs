@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
@@ -212,7 +212,7 @@ fn groups_are_promises_to_those_above_them() {
 }
 
 #[test]
-fn a_daemon_that_hangs_is_not_waited_for_without_end() {
+fn a_daemon_that_hangs_is_waited_for_with_a_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("control");
     let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
@@ -220,10 +220,15 @@ fn a_daemon_that_hangs_is_not_waited_for_without_end() {
     listen(&listener, 0).unwrap();
     // It accepts no client, and its backlog is full.
     let _first = UnixStream::connect(&path).unwrap();
-    let mut command = Command::new(BINARY);
-    let output = command.args(["status", "--control-socket"]).arg(&path).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.ends_with("it does not answer\n"), "{said}");
+    let asks = ["status", "exchange"].map(|name| {
+        let mut command = Command::new(BINARY);
+        command.args([name, "--control-socket"]).arg(&path).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    });
+    for ask in asks {
+        let said = String::from_utf8(ask.wait_with_output().unwrap().stderr).unwrap();
+        assert!(said.ends_with("it does not answer\n"), "{said}");
+    }
 }
 
 #[test]
