@@ -5,6 +5,7 @@ use std::{mem, ptr, slice};
 
 use vfio_user_device::{Bar, Bus, Class, DeviceConfig, Identity, Msix, Width};
 
+use crate::slices::slice_of;
 use crate::state::State;
 
 /// `struct vfio_user_bar`.
@@ -247,27 +248,6 @@ impl CBar {
         let bar = bar.max_access_width(width);
         Ok(Some(if self.prefetchable != 0 { bar.prefetchable() } else { bar }))
     }
-}
-
-/// The elements that a pointer and a count stand for; none for a null pointer.
-///
-/// # Safety
-/// `first` is null or points to `count` elements.
-unsafe fn slice_of<'a, T>(first: *const T, count: usize) -> &'a [T] {
-    if first.is_null() || count == 0 {
-        return &[];
-    }
-    // SAFETY: the caller's promise.
-    unsafe { slice::from_raw_parts(first, count) }
-}
-
-/// The same of bytes.
-///
-/// # Safety
-/// `data` is null or points to that many.
-pub(crate) unsafe fn bytes<'a>(data: *const c_void, length: usize) -> &'a [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { slice_of(data.cast(), length) }
 }
 
 #[cfg(test)]

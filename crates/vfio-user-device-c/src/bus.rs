@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use vfio_user_device::{Bus, DmaError, Rejected};
 
-use crate::abi::bytes;
 use crate::error;
+use crate::slices::bytes;
 
 /// Drives the interrupt pin.
 #[unsafe(no_mangle)]

@@ -14,5 +14,6 @@ pub mod bus;
 pub mod device;
 pub mod error;
 pub mod serve;
+mod slices;
 pub mod state;
 pub mod waker;

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use vfio_user_device::Hex;
 use vfio_user_device::serde::{Deserialize, Serialize};
 
-use crate::abi::bytes;
 use crate::error::fail;
+use crate::slices::bytes;
 
 /// `struct vfio_user_state`.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
