@@ -173,8 +173,7 @@ fn complaint(line: &str) -> Option<Complaint> {
         said.strip_prefix(begin).is_some_and(|rest| rest.contains(later))
     };
     let Sign(_, _, trouble, meaning) = SIGNS.iter().find(fits)?;
-    let line = line.trim_end().to_owned();
-    Some(Complaint { trouble: *trouble, meaning, line })
+    Some(Complaint { trouble: *trouble, meaning, line: line.trim_end().to_owned() })
 }
 
 /// A line of the console without its time, `[    9.012345]`, and the caller that some kernels name

@@ -112,14 +112,12 @@ impl<'run> Guests<'run> {
 
 /// Starts the program that serves a device.
 fn serve<'run>(run: &'run RunDir, name: &str, device: &Device) -> Result<Server<'run>> {
-    match device {
-        Device::Published => Server::start(run, name, &["--generator", "glibc", "-vv"]),
-        Device::Interrupting => {
-            let program = DeviceCrate::open(&interrupting())?.build()?;
-            Server::start_program(run, name, &program, &["-vv"])
-        }
-        Device::Own(program) => Server::start_program(run, name, program, &["-vv"]),
-    }
+    let program = match device {
+        Device::Published => return Server::start(run, name, &["--generator", "glibc", "-vv"]),
+        Device::Interrupting => &DeviceCrate::open(&interrupting())?.build()?,
+        Device::Own(program) => program,
+    };
+    Server::start_program(run, name, program, &["-vv"])
 }
 
 impl Live<'_> {

@@ -105,11 +105,9 @@ impl<W: Write + Seek> Archive<W> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .unix_permissions(mode);
-        self.zip
-            .start_file(name, options)
-            .map_err(anyhow::Error::from)
-            .and_then(|()| Ok(self.zip.write_all(bytes)?))
-            .with_context(|| format!("cannot pack {name}"))
+        let context = || format!("cannot pack {name}");
+        self.zip.start_file(name, options).with_context(context)?;
+        self.zip.write_all(bytes).with_context(context)
     }
 
     /// Adds the exercise's files; the checker's options, one in each line.

@@ -87,8 +87,7 @@ impl Run {
             return Ok(None);
         }
         let path = self.folder.join(format!("{name}.json"));
-        let text = files::read_text(&path)?;
-        let report = points::read(&text);
+        let report = points::read(&files::read_text(&path)?);
         report.with_context(|| format!("invalid report {}", path.display())).map(Some)
     }
 }

@@ -58,10 +58,9 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let numbers = text
+        let shard = text
             .split_once('/')
-            .and_then(|(number, of)| Some((number.parse::<u32>().ok()?, of.parse::<u32>().ok()?)));
-        let shard = numbers.and_then(|(number, of)| Self::new(number, of));
+            .and_then(|(number, of)| Self::new(number.parse().ok()?, of.parse().ok()?));
         shard.ok_or_else(|| {
             format!("expected K/N, the Kth of N parts, with K from 1 to N and N up to {MAX_SHARDS}")
         })

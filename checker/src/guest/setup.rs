@@ -37,8 +37,7 @@ pub enum Attached<'run> {
 impl<'run> Attached<'run> {
     /// Starts the device for drivers and applications.
     pub fn of(tools: &Tools, run: &'run RunDir) -> Result<Self> {
-        let mut options = vec!["-vv"];
-        options.extend(recordings::OPTIONS);
+        let options = [&["-vv"], &recordings::OPTIONS[..]].concat();
         let server = match &tools.device {
             None => Server::start(run, "my-rng", &options)?,
             Some(program) => Server::start_program(run, "my-rng", program, &options)?,

@@ -57,9 +57,8 @@ fn extended(mut table: Table, path: &Path, depth: usize) -> Result<Table> {
 fn absolute(table: &mut Table, part: &str, key: &str, profile: &Path) -> Result<()> {
     let part = table.get_mut(part).and_then(Value::as_table_mut);
     if let Some(Value::String(path)) = part.and_then(|part| part.get_mut(key)) {
-        let folder = profile.parent().unwrap_or(Path::new("."));
-        let whole = std::path::absolute(folder.join(&*path)).context("no current folder")?;
-        *path = whole.to_string_lossy().into_owned();
+        let whole = std::path::absolute(profile.with_file_name(&*path));
+        *path = whole.context("no current folder")?.to_string_lossy().into_owned();
     }
     Ok(())
 }

@@ -260,9 +260,7 @@ fn lab_failure(stop: Stop) -> anyhow::Error {
 /// Takes down the checks of a driver that is not loaded.
 fn not_run(recorder: &mut Recorder<'_>, tools: &Tools, because: &str) {
     recorder.not_run(NODE.0, NODE.1, because);
-    for Check { id, title, .. } in CHECKS {
-        recorder.not_run(id, title, because);
-    }
+    CHECKS.iter().for_each(|check| recorder.not_run(check.id, check.title, because));
     for (id, title, _) in values::ids(&tools.profile) {
         recorder.not_run(&id, &title, because);
     }
