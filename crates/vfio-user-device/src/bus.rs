@@ -128,7 +128,8 @@ impl Bus {
         if !self.connected {
             return Err(Rejected { error: DmaError::Disconnected, data: Vec::new() });
         }
-        self.dma.gather(Owner::Device(tag), vec![Segment { address, length }], length)
+        let place = vec![Segment { address, length }];
+        self.dma.access(Owner::Device(tag), place, Vec::new(), length)
     }
 
     /// Starts to write `data` to guest memory. That it is done comes with
@@ -156,7 +157,7 @@ impl Bus {
         if !self.connected {
             return Err(Rejected { error: DmaError::Disconnected, data });
         }
-        self.dma.scatter(Owner::Device(tag), segments, data)
+        self.dma.access(Owner::Device(tag), segments, data, 0)
     }
 
     /// Reads guest memory at once, for code that cannot wait for

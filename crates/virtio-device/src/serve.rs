@@ -54,15 +54,9 @@ async fn serve<D: VirtioDevice>(
     queue.start(task).await?;
     interrupt(task, &mut queue);
     loop {
-        // A notification before the look at the ring is covered by the look.
         task.with(|device, _| device.transport().take_notification());
-        let found = queue.next(task).await?;
-        interrupt(task, &mut queue);
-        if !found {
-            let notified =
-                |device: &mut D, _: &mut Bus| device.transport().take_notification().then_some(());
-            task.until(notified).await;
-            continue;
+        while !queue.next(task).await? {
+            notified(task).await;
         }
         let chain = queue.chain();
         let filled = task.until(|device, bus| {
@@ -72,10 +66,20 @@ async fn serve<D: VirtioDevice>(
         });
         let mut data = filled.await?;
         checkpoint(task, &queue);
-        queue.complete(task, &mut data).await?;
+        // A notification before a look at the ring is covered by the look.
+        task.with(|device, _| device.transport().take_notification());
+        let found = queue.complete(task, &mut data).await?;
         interrupt(task, &mut queue);
         task.with(|device, _| device.reuse(data));
+        if !found {
+            notified(task).await;
+        }
     }
+}
+
+/// Waits for a notification of the driver.
+async fn notified<D: VirtioDevice>(task: &Task<D>) {
+    task.until(|device, _| device.transport().take_notification().then_some(())).await;
 }
 
 /// Keeps that the chain is about to be completed, for a process that takes this one's place after a crash.

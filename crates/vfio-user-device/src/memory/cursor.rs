@@ -118,13 +118,17 @@ impl Cursor {
         self.within += count;
     }
 
-    /// The places that are left.
-    pub fn rest(&self, segments: &[Segment]) -> Vec<Segment> {
+    /// The places that are left, as far as they are for `bytes` bytes.
+    pub fn rest(&self, segments: &[Segment], mut bytes: usize) -> Vec<Segment> {
         let mut rest = segments.get(self.segment..).unwrap_or_default().to_vec();
         if let Some(first) = rest.first_mut() {
             // An address past the end stays past the end: there is no memory at either.
             first.address = first.address.saturating_add(self.within as u64);
             first.length = first.length.saturating_sub(self.within);
+        }
+        for segment in &mut rest {
+            segment.length = segment.length.min(bytes);
+            bytes -= segment.length;
         }
         rest
     }

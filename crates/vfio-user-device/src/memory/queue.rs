@@ -86,36 +86,18 @@ impl fmt::Debug for DmaQueue {
 }
 
 impl DmaQueue {
-    /// Queues a read from several places, one after the other. A task's messages are under way together.
-    pub fn gather(
+    /// Queues a write of `data` to several places, one after the other, and then a read of so many bytes
+    /// from the places behind those. A task's messages are under way together.
+    pub fn access(
         &mut self,
         owner: Owner,
         segments: Vec<Segment>,
-        length: usize,
-    ) -> Result<(), Rejected> {
-        let length = length.min(total(&segments));
-        self.push(owner, false, segments, length, Vec::new())
-    }
-
-    /// Queues a write to several places, one after the other. A task's messages are under way together.
-    pub fn scatter(
-        &mut self,
-        owner: Owner,
-        segments: Vec<Segment>,
-        data: Vec<u8>,
-    ) -> Result<(), Rejected> {
-        let length = data.len().min(total(&segments));
-        self.push(owner, true, segments, length, data)
-    }
-
-    fn push(
-        &mut self,
-        owner: Owner,
-        write: bool,
-        segments: Vec<Segment>,
-        length: usize,
         mut data: Vec<u8>,
+        read: usize,
     ) -> Result<(), Rejected> {
+        let room = total(&segments);
+        let written = data.len().min(room);
+        let length = written + read.min(room - written);
         if length > MAX_LENGTH {
             return Err(Rejected { error: DmaError::TooLong(length), data });
         }
@@ -123,12 +105,10 @@ impl DmaQueue {
         if self.operations.len() >= MAX_QUEUED || waiting + length > MAX_QUEUED_BYTES {
             return Err(Rejected { error: DmaError::QueueFull, data });
         }
-        if !write {
-            data = vec![0; length];
-        }
+        data.resize(length.max(data.len()), 0);
         self.operations.push_back(Operation {
             owner,
-            write,
+            written,
             segments,
             length,
             data,
@@ -276,11 +256,12 @@ impl DmaQueue {
         self.blocked = alone || matches!(operation.owner, Owner::Device(_));
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        let message = InFlight { id, write: operation.write, address, count };
         let from = operation.cursor;
+        let write = from.done() < operation.written;
+        let message = InFlight { id, write, address, count };
         self.in_flight.push_back(Sent { message, from, alone });
         operation.cursor.advance(count);
-        let written = if operation.write { count } else { 0 };
+        let written = if write { count } else { 0 };
         let data = operation.data.get(from.done()..from.done() + written).unwrap_or_default();
         Step::Send(MessageRequest::new(&message, data))
     }

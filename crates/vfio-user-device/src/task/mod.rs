@@ -70,6 +70,21 @@ pub trait GuestMemory: Sync {
         segments: &[Segment],
         data: &[u8],
     ) -> impl Future<Output = Result<(), DmaError>> + Send;
+
+    /// Writes data to some places as [`GuestMemory::scatter`] does, and then fills the buffer from others
+    /// as [`GuestMemory::gather`] does. Where messages are needed, those for both are sent together.
+    fn scatter_then_gather(
+        &self,
+        to: &[Segment],
+        data: &[u8],
+        from: &[Segment],
+        buffer: &mut [u8],
+    ) -> impl Future<Output = Result<(), DmaError>> + Send {
+        async move {
+            self.scatter(to, data).await?;
+            self.gather(from, buffer).await
+        }
+    }
 }
 
 impl<D> Clone for Task<D> {
@@ -164,18 +179,7 @@ impl<D> Task<D> {
     /// # Errors
     /// As [`Task::read`].
     pub async fn gather(&self, segments: &[Segment], buffer: &mut [u8]) -> Result<(), DmaError> {
-        let mut cursor = Cursor::default();
-        if self.copy(segments, &mut cursor, &mut Buffer::Read(&mut *buffer)).await? {
-            return Ok(());
-        }
-        let rest = cursor.rest(segments);
-        let left = buffer.get_mut(cursor.done()..).unwrap_or_default();
-        let reply = Reply::new();
-        let owner = Owner::Task(Arc::clone(&reply));
-        self.bus(|bus| bus.dma.gather(owner, rest, left.len()))?;
-        let bytes = reply.wait().await?;
-        left.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        Ok(())
+        self.access((&[], &[]), (segments, buffer)).await
     }
 
     /// Writes data to several places, see [`GuestMemory::scatter`].
@@ -183,16 +187,30 @@ impl<D> Task<D> {
     /// # Errors
     /// As [`Task::read`].
     pub async fn scatter(&self, segments: &[Segment], data: &[u8]) -> Result<(), DmaError> {
-        let mut cursor = Cursor::default();
-        if self.copy(segments, &mut cursor, &mut Buffer::Write(data)).await? {
+        self.access((segments, data), (&[], &mut [])).await
+    }
+
+    /// Writes data to some places, then fills the buffer from others.
+    async fn access(
+        &self,
+        (to, data): (&[Segment], &[u8]),
+        (from, buffer): (&[Segment], &mut [u8]),
+    ) -> Result<(), DmaError> {
+        let (mut written, mut read) = (Cursor::default(), Cursor::default());
+        if self.copy(to, &mut written, &mut Buffer::Write(data)).await?
+            && self.copy(from, &mut read, &mut Buffer::Read(&mut *buffer)).await?
+        {
             return Ok(());
         }
-        let rest = cursor.rest(segments);
-        let left = data.get(cursor.done()..).unwrap_or_default().to_vec();
-        let reply = Reply::new();
+        let data = data.get(written.done()..).unwrap_or_default().to_vec();
+        let buffer = buffer.get_mut(read.done()..).unwrap_or_default();
+        let to = written.rest(to, data.len());
+        let places = [to, read.rest(from, buffer.len())].concat();
+        let (reply, sent) = (Reply::new(), data.len());
         let owner = Owner::Task(Arc::clone(&reply));
-        self.bus(|bus| bus.dma.scatter(owner, rest, left))?;
-        reply.wait().await?;
+        self.bus(|bus| bus.dma.access(owner, places, data, buffer.len()))?;
+        let bytes = reply.wait().await?;
+        buffer.iter_mut().zip(bytes.into_iter().skip(sent)).for_each(|(to, from)| *to = from);
         Ok(())
     }
 
@@ -284,6 +302,16 @@ impl<D> GuestMemory for Task<D> {
 
     async fn scatter(&self, segments: &[Segment], data: &[u8]) -> Result<(), DmaError> {
         Task::scatter(self, segments, data).await
+    }
+
+    async fn scatter_then_gather(
+        &self,
+        to: &[Segment],
+        data: &[u8],
+        from: &[Segment],
+        buffer: &mut [u8],
+    ) -> Result<(), DmaError> {
+        self.access((to, data), (from, buffer)).await
     }
 }
 

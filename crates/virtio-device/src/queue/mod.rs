@@ -4,6 +4,8 @@
 //! [`SplitRing`] and [`PackedRing`]. Both are read the same way. The ring and its descriptor table
 //! are copied together, so that by message they take one wait; a chain is followed in the copy. Bytes,
 //! completion, and the index or flags that show it to the driver are written together, in this order.
+//! The available ring is read again with them: it says whether the driver wants an interrupt, and
+//! whether there is a next chain.
 
 mod addresses;
 mod packed;
@@ -32,10 +34,7 @@ pub struct Virtqueue {
     chain: DescriptorChain,
     /// Where the bytes of its completion go.
     segments: Vec<Segment>,
-    /// A chain was completed, and no other one was waiting then.
-    drained: bool,
-    /// The driver may want an interrupt for the last completion.
-    undecided: bool,
+    /// The driver wants to be interrupted.
     interrupt: bool,
     /// Descriptors of the chain that a device before this one was about to complete.
     completing: u16,
@@ -60,8 +59,6 @@ impl Virtqueue {
             reader: ChainReader::new(features, addresses.size),
             chain: DescriptorChain::default(),
             segments: Vec::new(),
-            drained: false,
-            undecided: false,
             interrupt: false,
             completing: 0,
         }
@@ -84,7 +81,7 @@ impl Virtqueue {
             Ring::Split(ring) => (ring.used(), true),
             Ring::Packed(ring) => ring.used(),
         };
-        QueuePosition { used, wrap, undecided: self.undecided, completing: self.completing }
+        QueuePosition { used, wrap, undecided: false, completing: self.completing }
     }
 
     /// Where it is while the chain is completed: whether it is, guest memory alone says.
@@ -129,24 +126,10 @@ impl Virtqueue {
     /// # Errors
     /// The rule that the driver broke; the queue is of no use then.
     pub async fn next(&mut self, memory: &impl GuestMemory) -> Result<bool, Fault> {
-        if mem::take(&mut self.drained) {
-            // Most drivers wait for the completion, so that there is hardly a chain.
-            let found = match &mut self.ring {
-                Ring::Split(ring) => ring.peek(memory).await?,
-                Ring::Packed(ring) => ring.peek(memory).await?,
-            };
-            self.decide_interrupt();
-            if !found {
-                self.undecided = false;
-                return Ok(false);
-            }
-        }
         let head = match &mut self.ring {
             Ring::Split(ring) => ring.look(memory).await?,
             Ring::Packed(ring) => ring.look(memory).await?,
         };
-        self.decide_interrupt();
-        self.undecided = false;
         let Some(head) = head else { return Ok(false) };
         let table = match &self.ring {
             Ring::Split(ring) => ring.table(),
@@ -166,7 +149,8 @@ impl Virtqueue {
     }
 
     /// Completes the chain: `data` goes to its writable buffers, in their order. Bytes that there is
-    /// no room for are cut off.
+    /// no room for are cut off. Returns whether there may be a next chain: most drivers wait for the
+    /// completion.
     ///
     /// The driver sees a completion when its buffers are filled. (A client that refuses to write a
     /// buffer of memory that it has announced can show it all the same; the queue is of no use then.)
@@ -177,7 +161,7 @@ impl Virtqueue {
         &mut self,
         memory: &impl GuestMemory,
         data: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         self.place(data);
         let length = data.len();
         let written = u32::try_from(length).unwrap_or(u32::MAX);
@@ -186,15 +170,14 @@ impl Virtqueue {
             Ring::Split(ring) => ring.complete(&self.chain, written, &mut write),
             Ring::Packed(ring) => ring.complete(&self.chain, written, &mut write),
         }
-        memory.scatter(&self.segments, data).await?;
-        data.truncate(length);
-        self.drained = match &self.ring {
-            Ring::Split(ring) => !ring.has_backlog(),
-            Ring::Packed(_) => true,
+        let write = (&*self.segments, &**data);
+        let (found, wanted) = match &mut self.ring {
+            Ring::Split(ring) => (ring.publish(memory, write).await?, ring.wants_interrupt()),
+            Ring::Packed(ring) => (ring.publish(memory, write).await?, ring.wants_interrupt()),
         };
-        self.undecided = true;
-        self.decide_interrupt();
-        Ok(())
+        data.truncate(length);
+        self.interrupt |= wanted;
+        Ok(found)
     }
 
     /// Divides bytes among the chain's writable buffers.
@@ -207,20 +190,6 @@ impl Virtqueue {
             left -= length;
         }
         data.truncate(data.len() - left);
-    }
-
-    /// Whether the last completion wants an interrupt, as the driver has said when the ring was
-    /// copied. If it wanted none then, the next copy decides.
-    fn decide_interrupt(&mut self) {
-        let wanted = self.undecided
-            && match &self.ring {
-                Ring::Split(ring) => ring.wants_interrupt(),
-                Ring::Packed(ring) => ring.wants_interrupt(),
-            };
-        if wanted {
-            self.interrupt = true;
-            self.undecided = false;
-        }
     }
 
     /// Whether the driver wants to be interrupted. This is said once.

@@ -147,10 +147,16 @@ impl PackedRing {
         Ok(self.is_available().then_some(self.available.index))
     }
 
-    /// Copies what the ring's copy begins with. Returns whether there is a chain to look for.
-    pub async fn peek(&mut self, memory: &impl GuestMemory) -> Result<bool, Fault> {
-        let places = self.prefix();
-        memory.gather(&places, self.copy.get_mut(..PREFIX_LEN).unwrap_or_default()).await?;
+    /// Writes a completion, and copies what the ring's copy begins with then. Returns whether there is a
+    /// chain to look for.
+    pub async fn publish(
+        &mut self,
+        memory: &impl GuestMemory,
+        (places, data): (&[Segment], &[u8]),
+    ) -> Result<bool, Fault> {
+        let prefix = self.prefix();
+        let copy = self.copy.get_mut(..PREFIX_LEN).unwrap_or_default();
+        memory.scatter_then_gather(places, data, &prefix, copy).await?;
         Ok(self.is_available())
     }
 

@@ -11,7 +11,8 @@ pub struct QueuePosition {
     pub(super) used: u16,
     /// The wrap counter of a packed queue.
     pub(super) wrap: bool,
-    /// The driver may want an interrupt for the completion before.
+    /// The driver may want an interrupt for the completion before: so say devices that looked for that
+    /// later.
     pub(super) undecided: bool,
     /// Descriptors of the chain whose completion may be in guest memory already; 0 if there is none.
     #[serde(default)]

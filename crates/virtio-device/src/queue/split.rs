@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use vfio_user_device::GuestMemory;
+use vfio_user_device::{GuestMemory, Segment};
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -43,8 +43,6 @@ pub struct SplitRing {
     next_available: u16,
     /// Number of the next completion.
     next_used: u16,
-    /// Chains that were waiting when the ring was copied.
-    waiting: u16,
     /// What was read last: the available ring's start, then the descriptor table, then the whole
     /// available ring. Entries up to the index at the start are at least as new as that.
     copy: Vec<u8>,
@@ -61,9 +59,8 @@ impl SplitRing {
         let ring = HEAD_LEN + 2 * usize::from(addresses.size) + size_of::<U16>();
         let copy = vec![0; HEAD_LEN + addresses.table_len() + ring];
         let used = vec![0; ELEMENT_LEN * usize::from(addresses.size) + size_of::<U16>()];
-        let (next_available, next_used, waiting) = (0, 0, 0);
-        let goes_on = false;
-        SplitRing { addresses, features, next_available, next_used, waiting, copy, used, goes_on }
+        let (next_available, next_used, goes_on) = (0, 0, false);
+        SplitRing { addresses, features, next_available, next_used, copy, used, goes_on }
     }
 
     /// Goes on with the chain and the completion of that number.
@@ -117,19 +114,25 @@ impl SplitRing {
             let rest = [segment(descriptors, table), segment(driver, ring)];
             memory.gather(&[head, rest[0], rest[1]], &mut self.copy).await?;
         }
-        self.waiting = self.count_waiting(&self.copy)?;
+        let waiting = self.count_waiting(&self.copy)?;
         let entry = HEAD_LEN + 2 * usize::from(self.next_available % size);
         let head = self.ring().get(entry..).and_then(|entry| U16::read_from_prefix(entry).ok());
-        Ok(head.filter(|_| self.waiting > 0).map(|(head, _)| head.get()))
+        Ok(head.filter(|_| waiting > 0).map(|(head, _)| head.get()))
     }
 
-    /// Copies the available ring alone. Returns whether there is a chain to look for: its entry may
-    /// be older than the index.
-    pub async fn peek(&mut self, memory: &impl GuestMemory) -> Result<bool, Fault> {
-        let place = HEAD_LEN + self.addresses.table_len();
-        let ring = self.copy.get_mut(place..).unwrap_or_default();
-        memory.gather(&[segment(self.addresses.driver, ring.len())], ring).await?;
-        Ok(self.count_waiting(self.ring())? > 0)
+    /// Writes a completion, and copies the available ring alone then. Returns whether there is a chain
+    /// to look for: its entry may be older than the index.
+    pub async fn publish(
+        &mut self,
+        memory: &impl GuestMemory,
+        (places, data): (&[Segment], &[u8]),
+    ) -> Result<bool, Fault> {
+        let start = HEAD_LEN + self.addresses.table_len();
+        let ring = self.copy.get_mut(start..).unwrap_or_default();
+        let driver = segment(self.addresses.driver, ring.len());
+        memory.scatter_then_gather(places, data, &[driver], ring).await?;
+        // The next look finds what is wrong.
+        Ok(self.count_waiting(self.ring()) != Ok(0))
     }
 
     /// How many chains are available, by a copy of the available ring's start.
@@ -138,11 +141,6 @@ impl SplitRing {
         let (from, to) = (self.next_available, index.map_or(0, |(head, _)| head.index.get()));
         let (waiting, size) = (to.wrapping_sub(from), self.addresses.size);
         if waiting > size { Err(Fault::AvailableIndex { from, to, size }) } else { Ok(waiting) }
-    }
-
-    /// Whether more chains were waiting when the ring was copied.
-    pub fn has_backlog(&self) -> bool {
-        self.waiting > 1
     }
 
     /// The copy of the descriptor table.

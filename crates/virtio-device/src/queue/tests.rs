@@ -67,7 +67,7 @@ proptest! {
             prop_assert_eq!(ready(queue.next(&memory)), Ok(true));
             prop_assert_eq!(Some(&queue.chain().id), heads.last());
             prop_assert_eq!(queue.chain().buffers.len(), usize::from(*length));
-            prop_assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(()));
+            prop_assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(false));
             prop_assert!(queue.take_interrupt() && !queue.take_interrupt());
         }
         prop_assert_eq!(ready(queue.next(&memory)), Ok(false));
@@ -81,20 +81,34 @@ proptest! {
 }
 
 #[test]
-fn an_interrupt_that_is_wanted_only_after_the_completion_is_not_lost() {
+fn an_interrupt_is_wanted_or_not_as_the_driver_says_after_the_completion() {
     let driver = guest_memory();
     let memory = ReadyMemory(&driver);
     let mut mock = MockSplitQueue::new(&driver, SIZE);
     let mut queue = Virtqueue::new(addresses(&mock), Features::empty());
     let flags = mock.avail_addr();
-    driver.write_obj(1_u16, flags).unwrap();
+    for (at_the_look, at_the_completion) in [(1_u16, 0_u16), (0, 1)] {
+        driver.write_obj(at_the_look, flags).unwrap();
+        mock.add_chain(1).unwrap();
+        assert_eq!(ready(queue.next(&memory)), Ok(true));
+        driver.write_obj(at_the_completion, flags).unwrap();
+        assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(false));
+        assert_eq!(queue.take_interrupt(), at_the_completion == 0);
+    }
+}
+
+#[test]
+fn a_completion_finds_the_next_chain() {
+    let driver = guest_memory();
+    let memory = ReadyMemory(&driver);
+    let mut mock = MockSplitQueue::new(&driver, SIZE);
+    let mut queue = Virtqueue::new(addresses(&mock), Features::EVENT_IDX);
     mock.add_chain(1).unwrap();
     assert_eq!(ready(queue.next(&memory)), Ok(true));
-    assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(()));
-    assert!(!queue.take_interrupt());
-    driver.write_obj(0_u16, flags).unwrap();
-    assert_eq!(ready(queue.next(&memory)), Ok(false));
-    assert!(queue.take_interrupt());
+    mock.add_chain(1).unwrap();
+    assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(true));
+    assert_eq!(ready(queue.next(&memory)), Ok(true));
+    assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(false));
 }
 
 #[test]
@@ -112,7 +126,7 @@ fn a_queue_that_goes_on_leaves_the_completions_before_as_they_are() {
     let mut queue = Virtqueue::at(addresses(&mock), Features::EVENT_IDX, position);
     ready(queue.start(&memory)).unwrap();
     assert_eq!(ready(queue.next(&memory)), Ok(true));
-    assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(()));
+    assert_eq!(ready(queue.complete(&memory, &mut Vec::new())), Ok(false));
     let mut after = vec![0; before.len()];
     driver.read_slice(&mut after, GuestAddress(entries)).unwrap();
     assert!(after[..24] == before[..24] && after[32..] == before[32..], "all but one entry");

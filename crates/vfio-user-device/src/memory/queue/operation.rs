@@ -11,12 +11,13 @@ use crate::recording::Recorder;
 /// One access, and how far it is.
 pub(super) struct Operation {
     pub owner: Owner,
-    /// Whether guest memory is written.
-    pub write: bool,
+    /// The places that are written, then those that are read.
     pub segments: Vec<Segment>,
+    /// Bytes of those that are written.
+    pub written: usize,
     /// Bytes of all of them.
     pub length: usize,
-    /// Bytes to write, or room for those to read.
+    /// Bytes to write, then room for those to read.
     pub data: Vec<u8>,
     /// How far it is copied or requested.
     pub cursor: Cursor,
@@ -76,12 +77,14 @@ impl Operation {
             self.cursor = sent.from;
             self.refused = None;
         }
-        let length = self.length.min(self.data.len());
-        let mut buffer = if self.write {
-            Buffer::Write(self.data.get(..length).unwrap_or_default())
-        } else {
-            Buffer::Read(self.data.get_mut(..length).unwrap_or_default())
-        };
+        if self.cursor.done() < self.written {
+            let mut buffer = Buffer::Write(self.data.get(..self.written).unwrap_or_default());
+            let ahead = self.cursor.copy(space, &self.segments, &mut buffer, &mut budget)?;
+            if ahead != Ahead::Nothing {
+                return Ok(ahead);
+            }
+        }
+        let mut buffer = Buffer::Read(self.data.get_mut(..self.length).unwrap_or_default());
         self.cursor.copy(space, &self.segments, &mut buffer, &mut budget)
     }
 }

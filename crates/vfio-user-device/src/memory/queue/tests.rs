@@ -14,7 +14,8 @@ const LARGEST: usize = 1000;
 
 impl DmaQueue {
     fn read(&mut self, address: u64, length: usize, tag: u64) -> Result<(), Rejected> {
-        self.gather(Owner::Device(tag), vec![Segment { address, length }], length)
+        let place = vec![Segment { address, length }];
+        self.access(Owner::Device(tag), place, Vec::new(), length)
     }
 
     fn write(&mut self, address: u64, data: Vec<u8>, tag: u64) -> Result<(), Rejected> {
@@ -27,7 +28,7 @@ impl DmaQueue {
         data: Vec<u8>,
         tag: u64,
     ) -> Result<(), Rejected> {
-        self.scatter(Owner::Device(tag), segments, data)
+        self.access(Owner::Device(tag), segments, data, 0)
     }
 }
 
@@ -323,7 +324,7 @@ fn messages_of_a_task_are_under_way_together_and_answered_in_any_order() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let places = [(5000, 10), (6000, 3), (4096, 20)];
     let segments = places.map(|(address, length)| Segment { address, length });
-    queue.gather(Owner::Task(Reply::new()), segments.to_vec(), 33).unwrap();
+    queue.access(Owner::Task(Reply::new()), segments.to_vec(), Vec::new(), 33).unwrap();
     let mut answers = sent_together(&mut queue, &space);
     assert_eq!(answers.len(), 3);
     assert!(!queue.is_ready() && queue.is_in_flight());
@@ -341,7 +342,7 @@ fn a_copy_does_not_overtake_a_message() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let segments = [(5000, 1), (8, 1), (5001, 1)];
     let segments = segments.map(|(address, length)| Segment { address, length });
-    queue.scatter(Owner::Task(Reply::new()), segments.to_vec(), vec![7; 3]).unwrap();
+    queue.access(Owner::Task(Reply::new()), segments.to_vec(), vec![7; 3], 0).unwrap();
     let first = sent_together(&mut queue, &space);
     assert_eq!(first.len(), 1);
     queue.reply(&first[0].0, &first[0].1);
@@ -354,7 +355,7 @@ fn messages_under_way_together_have_a_limit_in_number_and_bytes() {
     for (length, together) in [(1, MAX_TOGETHER), (LARGEST / 2, 2), (LARGEST, 1)] {
         let mut queue = DmaQueue::default();
         let segments = vec![Segment { address: 4096, length }; 20];
-        queue.gather(Owner::Task(Reply::new()), segments, 20 * length).unwrap();
+        queue.access(Owner::Task(Reply::new()), segments, Vec::new(), 20 * length).unwrap();
         assert_eq!(sent_together(&mut queue, &space).len(), together, "of {length} bytes");
         assert!(!queue.is_ready());
     }
@@ -364,7 +365,7 @@ fn messages_under_way_together_have_a_limit_in_number_and_bytes() {
 fn a_refusal_ends_a_tasks_access_when_every_message_is_answered() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let segments = vec![Segment { address: 5000, length: 4 }; 3];
-    queue.scatter(Owner::Task(Reply::new()), segments, vec![7; 12]).unwrap();
+    queue.access(Owner::Task(Reply::new()), segments, vec![7; 12], 0).unwrap();
     let answers = sent_together(&mut queue, &space);
     let (mut refused, _) = answers[0].clone();
     (refused.flags, refused.error) = (0x21, 5);
@@ -381,7 +382,7 @@ fn a_refusal_ends_a_tasks_access_when_every_message_is_answered() {
 fn cancelled_tasks_leave_the_accesses_of_the_device() {
     let (mut queue, space) = (DmaQueue::default(), space());
     let segments = vec![Segment { address: 5000, length: 4 }; 2];
-    queue.gather(Owner::Task(Reply::new()), segments, 8).unwrap();
+    queue.access(Owner::Task(Reply::new()), segments, Vec::new(), 8).unwrap();
     queue.read(4096, 4, 1).unwrap();
     let late = sent_together(&mut queue, &space);
     assert_eq!(late.len(), 2);
