@@ -95,6 +95,28 @@ fn mapped_memory_is_copied_at_once() {
 }
 
 #[test]
+fn a_read_with_a_write_comes_behind_it() {
+    for by_message in [false, true] {
+        let (bench, log) = bench(|bus, address| {
+            bus.spawn(async move |task: Task<Starter>| {
+                let places = [(address, 3), (address + 0x100, 2)];
+                let places = places.map(|(address, length)| Segment { address, length });
+                let mut bytes = [0; 5];
+                let from = [places[1], places[0]];
+                let done = task.scatter_then_gather(&places, b"abcde", &from, &mut bytes).await;
+                note(&task, format!("{done:?} {}", String::from_utf8_lossy(&bytes)));
+            });
+        });
+        let mut bench = if by_message { bench.by_message().unwrap() } else { bench };
+        bench.hold_messages(true);
+        bench.write(0, 0, 4, 0x1000);
+        assert_eq!(bench.messages_waiting(), if by_message { 4 } else { 0 });
+        bench.hold_messages(false);
+        assert_eq!(taken(&log), ["Ok(()) deabc"]);
+    }
+}
+
+#[test]
 fn places_that_need_messages_are_requested_together() {
     let (bench, log) = bench(copy);
     let mut bench = bench.by_message().unwrap();
