@@ -39,7 +39,7 @@
 
 #define MY_RNG_BAR		0
 
-/* Everybody may draw numbers and seed, as programs for this device expect */
+/* Any user may read numbers and seed, as programs for this device expect */
 #define MY_RNG_MODE		0666
 
 /*
@@ -308,7 +308,7 @@ static long my_rng_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return put_user(le32_to_cpu(number), user);
 
 	case MY_RNG_IOCTL_SEED:
-		/* Who knows the seed knows the numbers everybody gets */
+		/* A program that knows the seed knows all numbers */
 		if (!(file->f_mode & FMODE_WRITE) && !capable(CAP_SYS_ADMIN))
 			return -EPERM;
 		if (get_user(seed, user))
@@ -408,7 +408,7 @@ static int my_rng_register_hwrng(struct my_rng *my_rng)
 	my_rng->hwrng.name = my_rng->hwrng_name;
 	my_rng->hwrng.read = my_rng_hwrng_read;
 	/*
-	 * Anybody may have seeded the generator, so its numbers are worth no
+	 * Any program may have seeded the generator: its numbers are worth no
 	 * entropy.  1/1024 is the least that can be said: 0 would mean "all".
 	 */
 	my_rng->hwrng.quality = 1;

@@ -228,7 +228,7 @@ fn attach<'run>(guest: Builder<'run>, row: &Row, number: usize, socket: &str) ->
     guest.arguments(&["-chardev", &chardev, "-device", &device])
 }
 
-/// An entropy gathering daemon that only streams, for everybody who connects.
+/// An entropy gathering daemon that only streams, to each client that connects.
 fn serve_entropy(listener: &UnixListener) {
     for client in listener.incoming().flatten() {
         std::thread::spawn(move || {

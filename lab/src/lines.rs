@@ -99,7 +99,7 @@ mod tests {
         let error = lines.line(Instant::now()).expect_err("nothing more");
         assert_eq!(error.to_string(), "the test did not answer in time");
         drop(far);
-        let error = lines.line(soon).expect_err("nobody there");
+        let error = lines.line(soon).expect_err("no other end");
         assert_eq!(error.to_string(), "the test hung up");
     }
 

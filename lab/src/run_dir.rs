@@ -144,7 +144,7 @@ mod tests {
         let run = RunDir::create("unit-test").expect("a folder can be made");
         let path = run.path().to_path_buf();
         let _listener = run.listen("a.sock").expect("a short path to it exists");
-        run.connect("a.sock").expect("somebody listens");
+        run.connect("a.sock").expect("a listener");
         fs::write(path.join("a.log"), "one\ntwo\n").expect("writable");
         assert!(run.tail("a.log").ends_with("one\n    two"));
         let other = RunDir::create("unit-test").expect("the next number is free");

@@ -76,7 +76,7 @@ mod tests {
                     let first = run.get();
                     let now = running.fetch_add(1, Ordering::SeqCst) + 1;
                     assert!(now <= slots(), "{now} at once");
-                    // A second guest of the run waits for nobody, and keeps the slot.
+                    // A second guest of the run does not wait, and keeps the slot.
                     let second = run.get();
                     drop(first);
                     std::thread::sleep(Duration::from_millis(20));

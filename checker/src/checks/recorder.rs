@@ -214,7 +214,7 @@ mod tests {
         assert_ne!(cause(&hint("0x0")), cause(&hint("0x8")));
         assert_eq!(cause("it takes 0.123456 s"), cause("it takes 9.654321 s"));
         let panic =
-            |at: &str, offset: &str| format!("the device panicked at {at} nobody reads {offset}");
+            |at: &str, offset: &str| format!("the device panicked at {at} an unread {offset}");
         assert_eq!(cause(&panic("a.rs:38:22:", "0x1")), cause(&panic("a.rs:38:22:", "0x8")));
         assert_ne!(cause(&panic("a.rs:38:22:", "0x1")), cause(&panic("a.rs:52:22:", "0x1")));
     }

@@ -205,7 +205,7 @@ kmalloc-64   1216   1280     64   64    1 : tunables    0    0    0 : slabdata  
     }
 
     #[test]
-    fn what_was_there_before_is_nobodys() {
+    fn what_was_there_before_is_not_counted() {
         let profile = Profile::published().expect("it is a profile");
         let after = State::parse(TEXT, &profile);
         let before = State::parse(&TEXT.replace("250 my_rng\n", ""), &profile);

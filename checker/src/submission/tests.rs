@@ -106,7 +106,7 @@ fn an_archive_is_a_submission_with_its_name() {
 }
 
 #[test]
-fn links_to_somebody_elses_parts_are_not_followed() {
+fn links_to_parts_of_another_user_are_not_followed() {
     let theirs = folder(&[("driver/a.c", DRIVER), ("app.c", APP), ("device.rs", "")]);
     let links = folder(&[]);
     for name in ["driver", "app.c", "device.rs"] {

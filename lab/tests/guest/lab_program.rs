@@ -47,7 +47,7 @@ fn turn() -> Turn {
 enum Input<'text> {
     /// It ends at once.
     Nothing,
-    /// Somebody types this, and no more.
+    /// A user types this, and no more.
     Typed(&'text str),
 }
 

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_that_somebody_has_are_left_alone() {
+    fn slots_in_use_stay_as_they_are() {
         let text = "<domain><devices><disk><address type='pci' bus='0x00' slot='0x1c'/></disk>\
                     <disk><address type='pci' slot='24'/></disk>\
                     <disk><address type='drive' slot='0x17'/></disk>\

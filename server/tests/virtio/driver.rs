@@ -136,7 +136,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver that has not touched the device yet. The source has as many bytes as anybody wants.
+    /// A driver that has not touched the device yet. The source never lacks bytes.
     pub fn idle() -> Driver {
         Driver::of(Interface::Modern, |bench| bench)
     }

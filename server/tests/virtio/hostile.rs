@@ -267,7 +267,7 @@ fn misaligned_rings() {
 }
 
 #[test]
-fn notifications_that_nobody_waits_for() {
+fn notifications_too_early_or_for_no_queue_do_nothing() {
     let mut driver = Driver::idle();
     driver.notify();
     assert!(driver.agree(Features::VERSION_1.bits()));

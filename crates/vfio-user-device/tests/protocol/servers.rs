@@ -147,7 +147,7 @@ fn clients_stay_while_other_servers_come_and_go() {
 }
 
 #[test]
-fn a_server_that_was_removed_twice_is_nobody_elses() {
+fn removing_a_server_twice_removes_no_other() {
     let servers = Running::new();
     let key = servers.add("s", Everything::default());
     servers.servers.remove(&[key]);
@@ -228,7 +228,7 @@ fn a_client_that_waits_for_its_predecessor_is_served_by_the_device() {
 }
 
 #[test]
-fn connections_without_end_are_accepted_at_a_pace_and_delay_nobody_else() {
+fn a_flood_of_connections_is_limited_and_delays_no_other_socket() {
     let servers = Running::new();
     let flooded = servers.server("flooded", Everything::default());
     let watch = flooded.state();

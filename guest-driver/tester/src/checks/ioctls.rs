@@ -32,12 +32,12 @@ fn read_only_file(subject: &Subject) -> Result<Outcome> {
 }
 
 fn ordinary_user(subject: &Subject) -> Result<Outcome> {
-    /// Reading and writing for everybody.
+    /// Reading and writing for all users.
     const ALL: u32 = 0o006;
 
     let mode = subject.device.metadata()?.permissions().mode();
     if mode & ALL != ALL {
-        let reason = format!("the device is not for everybody: mode {:#o}", mode & 0o777);
+        let reason = format!("the device is not for all users: mode {:#o}", mode & 0o777);
         return Outcome::skip(reason);
     }
     // A user belongs to a thread for the kernel.
