@@ -6,6 +6,9 @@
 //! completion, and the index or flags that show it to the driver are written together, in this order.
 //! The available ring is read again with them: it says whether the driver wants an interrupt, and
 //! whether there is a next chain.
+//!
+//! A message promises no order within itself. So an index is read before what it shows, and written
+//! behind it, by a message of its own; all messages of one access are sent together.
 
 mod addresses;
 mod packed;
