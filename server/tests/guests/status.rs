@@ -221,9 +221,10 @@ fn a_daemon_that_hangs_is_waited_for_with_a_timeout() {
     // It accepts no client, and its backlog is full.
     let _first = UnixStream::connect(&path).unwrap();
     let asks = ["status", "exchange"].map(|name| {
-        let mut command = Command::new(BINARY);
-        command.args([name, "--control-socket"]).arg(&path).stderr(Stdio::piped());
-        command.spawn().unwrap()
+        // Ended after a minute, so that one without a timeout fails here.
+        let mut command = Command::new("timeout");
+        command.args(["60", BINARY, name, "--control-socket"]).arg(&path);
+        command.stderr(Stdio::piped()).spawn().unwrap()
     });
     for ask in asks {
         let said = String::from_utf8(ask.wait_with_output().unwrap().stderr).unwrap();
